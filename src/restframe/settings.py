@@ -1,0 +1,78 @@
+"""Every choice a user can make, one frozen dataclass a concern. The only place where defaults live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+
+import numpy as np
+
+Reference = str | PathLike[str] | np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What is known about the camera: references and defects.
+
+    ``gain`` multiplies, ``dark`` is subtracted before; a path or an array (h, w). Both are rotated, then flipped,
+    the gain then inverted.
+    """
+
+    gain: Reference = None
+    dark: Reference = None
+    rot_gain: int = 0  # quarter turns: numpy.rot90(gain, -rot_gain) in memory order
+    flip_gain: int = 0  # 1: rows reversed, 2: columns reversed
+    inv_gain: bool = False
+    find_defects: bool = True
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What the specimen received and which frames are used."""
+
+    pixel_size: float = 0.0  # A of an unbinned input pixel; 0: unknown
+    voltage: float = 300.0  # kV
+    frame_dose: float = 0.0  # e/A² of one raw frame; 0: unknown, no dose weighting
+    initial_dose: float = 0.0  # e/A² before the first raw frame
+    throw: int = 0  # raw frames left out at the start
+    trunc: int = 0  # raw frames left out at the end
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How motion is measured."""
+
+    patches: tuple[int, int] = (0, 0)  # across x and y; below 2: whole frames only
+    iterations: int = 15
+    tolerance: float = 0.1  # unbinned pixels
+    bfactor: tuple[float, float] = (500.0, 100.0)  # px² of the image whose short side is 2048: whole frame, patches
+    group: tuple[int, int] = (1, 1)  # frames aligned together: whole frame, patches
+    phase_only: bool = False  # the coarse search by phase correlation
+    reference: int = -1  # frame at rest, from 0 among the used ones; below 0: the middle
+    weights: str = "data"  # "data": from the FRC of half sums; "bfactor": MotionCor's filter
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Which sums are made and at what size."""
+
+    bin: float = 1.0  # Fourier cropping, >= 1
+    sum_range: tuple[float, float] = (3.0, 25.0)  # e/A² of the _DWS sum; (0, 0): none
+    split: bool = False  # sums of odd and even frames too
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the work is done."""
+
+    gpus: tuple[int, ...] = ()  # empty: the CPU
+    threads: int = 0  # 0: all cores that this process may use
+
+
+@dataclass(frozen=True)
+class Settings:
+    detector: Detector = field(default_factory=Detector)
+    exposure: Exposure = field(default_factory=Exposure)
+    motion: Motion = field(default_factory=Motion)
+    sums: Sums = field(default_factory=Sums)
+    machine: Machine = field(default_factory=Machine)

@@ -1,0 +1,68 @@
+"""The motion of the specimen as one smooth field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.polynomial import legendre
+
+
+def modes_up_to(degree_x: int, degree_y: int, total: int) -> tuple[tuple[int, int], ...]:
+    """The products P_i(x) P_j(y), i <= degree_x, j <= degree_y, i + j <= total, ordered by i + j."""
+    pairs = [(i, j) for i in range(degree_x + 1) for j in range(degree_y + 1) if i + j <= total]
+    return tuple(sorted(pairs, key=lambda ij: (sum(ij), ij[1])))
+
+
+def mode_values(modes, x, y, width: int, height: int) -> np.ndarray:
+    """Legendre products at pixel positions x, y (any equal shape): (modes, *shape), float64.
+
+    The detector spans [-1, 1] in both directions, so every mode but the first has mean zero over it.
+    """
+    x = (2 * np.asarray(x, float) + 1) / width - 1
+    y = (2 * np.asarray(y, float) + 1) / height - 1
+    eye = np.eye(max((max(m) for m in modes), default=0) + 1)
+    px = [legendre.legval(x, e) for e in eye]
+    py = [legendre.legval(y, e) for e in eye]
+    return np.stack([px[i] * py[j] for i, j in modes])
+
+
+@dataclass(frozen=True)
+class MotionField:
+    """Displacement of the specimen: what stands at (x, y) of the output is found at (x, y) + field in frame t.
+
+    u(x, y, t) = sum_m amplitudes[m, t] P_i(x) P_j(y), in unbinned pixels; zero at the reference frame everywhere. Legendre products on the detector's area;
+    mode (0, 0), always the first, is the motion of the whole frame (its mean over the area). Shifts in logs are minus the field.
+    """
+
+    modes: tuple[tuple[int, int], ...]
+    amplitudes: np.ndarray  # (modes, t, 2): x, y in unbinned pixels
+    shape: tuple[int, int]  # (h, w) of an unbinned frame
+    reference: int = 0  # the frame at rest, from 0 among the used ones
+
+    @property
+    def n_frames(self) -> int:
+        return self.amplitudes.shape[1]
+
+    def __call__(self, x, y, t=None) -> np.ndarray:
+        """Displacement in unbinned pixels at positions x, y (equal shapes).
+
+        t None: all frames, (t, *shape, 2); a frame number: (*shape, 2).
+        """
+        values = mode_values(self.modes, x, y, self.shape[1], self.shape[0])
+        amplitudes = self.amplitudes if t is None else self.amplitudes[:, t]
+        out = np.tensordot(amplitudes, values, axes=(0, 0))  # ([t,] 2, *shape)
+        return np.moveaxis(out, -values.ndim, -1)
+
+    def relative_to(self, frame: int) -> MotionField:
+        """The same motion, at rest in ``frame``."""
+        frame = min(max(frame, 0), self.n_frames - 1)
+        return replace(self, amplitudes=self.amplitudes - self.amplitudes[:, frame : frame + 1], reference=frame)
+
+    def whole_frame(self) -> np.ndarray:
+        """Displacement of the whole frame, (t, 2), unbinned pixels."""
+        return self.amplitudes[0]
+
+    @staticmethod
+    def at_rest(n_frames: int, shape: tuple[int, int]) -> MotionField:
+        return MotionField(((0, 0),), np.zeros((1, n_frames, 2)), shape)
