@@ -1,0 +1,74 @@
+"""What the command prints: everything on stdout, and on stderr one message when it fails.
+
+Callers take any byte on stderr for a failure, so Python's warnings and log messages are sent to stdout too.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from restframe.errors import RestframeError
+
+
+def say(text: str) -> None:
+    """Print at once, in one piece: callers follow a log as it grows."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def errors_as_messages(run: Callable[[], int]) -> int:
+    """The exit code of ``run``, or of what it raised, which is explained on stderr.
+
+    RESTFRAME_DEBUG=1 in the environment shows the whole traceback.
+    """
+    try:
+        with _all_on_stdout():
+            return run()
+    except RestframeError as error:
+        return _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at the end
+        return _fail("stdout was closed by its reader.", 6)
+    except KeyboardInterrupt:
+        return _fail("interrupted.", 130)
+    except MemoryError as error:
+        return _fail(f"out of memory ({error or 'no details'}). Use fewer --threads, or a machine with more memory.", 6)
+    except Exception as error:
+        last = traceback.format_exception_only(error)[-1].strip()
+        return _fail(f"restframe failed: {last}\nPlease report it; RESTFRAME_DEBUG=1 shows where it happened.", 6)
+
+
+def _fail(message: str, code: int) -> int:
+    if os.environ.get("RESTFRAME_DEBUG") == "1":
+        traceback.print_exc()
+    print(f"Error: {message}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _all_on_stdout() -> Iterator[None]:
+    """Warnings and log messages of libraries go to stdout; names that its encoding lacks are escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:
+        say(f"Warning: {message}")
+
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("Warning: %(name)s: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        logging.getLogger().removeHandler(handler)

@@ -1,0 +1,34 @@
+"""Names of the files that one movie gives."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SUFFIXES = {  # Result's images, in the order in which they are put in place: the unweighted sum comes last
+    "dose_weighted": "_DW",
+    "dose_weighted_range": "_DWS",
+    "odd": "_ODD",
+    "even": "_EVN",
+    "sum": "",
+}
+
+
+def image_paths(out_mrc: str) -> dict[str, Path]:
+    """Where each image of a Result goes: -OutMrc without its extension, the suffix, ``.mrc``.
+
+    Extensions that are cut off, in any case: .mrc, .mrcs, .st; other dots belong to the name.
+    """
+    root = re.sub(r"\.(mrcs?|st)$", "", out_mrc, flags=re.IGNORECASE)
+    return {name: Path(f"{root}{suffix}.mrc") for name, suffix in SUFFIXES.items()}
+
+
+def log_dir_base(log_dir: str, movie: str | Path) -> str:
+    """Start of the log names for -LogDir: the movie's own name cut at its first .mrc, .tif or .eer."""
+    stem = re.split(r"\.(?:mrc|tif|eer)", Path(movie).name, maxsplit=1, flags=re.IGNORECASE)[0]
+    return str(Path(log_dir) / (stem or Path(movie).name))
+
+
+def log_file_base(log_file: str) -> str:
+    """Start of the log names for -LogFile (MotionCor2 <= 1.4.5): the text as it is, and the number of the stack, 0."""
+    return f"{log_file}0"
