@@ -1,0 +1,216 @@
+"""How well a movie was brought to rest, when the truth is known: still ratio and track error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.fft as sfft
+
+Bands = tuple[tuple[float, float], ...]
+BANDS: Bands = ((8.0, 5.0), (5.0, 4.0), (4.0, 3.2))  # A
+
+
+@dataclass(frozen=True)
+class TrackError:
+    """Rms errors of a motion field in A: all of it, the part that the whole frame shares, and the rest."""
+
+    total: float
+    whole_frame: float
+    local: float
+
+
+def track_error(field: Any, truth: Any, pixel_size: float, across: int = 24) -> TrackError:
+    """Distance of a motion field from the truth on ``across`` x ``across`` positions, each the centre of an equal cell.
+
+    sqrt(mean over positions and frames of ex² + ey²), e = field - truth less its mean over time at each position:
+    where the specimen rests is free. The whole-frame part is the mean of e over positions. Both are called as (x, y) in
+    unbinned pixels and give (t, *shape, 2); ``truth.positions`` makes the grid (`restframe.simulate.Truth`).
+
+    Raises ValueError if they have different numbers of frames.
+    """
+    if field.n_frames != truth.n_frames:
+        raise ValueError(f"the field has {field.n_frames} frames, the truth {truth.n_frames}")
+    x, y = truth.positions(across)
+    error = (field(x, y) - truth(x, y)) * pixel_size  # (t, across, across, 2)
+    error = error - error.mean(axis=0)
+    whole = error.mean(axis=(1, 2), keepdims=True)
+    return TrackError(_rms(error), _rms(whole), _rms(error - whole))
+
+
+def _rms(vectors: np.ndarray) -> float:
+    return float(np.sqrt((vectors**2).sum(axis=-1).mean()))
+
+
+def still_ratio(
+    image: np.ndarray,
+    truth: np.ndarray,
+    still: np.ndarray,
+    pixel_size: float,
+    bands: Bands = BANDS,
+    tile: int = 1024,
+) -> tuple[float, ...]:
+    """SSNR of a corrected sum over that of the same specimen, with the same dose, that never moved; one number a band.
+
+    image: (h, w), the sum to judge. truth: (H, W), the noise-free sum of the specimen at rest. still: (H, W), the same
+    with its own noise. ``pixel_size``: A, of truth and still. 1 is the limit at equal weights of the frames; beyond the
+    Nyquist frequency of ``image`` the ratio is nan. An image that was binned is compared with the truth cropped in
+    Fourier space, one that lost an odd last row or column with the truth cut likewise.
+    """
+    kept = ssnr(image, truth, pixel_size, bands, tile)
+    ideal = ssnr(still, truth, pixel_size, bands, tile)
+    return tuple(k / i for k, i in zip(kept, ideal, strict=True))
+
+
+def ssnr(
+    image: np.ndarray, truth: np.ndarray, pixel_size: float, bands: Bands = BANDS, tile: int = 1024
+) -> tuple[float, ...]:
+    """Spectral signal-to-noise ratio of an image (h, w) whose noise-free truth (H, W) is known, one number a band.
+
+    Rings of the Fourier transforms of tiles are pooled (`rings`). In a band of n rings, with the cross C, the image's A
+    and the truth's B power in each, every ring counts by the truth's power over the image's:
+    F = sum(C/A) / sqrt(sum(B/A) n), SSNR = F² / (1 - F²).
+    """
+    found = rings(image, truth, pixel_size, tile)
+    out = []
+    for low, high in bands:
+        inside = found.within(low, high)
+        if not inside.any():
+            out.append(float("nan"))
+            continue
+        cross, image_power, truth_power = found.cross[inside], found.image[inside], found.truth[inside]
+        f = (cross / image_power).sum() / np.sqrt((truth_power / image_power).sum() * inside.sum())
+        out.append(float(f * abs(f) / (1 - f**2)))  # an anti-correlation stays visible
+    return tuple(out)
+
+
+def response(
+    image: np.ndarray, truth: np.ndarray, pixel_size: float, bands: Bands = BANDS, tile: int = 1024
+) -> tuple[float, ...]:
+    """Share of the SSNR that a correction keeps, seen without noise: (sum C / sum B)² in each band.
+
+    image: the corrected sum of a movie's noise-free frames, (h, w); truth: as in `still_ratio`. For corrections that
+    leave the noise white and its power unchanged.
+    """
+    found = rings(image, truth, pixel_size, tile)
+    out = []
+    for low, high in bands:
+        inside = found.within(low, high)
+        total = found.truth[inside].sum()
+        out.append(float((found.cross[inside].sum() / total) ** 2) if total > 0 else float("nan"))
+    return tuple(out)
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Sums over tiles and over the Fourier samples of each ring, one sample wide; all (n,)."""
+
+    frequency: np.ndarray  # 1/A
+    cross: np.ndarray  # real part of image times conjugate truth
+    image: np.ndarray
+    truth: np.ndarray
+
+    def within(self, low: float, high: float) -> np.ndarray:
+        """Which rings lie between the resolutions ``low`` and ``high`` in A."""
+        return (self.frequency >= 1 / low) & (self.frequency < 1 / high)
+
+
+def rings(image: np.ndarray, truth: np.ndarray, pixel_size: float, tile: int = 1024) -> Rings:
+    """Ring sums of an image and its truth, over tiles that overlap by half under the square root of a Hann window.
+
+    Each tile is registered to the truth by a translation: the peak of their cross-correlation between 40 A and
+    the resolution where it fades (see `_register`).
+    """
+    image, truth, pixel_size = _same_grid(np.asarray(image), np.asarray(truth), pixel_size)
+    height, width = truth.shape
+    side = min(tile, height, width)
+    side -= side % 2
+    window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(side) + 0.5) / side)).astype(np.float32)
+    window = window[:, None] * window[None]
+    ky, kx = sfft.fftfreq(side)[:, None], sfft.rfftfreq(side)[None]
+    ring = np.rint(np.hypot(ky, kx) * side).astype(np.intp)
+    n = side // 2 + 1
+    twice = np.where((kx == 0) | (kx == 0.5), 1.0, 2.0) * (ring < n)  # of the half plane, and no corners
+    ring = np.minimum(ring, n - 1)
+    band = _register_band(np.hypot(ky, kx) / pixel_size)
+
+    def sums(values):
+        return np.bincount(ring.ravel(), (values * twice).ravel(), n)
+
+    def spectrum(source, top, left):
+        part = source[top : top + side, left : left + side].astype(np.float32)
+        return sfft.rfft2((part - part.mean()) * window, workers=-1)
+
+    total = np.zeros((3, n))
+    for top in _starts(height, side):
+        for left in _starts(width, side):
+            there = spectrum(truth, top, left)
+            here = spectrum(image, top, left)
+            dx, dy = _register(here * there.conj() * band)
+            # whole pixels by cutting elsewhere (as far as there is image), the rest by a phase
+            top2 = min(max(top + round(dy), 0), height - side)
+            left2 = min(max(left + round(dx), 0), width - side)
+            if (top2, left2) != (top, left):
+                here = spectrum(image, top2, left2)
+            shift = kx * (dx - (left2 - left)) + ky * (dy - (top2 - top))
+            cross = (here * there.conj() * np.exp(2j * np.pi * shift)).real
+            total += [sums(cross), sums(np.abs(here) ** 2), sums(np.abs(there) ** 2)]
+    frequency = np.arange(n) / (side * pixel_size)
+    return Rings(frequency[1:-1], *total[:, 1:-1])
+
+
+def _starts(length: int, side: int) -> np.ndarray:
+    """First pixels of tiles that cover a length, overlapping by about half."""
+    count = max(1, round((length - side) / (side / 2)) + 1)
+    return np.rint(np.linspace(0, length - side, count)).astype(int)
+
+
+def _register_band(k: np.ndarray) -> np.ndarray:
+    """Weights from 40 A (particles' own outlines) to 5 A (finer is mostly noise); k in 1/A."""
+    return np.exp(-((k * 5.0) ** 2) / 2) - np.exp(-((k * 40.0) ** 2) / 2)
+
+
+def _register(cross: np.ndarray, reach: int = 32) -> tuple[float, float]:
+    """Displacement (dx, dy) in pixels, within ``reach``, at which a correlation is largest.
+
+    cross: (b, b//2 + 1), the spectrum of image times conjugate truth. The highest sample, then Newton's method on the
+    band-limited correlation itself.
+    """
+    side = cross.shape[0]
+    reach = min(reach, side // 4)
+    near = np.roll(sfft.irfft2(cross, s=(side, side)), (reach, reach), axis=(0, 1))[: 2 * reach + 1, : 2 * reach + 1]
+    dy, dx = (float(v - reach) for v in np.unravel_index(near.argmax(), near.shape))
+    ky, kx = 2 * np.pi * sfft.fftfreq(side)[:, None], 2 * np.pi * sfft.rfftfreq(side)[None]
+    start = np.array([dx, dy])
+    at = start.copy()
+    for _ in range(6):
+        turned = cross * np.exp(1j * (kx * at[0] + ky * at[1]))
+        slope = -np.array([(kx * turned.imag).sum(), (ky * turned.imag).sum()])
+        xx, xy, yy = ((a * turned.real).sum() for a in (kx * kx, kx * ky, ky * ky))
+        determinant = xx * yy - xy * xy
+        if xx <= 0 or determinant <= 0:  # no peak here: pure noise
+            return dx, dy
+        at += np.array([yy * slope[0] - xy * slope[1], xx * slope[1] - xy * slope[0]]) / determinant
+        if np.abs(at - start).max() > 1:
+            return dx, dy
+    return float(at[0]), float(at[1])
+
+
+def _same_grid(image: np.ndarray, truth: np.ndarray, pixel_size: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Image and truth on the same pixels, and their size in A."""
+    if max(abs(a - b) for a, b in zip(image.shape, truth.shape, strict=True)) > 1:
+        if any(a > b for a, b in zip(image.shape, truth.shape, strict=True)):
+            raise ValueError(f"the image {image.shape} is larger than the truth {truth.shape}")
+        pixel_size *= truth.shape[0] / image.shape[0]
+        truth = fourier_crop(truth, (image.shape[0], image.shape[1]))
+    height, width = (min(a, b) for a, b in zip(image.shape, truth.shape, strict=True))
+    return image[:height, :width], truth[:height, :width], pixel_size
+
+
+def fourier_crop(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An image (H, W) on fewer pixels (h, w), float32: only the frequencies that these can hold; the mean stays."""
+    height, width = shape
+    spectrum = sfft.rfft2(image.astype(np.float32), workers=-1)[:, : width // 2 + 1]
+    spectrum = np.concatenate([spectrum[: (height + 1) // 2], spectrum[image.shape[0] - height // 2 :]])
+    return sfft.irfft2(spectrum, s=shape, workers=-1) * np.float32(height * width / image.size)
