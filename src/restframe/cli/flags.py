@@ -39,6 +39,7 @@ class Flag:
     high: float | None = None
     choices: tuple[str, ...] = ()
     significant: int = 0
+    doubled: bool = False  # one value stands for the first two
     needs: str = ""
 
     @property
@@ -118,7 +119,7 @@ def _alignment() -> tuple[Flag, ...]:
     return (
         Flag("-Patch", int, (0, 0, 0), "Motion", "Patches across x and y for local motion; below 2: whole frames only. "
              "One number is used for both. The third, overlap in percent, has no effect: patches always overlap.",
-             manual="2", low=0),
+             manual="2", low=0, doubled=True),
         Flag("-Iter", int, (15,), "Motion", "Most rounds of alignment.", manual="6", low=1),
         Flag("-Tol", float, (0.1,), "Motion", "Alignment ends when shifts change by less.", unit="px", manual="6",
              low=0),
@@ -128,7 +129,7 @@ def _alignment() -> tuple[Flag, ...]:
              "half sums), or bfactor (-Bft, as MotionCor2 does).", choices=("data", "bfactor")),
         Flag("-PhaseOnly", int, (0,), "Motion", "1: the coarse search by phase correlation.", low=0, high=1),
         Flag("-Group", int, (1, 1), "Motion", "Frames aligned together: whole frames, patches. One number is used "
-             "for both.", unit="frames", manual="16.1", low=0),
+             "for both.", unit="frames", manual="16.1", low=0, doubled=True),
         Flag("-FmRef", int, (-1,), "Motion", "Frame whose positions the sum shows, from 0 among the used ones; "
              "below 0: the middle one.", manual="8"),
         _later("-Align", int, (1,), "Motion", "0: the plain sum.", low=0, high=1),

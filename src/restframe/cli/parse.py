@@ -121,7 +121,11 @@ def _value(flag: Flag, text: str) -> Value:
 
 
 def _completed(flag: Flag, values: tuple[Value, ...]) -> tuple[Value, ...]:
-    return values or flag.default if flag.many else values + flag.default[len(values) :]
+    if flag.many:
+        return values or flag.default
+    if flag.doubled and len(values) == 1:
+        values *= 2
+    return values + flag.default[len(values) :]
 
 
 def _check_later(found: dict[str, tuple[Value, ...]], flags: Sequence[Flag]) -> None:

@@ -1,0 +1,130 @@
+"""From options to a job: settings, names, and what is refused before a movie is opened."""
+
+import os
+
+import pytest
+
+from restframe.cli.job import job_from, settings_from
+from restframe.cli.parse import parse
+from restframe.errors import InputError, OutputError, SameFileError, SettingsError
+from restframe.settings import Settings
+
+
+@pytest.fixture
+def movie(tmp_path):
+    path = tmp_path / "in" / "my movie.tif"
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    return path
+
+
+def job(*words):
+    return job_from(parse([str(w) for w in (*words, "-Gpu", "-1")]))
+
+
+def settings(*words):
+    return settings_from(parse(words))
+
+
+def test_the_tables_defaults_are_the_librarys():
+    assert settings() == Settings()
+
+
+def test_settings_are_what_the_flags_say():
+    text = """-Gain g -Dark d -RotGain 3 -FlipGain 2 -InvGain 1 -PixSize 0.5 -Kv 200 -FmDose 1.5 -InitDose 2 -Throw 1
+    -Trunc 2 -Patch 7,5,20 -Iter 9 -Tol .2 -Bft 150 -Group 4 -PhaseOnly 1 -FmRef 0 --weights bfactor -FtBin 1.5
+    -SumRange 2 20 -SplitSum 1 --threads 2"""
+    got = settings(*text.split())
+    camera, exposure, motion, sums = got.detector, got.exposure, got.motion, got.sums
+    assert (camera.gain, camera.dark, camera.rot_gain, camera.flip_gain, camera.inv_gain) == ("g", "d", 3, 2, True)
+    assert (exposure.pixel_size, exposure.voltage, exposure.frame_dose, exposure.initial_dose) == (0.5, 200, 1.5, 2)
+    assert (exposure.throw, exposure.trunc) == (1, 2)
+    assert (motion.patches, motion.iterations, motion.tolerance, motion.bfactor) == ((7, 5), 9, 0.2, (150, 100))
+    assert (motion.group, motion.phase_only, motion.reference, motion.weights) == ((4, 4), True, 0, "bfactor")
+    assert (sums.bin, sums.sum_range, sums.split, got.machine.threads) == (1.5, (2, 20), True, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("0 0", (0, 0)), ("0.0,0.0", (0, 0)), ("3 4", (0, 0)), ("-2 20", (0, 20)), ("5 0", (0, 0)), ("3 25", (3, 25))],
+)
+def test_sum_range(words, expected):
+    assert settings("-SumRange", words).sums.sum_range == expected
+
+
+def test_one_number_after_patch_and_group_is_for_both():
+    assert settings("-Patch", "5").motion.patches == (5, 5)
+    assert settings("-Group", "3").motion.group == (3, 3)
+    assert settings("-Group", "0", "4").motion.group == (1, 4)
+
+
+@pytest.mark.parametrize("voltage", ["79", "301", "300000"])
+def test_voltage_is_checked_where_it_matters(voltage):
+    assert settings("-kV", voltage).exposure.voltage == float(voltage)
+    with pytest.raises(SettingsError, match=r"-kV .*80 to 300"):
+        settings("-kV", voltage, "-FmDose", "1")
+
+
+def test_a_job_names_its_files(movie, tmp_path):
+    logs = ("-LogDir", tmp_path / "a/b", "-LogFile", tmp_path / "x.log")
+    got = job("-InTiff", movie, "-OutMrc", tmp_path / "sum.mrc", *logs)
+    assert got.movie == movie and got.kind == "tiff"
+    assert got.images["sum"] == tmp_path / "sum.mrc" and got.images["odd"] == tmp_path / "sum_ODD.mrc"
+    assert got.log_bases == ((str(tmp_path / "a/b/my movie"), 6), (str(tmp_path / "x.log0"), 7))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+
+
+def test_no_input(tmp_path):
+    with pytest.raises(InputError, match="No input"):
+        job("-OutMrc", tmp_path / "x.mrc")
+
+
+def test_two_inputs(movie, tmp_path):
+    with pytest.raises(SettingsError, match="-InTiff and -InMrc"):
+        job("-InTiff", movie, "-InMrc", "b.mrc", "-OutMrc", tmp_path / "x.mrc")
+
+
+def test_missing_input_and_folder_as_input(tmp_path):
+    with pytest.raises(InputError, match=r"none\.tif does not exist"):
+        job("-InTiff", tmp_path / "none.tif", "-OutMrc", tmp_path / "x.mrc")
+    with pytest.raises(InputError, match="is no file"):
+        job("-InTiff", tmp_path, "-OutMrc", tmp_path / "x.mrc")
+
+
+@pytest.mark.parametrize("out", ["m.mrc", "m", "sub/../m.mrc", "link.mrc", "M_DW.mrc"])
+def test_no_output_may_be_the_input(tmp_path, out):
+    (tmp_path / "sub").mkdir()
+    movie = tmp_path / ("M_DW_DW.mrc" if out == "M_DW.mrc" else "m.mrc")
+    movie.write_bytes(b"movie")
+    (tmp_path / "link.mrc").symlink_to(movie)
+    with pytest.raises(SameFileError, match=movie.name):
+        job("-InMrc", movie, "-OutMrc", tmp_path / out)
+    assert movie.read_bytes() == b"movie"
+
+
+def test_no_output_may_be_a_reference(movie, tmp_path):
+    with pytest.raises(SameFileError):
+        job("-InTiff", movie, "-Gain", tmp_path / "g_DW.mrc", "-OutMrc", tmp_path / "g.mrc")
+
+
+def test_outputs_that_cannot_be_written(movie, tmp_path):
+    (tmp_path / "folder_DW.mrc").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    for out in ("none/x.mrc", "file/x.mrc", "folder.mrc", "n" * 255):
+        with pytest.raises(OutputError):
+            job("-InTiff", movie, "-OutMrc", tmp_path / out)
+    with pytest.raises(OutputError):
+        job("-InTiff", movie)
+    with pytest.raises(OutputError, match="cannot be made"):
+        job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogDir", tmp_path / "file" / "logs")
+    with pytest.raises(OutputError, match="does not exist"):
+        job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogFile", tmp_path / "none" / "x")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder_DW.mrc", "in"]
+
+
+def test_what_a_user_may_not_expect_is_said(movie, tmp_path):
+    words = ("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc")
+    notes = job(*words, "-FmDose", "1", "-Patch", "5 5 20").notes
+    assert notes[:2] == ("Warning: Gain ref not found.", "......   Gain correction will be skipped.")
+    assert "-PixSize" in notes[2] and "overlap" in notes[3]
+    assert job(*words, "-Gain", "g.mrc").notes == ("The CPU is used, as asked for.",)

@@ -1,0 +1,70 @@
+"""Files appear complete or not at all."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from restframe.errors import OutputError
+from restframe.output.place import check_folder, check_place, place_all
+
+
+def writer(data):
+    return lambda path: path.write_bytes(data)
+
+
+def failing(error):
+    def write(path):
+        path.write_bytes(b"half")
+        raise error
+
+    return write
+
+
+def test_all_are_placed_in_order(tmp_path):
+    targets = [tmp_path / "b", tmp_path / "a"]
+    assert place_all([(t, writer(t.name.encode())) for t in targets]) == targets
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"a", "b": b"b"}
+
+
+def test_nothing_is_in_place_until_all_are_written(tmp_path):
+    seen = []
+
+    def look(path):
+        seen.extend(p.name for p in tmp_path.iterdir())
+        path.write_bytes(b"")
+
+    place_all([(tmp_path / "a.mrc", writer(b"")), (tmp_path / "b.mrc", look)])
+    assert len(seen) == 1
+    assert seen[0].startswith(".") and not seen[0].endswith(".mrc")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError()])
+def test_a_failure_leaves_old_files_and_nothing_new(tmp_path, error):
+    (tmp_path / "a").write_bytes(b"old")
+    expected = OutputError if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected) as caught:
+        place_all([(tmp_path / "a", writer(b"new")), (tmp_path / "b", failing(error))])
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"old"}
+    if expected is OutputError:
+        assert f"{tmp_path / 'b'} cannot be written: No space left" in str(caught.value)
+        assert "Make room" in str(caught.value)
+
+
+def test_new_files_have_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").touch()
+    place_all([(tmp_path / "placed", writer(b""))])
+    assert (tmp_path / "placed").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_checks_leave_nothing(tmp_path):
+    (tmp_path / "old").write_bytes(b"old")
+    check_place(tmp_path / "old")
+    check_place(tmp_path / "new")
+    check_folder(tmp_path / "x" / "y")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"old": b"old"}
+
+
+def test_a_folder_that_takes_no_files():
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_place(Path("/proc/x.mrc"))
