@@ -1,0 +1,31 @@
+"""Everything that turns raw counts into corrected ones, in the form the kernels take."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Calibration(NamedTuple):
+    """corrected = (raw - dark) * gain - level; bad pixels, outliers and what lies off the frame hold the local mean.
+
+    A tuple because the kernels take it apart. Local means are fractions of the frame's mean count, less one.
+    """
+
+    gain: np.ndarray  # (h, w) float32
+    dark: np.ndarray  # (h, w) float32, or (1, 1): none
+    levels: np.ndarray  # (t,) float32 mean corrected count of each frame
+    limits: np.ndarray  # (t,) float32 a corrected count above this is no electron of the image (cosmic ray)
+    first: np.ndarray  # (h + 1,) int64: bad pixels of row y are first[y] ... first[y + 1]
+    columns: np.ndarray  # (bad,) int64
+    values: np.ndarray  # (bad,) float32 local mean there
+    edge_rows: np.ndarray  # (2, w) float32 local mean along the first and last row
+    edge_columns: np.ndarray  # (2, h) float32 along the first and last column
+
+
+def bad_by_row(bad: np.ndarray, local: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bad pixels as compressed rows: first, columns, values."""
+    rows, columns = np.nonzero(bad)
+    first = np.searchsorted(rows, np.arange(bad.shape[0] + 1))
+    return first.astype(np.int64), columns.astype(np.int64), local[rows, columns].astype(np.float32)

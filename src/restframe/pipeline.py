@@ -1,0 +1,153 @@
+"""One movie's way through the program: open, survey, track, restore."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from os import PathLike
+
+import numpy as np
+
+from restframe import kernels as kernel_choice
+from restframe.detector.references import references
+from restframe.detector.survey import Survey, small_factor, small_frames, take_survey
+from restframe.errors import InputError
+from restframe.movie import ArrayMovie, Movie, open_movie, read_frames
+from restframe.movie.fractions import Fractions, fractions
+from restframe.output.text import shift_table
+from restframe.restore import dose as dw
+from restframe.restore.fourier import finish, sizes
+from restframe.restore.gather import gather
+from restframe.result import Result
+from restframe.settings import Settings
+from restframe.track.field import MotionField
+from restframe.track.measure import Measured, measure, reference_frame
+from restframe.track.patches import patch_shifts
+
+Report = Callable[[str], None]
+
+
+def correct(
+    movie: Movie | np.ndarray | str | PathLike[str],
+    settings: Settings | None = None,
+    *,
+    field: MotionField | None = None,
+    report: Report | None = None,
+) -> Result:
+    """Bring a movie to rest.
+
+    ``movie``: a path, what `open_movie` returns, or an array (t, h, w) of raw counts. ``field``: motion that is known; it is applied, not measured.
+    ``report`` receives lines of text as the work goes on. Raises `RestframeError` when the input does not allow a result.
+    """
+    settings = settings or Settings()
+    say = report or (lambda line: None)
+    with _one_blas_thread():
+        return _correct(as_movie(movie), settings, field, say)
+
+
+def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: Report) -> Result:
+    started = time.perf_counter()
+    kernels = kernel_choice.choose(settings.machine)
+    threads = kernel_choice.threads(settings.machine)
+    used = fractions(movie.shape[0], settings.exposure)
+    shape = movie.shape[1:]
+    refs = references(settings.detector, shape)
+    for note in refs.notes:
+        say(note)
+    if refs.gain is None:
+        say("Warning: Gain ref not found.")
+        say("......   Gain correction will be skipped.")
+    frames = kernels.to_device(read_frames(movie, used.frames, threads))
+    say(f"Frames read: {time.perf_counter() - started:.2f} sec")
+
+    survey = take_survey(kernels, frames, refs, settings.detector.find_defects)
+    say(f"Bad pixels: {int(survey.bad.sum())} of {survey.bad.size}, filled with the local mean")
+
+    measured = None
+    if field is None:
+        measured = track(kernels, frames, survey, used, settings, threads)
+        field = measured.field
+    reference = reference_frame(len(used.frames), settings.motion.reference)
+    field = field.relative_to(reference)
+    shifts = -(field.whole_frame() - field.whole_frame()[0])
+    for line in shift_table(shifts):
+        say(line)
+    say(f"Global shifts are corrected: {time.perf_counter() - started:.6f} sec")
+    for note in measured.notes if measured else ():
+        say(note)
+
+    images, pixel_size = restore(kernels, frames, survey, used, field, settings, threads)
+    say(f"Correction of local motion: {time.perf_counter() - started:.6f} sec")
+    return Result(
+        sum=images["sum"],
+        pixel_size=pixel_size,
+        field=field,
+        dose_weighted=images.get("dose_weighted"),
+        dose_weighted_range=images.get("dose_weighted_range"),
+        odd=images.get("odd"),
+        even=images.get("even"),
+        patches=patch_shifts(measured, settings.motion) if measured else None,
+        global_shifts=shifts,
+        movie_shape=(len(used.frames), *shape),
+        decisions=measured.notes if measured else (),
+        numbers={"bad_pixels": float(survey.bad.sum()), **(measured.numbers if measured else {})},
+    )
+
+
+def track(kernels, frames, survey: Survey, used: Fractions, settings: Settings, threads: int) -> Measured:
+    """Raw frames (t, h, w) -> the motion field and how it was found."""
+    shape = frames.shape[1:]
+    factor = small_factor(shape)
+    small = small_frames(kernels, frames, survey.calibration, factor)
+    return measure(
+        kernels, small, factor, shape, survey.calibration.levels, used.dose, used.accumulated, settings.motion, settings.exposure, threads
+    )
+
+
+def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
+    """The sums to be made, the plain one first."""
+    t = len(used.frames)
+    e, s = settings.exposure, settings.sums
+    everything = np.ones(t)
+    odd = (np.arange(t) % 2 == 0).astype(float)  # the first, third, ... frame
+    out = [dw.plain_sum("sum", everything)]
+    weighting = e.pixel_size > 0 and used.dose.sum() > 0
+    if weighting:
+
+        def weighted(name, chosen):
+            return dw.weighted_sum(name, chosen, used.accumulated, e.pixel_size, e.voltage)
+
+        out.append(weighted("dose_weighted", everything))
+        low, high = max(s.sum_range[0], 0), s.sum_range[1]
+        chosen = ((used.accumulated >= low) & (used.accumulated <= high)).astype(float)
+        if high > 0 and high - low > 1:
+            out.append(weighted("dose_weighted_range", chosen))
+        if s.split:
+            out += [weighted("odd", odd), weighted("even", 1 - odd)]
+    elif s.split:
+        out += [dw.plain_sum("odd", odd), dw.plain_sum("even", 1 - odd)]
+    return out
+
+
+def restore(kernels, frames, survey: Survey, used: Fractions, field, settings: Settings, threads: int) -> tuple[dict[str, np.ndarray], float]:
+    """Raw frames and their motion -> finished sums by name, and the output's pixel size in A."""
+    plan = dw.make_plan(wanted_sums(used, settings))
+    size = sizes(frames.shape[1:], settings.sums.bin)
+    images, counts = gather(kernels, frames, survey.calibration, field, plan.coefficients, size)
+    finished = finish(kernels, images, plan, counts, survey.calibration.levels.astype(np.float64), size, threads)
+    return finished, settings.exposure.pixel_size * settings.sums.bin
+
+
+def as_movie(movie) -> Movie:
+    if isinstance(movie, np.ndarray):
+        if movie.ndim != 3:
+            raise InputError(f"a movie is an array (frames, rows, columns); this one has the shape {movie.shape}")
+        return ArrayMovie(movie)
+    return open_movie(movie) if isinstance(movie, (str, PathLike)) else movie
+
+
+def _one_blas_thread():
+    """Matrix products in one order of summation, whatever the number of threads: equal runs give equal bytes."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")

@@ -1,0 +1,95 @@
+"""Dose weighting, and how few running images hold all the weighted sums.
+
+Critical dose and weights after Grant & Grigorieff, eLife 4:e06980 (2015), with the constants that MotionCor uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from restframe.errors import SettingsError
+
+
+def voltage_factor(kv: float) -> float:
+    """How much of the 300 kV critical dose is left at ``kv``: linear between 300, 200 and 120 kV, constant below."""
+    if not 80 <= kv <= 300:
+        raise SettingsError(f"dose weighting knows 80 to 300 kV, -kV is {kv:g}. Leave out -FmDose to go without it.")
+    return float(np.interp(kv, [120, 200, 300], [0.45, 0.8, 1.0]))
+
+
+def critical_dose(q: np.ndarray, kv: float) -> np.ndarray:
+    """N_e(q) in e/A²; ``q`` in 1/A. Infinite at q = 0."""
+    with np.errstate(divide="ignore"):
+        return voltage_factor(kv) * (0.24499 * np.asarray(q, float) ** -1.6649 + 2.8141)
+
+
+def damage(q: np.ndarray, accumulated: np.ndarray, kv: float) -> np.ndarray:
+    """exp(-D / (2 N_e(q))): what is left of the amplitude at ``q`` (1/A), (q, t)."""
+    return np.exp(-0.5 * np.asarray(accumulated)[None, :] / critical_dose(q, kv)[:, None])
+
+
+@dataclass(frozen=True)
+class Sum:
+    """One image to be made: its weight for every frame, by frequency. ``weights``: (samples, t) at `Plan.q`."""
+
+    name: str
+    weights: np.ndarray
+    plain: np.ndarray  # (t,) the weights at q = 0: frames in it or not
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sums as combinations of a few running images: weights(q, t) = combine(q, r) coefficients(r, t)."""
+
+    q: np.ndarray  # 1/pixel, equally spaced from 0 to 1/sqrt(2)
+    coefficients: np.ndarray  # (r, t); row 0 is all ones, the plain sum
+    combine: dict[str, np.ndarray]  # name -> (samples, r)
+    plain: dict[str, np.ndarray]  # name -> (t,)
+
+
+ACCURACY = 1e-4  # largest error of the weights of any ring, of the ring's norm
+
+
+def frequency_samples(n: int = 1024) -> np.ndarray:
+    return np.linspace(0, np.sqrt(0.5), n)
+
+
+def low_rank(rows: np.ndarray, first: np.ndarray, accuracy: float = ACCURACY) -> np.ndarray:
+    """Orthogonal vectors over frames, ``first`` (n, t) unchanged at the head, whose span holds every row to ``accuracy`` of its norm."""
+    kept, _ = np.linalg.qr(first.T)
+    rest = rows - rows @ kept @ kept.T
+    norm = np.maximum(np.linalg.norm(rows, axis=1), 1e-30)
+    _, _, vectors = np.linalg.svd(rest, full_matrices=False)
+    n = 0
+    while n < len(vectors) and (np.linalg.norm(rest, axis=1) / norm).max() > accuracy:
+        v = vectors[n] - kept @ (kept.T @ vectors[n])
+        rest = rest - np.outer(rest @ v, v)
+        n += 1
+    return np.concatenate([first, vectors[:n]])
+
+
+def make_plan(sums: list[Sum]) -> Plan:
+    """The fewest running images for all ``sums``; the plain sum is the first of them."""
+    t = len(sums[0].plain)
+    ones = np.ones((1, t))
+    coefficients = low_rank(np.concatenate([s.weights for s in sums]), ones)
+    inverse = np.linalg.pinv(coefficients)
+    return Plan(
+        frequency_samples(len(sums[0].weights)),
+        coefficients,
+        {s.name: s.weights @ inverse for s in sums},
+        {s.name: s.plain for s in sums},
+    )
+
+
+def plain_sum(name: str, frames: np.ndarray, samples: int = 1024) -> Sum:
+    """``frames``: (t,) 0 or 1."""
+    return Sum(name, np.repeat(frames[None].astype(float), samples, 0), frames.astype(float))
+
+
+def weighted_sum(name: str, frames: np.ndarray, accumulated: np.ndarray, pixel_size: float, kv: float) -> Sum:
+    """Weights exp(-D_t/2N_e) / sqrt(sum over all frames of exp(-D_t/N_e)) for the chosen frames; not weighted at q = 0."""
+    w = damage(frequency_samples() / pixel_size, accumulated, kv)
+    return Sum(name, w / np.sqrt((w**2).sum(1, keepdims=True)) * frames, frames.astype(float))

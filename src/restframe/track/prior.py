@@ -1,0 +1,50 @@
+"""What is believed about motion before looking: smooth in time, slower to change once the beam has been on for a while.
+
+Each mode's amplitudes over time have a Gaussian prior with precision K1 / v1 + K2 / v2: K1 penalises speed, K2 changes of speed (the natural cubic
+spline's roughness, Green & Silverman 1994, section 2.1), both on a time axis stretched where the specimen moves fast.
+v1 and v2, shared by the modes of one degree and both axes, are learned from the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+EARLY_DOSE = 2.5  # e/A² over which the burst of early motion dies away
+EARLY_STRETCH = 10.0  # e/A² of quiet time that the burst is worth
+
+
+def motion_time(dose: np.ndarray) -> np.ndarray:
+    """Time axis on which motion is equally smooth everywhere; ``dose``: e/A² at the middle of each frame."""
+    return dose + EARLY_STRETCH * (1 - np.exp(-dose / EARLY_DOSE))
+
+
+def speed_penalty(s: np.ndarray) -> np.ndarray:
+    d = np.diff(np.eye(len(s)), axis=0)
+    return d.T @ (d / np.diff(s)[:, None])
+
+
+def roughness_penalty(s: np.ndarray) -> np.ndarray:
+    n, h = len(s), np.diff(s)
+    if n < 3:
+        return np.zeros((n, n))
+    q = np.zeros((n, n - 2))
+    r = np.zeros((n - 2, n - 2))
+    for j in range(n - 2):
+        q[j : j + 3, j] = 1 / h[j], -1 / h[j] - 1 / h[j + 1], 1 / h[j + 1]
+        r[j, j] = (h[j] + h[j + 1]) / 3
+        if j + 1 < n - 2:
+            r[j, j + 1] = r[j + 1, j] = h[j + 1] / 6
+    return q @ np.linalg.solve(r, q.T)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Variances by degree of the mode: of speed, px² a unit of time, and of its change."""
+
+    speed: np.ndarray  # (degrees,)
+    roughness: np.ndarray  # (degrees,)
+
+    def precision(self, degree: int, k1: np.ndarray, k2: np.ndarray) -> np.ndarray:
+        return k1 / self.speed[degree] + k2 / self.roughness[degree]
