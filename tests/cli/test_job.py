@@ -125,6 +125,6 @@ def test_outputs_that_cannot_be_written(movie, tmp_path):
 def test_what_a_user_may_not_expect_is_said(movie, tmp_path):
     words = ("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc")
     notes = job(*words, "-FmDose", "1", "-Patch", "5 5 20").notes
-    assert notes[:2] == ("Warning: Gain ref not found.", "......   Gain correction will be skipped.")
-    assert "-PixSize" in notes[2] and "overlap" in notes[3]
-    assert job(*words, "-Gain", "g.mrc").notes == ("The CPU is used, as asked for.",)
+    assert notes[0] == "The CPU is used, as asked for."
+    assert "-PixSize" in notes[1] and "overlap" in notes[2]
+    assert len(job(*words).notes) == 1

@@ -1,12 +1,16 @@
 """The command's ways to end, inside one process."""
 
 import logging
+import os
+import signal
+import sys
+import time
 import warnings
 
 import pytest
 
 from restframe.cli.main import main
-from restframe.cli.streams import errors_as_messages, say
+from restframe.cli.streams import errors_as_messages, say, working
 from restframe.errors import DeviceError
 
 
@@ -23,6 +27,7 @@ def raising(error):
         (DeviceError("no GPU 7"), 5, "Error: no GPU 7\n"),
         (KeyboardInterrupt(), 130, "Error: interrupted.\n"),
         (MemoryError("3 GB"), 6, "Error: out of memory (3 GB)"),
+        (PermissionError(13, "Permission denied", "x.tif"), 6, "Error: x.tif: Permission denied.\n"),
         (ValueError("odd\nlines"), 6, "Error: restframe failed: ValueError: odd"),
     ],
 )
@@ -61,3 +66,28 @@ def test_help(words, capsys):
 def test_version(word, capsys):
     assert main([word]) == 0
     assert "MotionCor2 version 1.5.0" in capsys.readouterr().out.splitlines()
+
+
+def test_termination_unwinds(tmp_path):
+    def run():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            (tmp_path / "cleaned").touch()
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught:
+        errors_as_messages(run)
+    assert caught.value.code == 143 and (tmp_path / "cleaned").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_progress_is_for_terminals_only(capsys, monkeypatch):
+    with working("busy"):
+        say("line")
+    assert capsys.readouterr() == ("line\n", "")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with working("busy"):
+        say("line")
+    assert "line\n" in capsys.readouterr().out

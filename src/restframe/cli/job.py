@@ -54,7 +54,7 @@ def job_from(options: Options) -> Job:
     bases += [(log_file_base(log_file), 7)] if log_file else []
     gpus, device = choose_gpus(options.integers("-Gpu"), options.integer("-UseGpus"), find_gpus)
     settings = settings_from(options, gpus)
-    return Job(movie, INPUTS[kind], images, log_dir, tuple(bases), settings, (*_notes(options, settings), device))
+    return Job(movie, INPUTS[kind], images, log_dir, tuple(bases), settings, (device, *_notes(options, settings)))
 
 
 def _input(options: Options) -> tuple[str, Path]:
@@ -118,10 +118,8 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
 
 
 def _notes(options: Options, settings: Settings) -> list[str]:
-    """What happens that a user may not expect. Callers look for the two lines about the gain."""
+    """What happens that a user may not expect."""
     notes = []
-    if settings.detector.gain is None:
-        notes += ["Warning: Gain ref not found.", "......   Gain correction will be skipped."]
     if settings.exposure.frame_dose > 0 and settings.exposure.pixel_size == 0:
         notes.append("Warning: no dose weighting, which needs -PixSize.")
     if options.integers("-Patch")[2]:

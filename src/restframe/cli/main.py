@@ -10,7 +10,7 @@ from time import perf_counter
 from restframe.cli.help import echo, help_text, version_text
 from restframe.cli.job import Job, job_from
 from restframe.cli.parse import parse
-from restframe.cli.streams import errors_as_messages, say
+from restframe.cli.streams import errors_as_messages, say, working
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,9 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     words = [a.lower() for a in arguments]
     if words[:1] == ["simulate"]:
-        from restframe.cli import simulate
+        from restframe.cli.simulate import main as simulate
 
-        return simulate.main(arguments[1:])
+        return simulate(arguments[1:])
     if not words or {"--help", "-help", "-h"} & set(words):
         say(help_text())
     elif words in (["--version"], ["-version"], ["-v"]):
@@ -45,7 +45,8 @@ def _correct(arguments: list[str]) -> None:
     from restframe.movie import open_movie
     from restframe.pipeline import correct
 
-    result = correct(open_movie(job.movie, job.kind), job.settings, report=say)
+    with working(f"{job.movie.name} is brought to rest"):
+        result = correct(open_movie(job.movie, job.kind), job.settings, report=say)
     _save(job, result)
     say(f"Total time: {perf_counter() - start:f} sec")
 

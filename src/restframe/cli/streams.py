@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ def errors_as_messages(run: Callable[[], int]) -> int:
     RESTFRAME_DEBUG=1 in the environment shows the whole traceback.
     """
     try:
-        with _all_on_stdout():
+        with _all_on_stdout(), _cleaning_up_when_terminated():
             return run()
     except RestframeError as error:
         return _fail(str(error), error.exit_code)
@@ -40,6 +42,8 @@ def errors_as_messages(run: Callable[[], int]) -> int:
         return _fail("interrupted.", 130)
     except MemoryError as error:
         return _fail(f"out of memory ({error or 'no details'}). Use fewer --threads, or a machine with more memory.", 6)
+    except OSError as error:
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}.", 6)
     except Exception as error:
         last = traceback.format_exception_only(error)[-1].strip()
         return _fail(f"restframe failed: {last}\nPlease report it; RESTFRAME_DEBUG=1 shows where it happened.", 6)
@@ -50,6 +54,35 @@ def _fail(message: str, code: int) -> int:
         traceback.print_exc()
     print(f"Error: {message}", file=sys.stderr)
     return code
+
+
+@contextmanager
+def _cleaning_up_when_terminated() -> Iterator[None]:
+    """A batch system that ends the job gets the usual exit code, but temporary files are removed first."""
+
+    def stop(number, frame) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show on a terminal, and only there, that work goes on."""
+    if not sys.stdout.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console().status(text):
+        yield
 
 
 @contextmanager
