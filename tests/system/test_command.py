@@ -261,7 +261,7 @@ def words_of(text, inputs):
         ("-InMrc IN/none.mrc -OutMrc out.mrc", 3, "none.mrc"),
         ("-InTiff IN/cut.tif -OutMrc out.mrc", 3, "cut.tif"),
         ("-InMrc IN/text.mrc -OutMrc out.mrc", 3, "text.mrc"),
-        ("-InTiff IN/movie.mrc -OutMrc out.mrc", 3, "movie.mrc"),
+        ("-InMrc IN -OutMrc out.mrc", 3, "is no file"),
         ("-InMrc IN/movie.mrc -OutMrc none/out.mrc", 4, "none"),
         ("-InMrc IN/movie.mrc", 4, "-OutMrc"),
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -FmDose 1 -PixSize 1 -kV 400", 6, "-kV 400"),
@@ -284,6 +284,14 @@ def test_what_is_wrong_is_said_and_nothing_is_left(inputs, tmp_path, text, code,
     assert [p.name for p in tmp_path.rglob("*")] == ["out.mrc"]
     assert (tmp_path / "out.mrc").read_bytes() == b"old result"
     assert {p.name: p.read_bytes() for p in inputs.iterdir()} == before
+
+
+def test_a_wrong_flag_for_the_format_is_said_and_does_no_harm(inputs, plain, tmp_path):
+    words = ["-InTiff", inputs / "movie.mrc", "-OutMrc", "sum.mrc", "-Throw", "1", "-Trunc", "1", "-FtBin", "2"]
+    process = restframe(*words, "-Gpu", "-1", folder=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "movie.mrc was given as TIFF" in process.stdout
+    assert (tmp_path / "sum.mrc").read_bytes() == (plain[1] / "sum.mrc").read_bytes()
 
 
 def test_a_full_disk(inputs, tmp_path):

@@ -45,8 +45,13 @@ def _correct(arguments: list[str]) -> None:
     from restframe.movie import open_movie
     from restframe.pipeline import correct
 
+    movie = open_movie(job.movie, job.kind)
+    frames, height, width = movie.shape
+    say(f"Movie: {movie.format.upper()}, {width} x {height} pixels, {frames} frames, {movie.dtype}")
+    if movie.format != job.kind:
+        say(f"Warning: {job.movie} was given as {job.kind.upper()}; it is read as what it is.")
     with working(f"{job.movie.name} is brought to rest"):
-        result = correct(open_movie(job.movie, job.kind), job.settings, report=say)
+        result = correct(movie, job.settings, report=say)
     _save(job, result)
     say(f"Total time: {perf_counter() - start:f} sec")
 
