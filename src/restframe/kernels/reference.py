@@ -1,0 +1,152 @@
+"""The kernels as plain array formulas: the specification of the fast ones, and what runs on a GPU through CuPy.
+
+Works on the arrays it is given (NumPy or CuPy, found by array-api-compat) and returns the same kind.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from array_api_compat import array_namespace, is_cupy_array
+
+
+def to_device(frames):
+    """The movie where the work is done: on the GPU when CuPy has one, else where it is."""
+    try:
+        import cupy
+    except ImportError:
+        return frames
+    return cupy.asarray(frames)
+
+
+def to_host(array) -> np.ndarray:
+    return array.get() if is_cupy_array(array) else np.asarray(array)
+
+
+def like(array, host: np.ndarray):
+    """``host`` as the kind of array that ``array`` is."""
+    return array_namespace(array).asarray(host)
+
+
+def rfft2(images, threads):
+    return array_namespace(images).fft.rfft2(images)
+
+
+def irfft2(spectra, size, threads):
+    return array_namespace(spectra).fft.irfft2(spectra, s=size)
+
+
+def sum_frames(frames):
+    """Plain sum over frames, exact for integers: (h, w)."""
+    xp = array_namespace(frames)
+    kind = xp.uint32 if frames.dtype.kind == "u" else xp.int64 if frames.dtype.kind == "i" else xp.float64
+    total = xp.zeros(frames.shape[1:], dtype=kind)
+    for frame in frames:
+        total += frame
+    return total
+
+
+def frame_sum(frame, gain, dark) -> float:
+    """Sum of (raw - dark) * gain over a frame, float64."""
+    xp = array_namespace(frame)
+    raw = frame.astype(xp.float32)
+    return float(xp.sum(((raw - dark) * gain).astype(xp.float64)))
+
+
+def corrected(frames, calibration, i):
+    """Frame i as (raw - dark) * gain less its mean count, bad pixels and outliers filled; (h, w) float32."""
+    c, frame = calibration, frames[i]
+    xp = array_namespace(frame)
+    level, limit = xp.float32(c.levels[i]), xp.float32(c.limits[i])
+    out = (frame.astype(xp.float32) - xp.asarray(c.dark)) * xp.asarray(c.gain) - level
+    out[out >= limit - level] = 0
+    rows = np.repeat(np.arange(len(c.first) - 1), np.diff(c.first))
+    out[xp.asarray(rows), xp.asarray(c.columns)] = level * xp.asarray(c.values)
+    return out
+
+
+def decimate(frame, taps, factor):
+    """Low-passed by ``taps`` in both directions (zero outside), one pixel in ``factor`` kept; (h // factor, w // factor)."""
+    xp = array_namespace(frame)
+    first = (factor - 1) // 2 - (len(taps) - 1) // 2
+    after = len(taps) + factor
+    padded = xp.pad(frame, ((-first, after), (-first, after)))
+    h, w = frame.shape[0] // factor, frame.shape[1] // factor
+    rows = sum(float(tap) * padded[k : k + h * factor : factor] for k, tap in enumerate(taps))
+    return sum(float(tap) * rows[:, k : k + w * factor : factor] for k, tap in enumerate(taps)).astype(xp.float32)
+
+
+def _aligned(re, im, steps, p: int):
+    """Spectra of tile p brought to rest, (t, 2m+1, m+1) complex."""
+    xp = array_namespace(re)
+    m = re.shape[-1] - 1
+    ky, kx = xp.arange(-m, m + 1), xp.arange(m + 1)
+    s = xp.asarray(steps[p])
+    return (re[p] + 1j * im[p]) * xp.exp(1j * s[:, 1, None] * ky)[:, :, None] * xp.exp(1j * s[:, 0, None] * kx)[:, None, :]
+
+
+def align(re, im, steps):
+    """R = sum_t F_t exp(i k·step_t), as (re, im), and sum_t |F_t|²; each (p, 2m+1, m+1)."""
+    xp = array_namespace(re)
+    totals = [_aligned(re, im, steps, p).sum(0) for p in range(len(re))]
+    total = xp.stack(totals)
+    return total.real.astype(xp.float32), total.imag.astype(xp.float32), (re**2 + im**2).sum(1)
+
+
+def gradient(re, im, steps, weighted_re, weighted_im):
+    """-sum_k k Im(conj(weighted) F_t exp(i k·step_t)), (p, t, 2), k in cycles a tile."""
+    xp = array_namespace(re)
+    m = re.shape[-1] - 1
+    ky, kx = xp.arange(-m, m + 1)[:, None], xp.arange(m + 1)[None, :]
+    out = np.empty((*re.shape[:2], 2))
+    for p in range(len(re)):
+        v = ((weighted_re[p] - 1j * weighted_im[p]) * _aligned(re, im, steps, p)).imag
+        out[p, :, 0] = to_host(-(v * kx).sum((1, 2)))
+        out[p, :, 1] = to_host(-(v * ky).sum((1, 2)))
+    return out
+
+
+def _sample(frame, calibration, i, y, x):
+    """Corrected counts at whole pixels y, x; off the frame, the local mean of the nearest edge (above and below before left and right)."""
+    xp = array_namespace(frame)
+    h, w = frame.shape
+    level = xp.float32(calibration.levels[i])
+    rows, columns = xp.asarray(calibration.edge_rows), xp.asarray(calibration.edge_columns)
+    yc, xc = xp.clip(y, 0, h - 1), xp.clip(x, 0, w - 1)
+    out = frame[yc, xc]
+    beside = (x < 0) | (x >= w)
+    out = xp.where(beside, level * columns[(x >= w).astype(int), yc], out)
+    return xp.where((y < 0) | (y >= h), level * rows[(y >= h).astype(int), xc], out)
+
+
+def gather(frames, calibration, lattice, spacing, origin, table, coefficients, size):
+    """Running images sum_t coefficients[r, t] * frame_t at the displaced position of every output pixel; (r, *size) float32.
+
+    ``lattice``: (t, ny, nx, 2) displacement at output pixels origin + j * spacing, linear between. ``table``: kernel weights by offset.
+    """
+    xp = array_namespace(frames)
+    h, w = size
+    out = xp.zeros((len(coefficients), h, w), dtype=xp.float32)
+    table = xp.asarray(table)
+    fine = table.shape[0] - 2
+    y, x = xp.arange(h), xp.arange(w)
+    ly, lx = y // spacing, x // spacing
+    fy, fx = ((y % spacing) / spacing)[:, None, None], ((x % spacing) / spacing)[None, :, None]
+    for i in range(len(frames)):
+        frame = corrected(frames, calibration, i)
+        u = xp.asarray(lattice[i])
+        top = u[ly][:, lx] * (1 - fx) + u[ly][:, lx + 1] * fx
+        bottom = u[ly + 1][:, lx] * (1 - fx) + u[ly + 1][:, lx + 1] * fx
+        d = top * (1 - fy) + bottom * fy
+        whole = xp.floor(d).astype(int)
+        part = (d - whole) * fine
+        j = part.astype(int)
+        part = (part - j).astype(xp.float32)[..., None]
+        weights = table[j] * (1 - part) + table[j + 1] * part  # (h, w, 2, 4)
+        ys, xs = y[:, None] + origin + whole[..., 1], x[None, :] + origin + whole[..., 0]
+        value = xp.zeros((h, w), dtype=xp.float32)
+        for m in range(4):
+            row = sum(weights[..., 0, n] * _sample(frame, calibration, i, ys + m - 1, xs + n - 1) for n in range(4))
+            value += weights[..., 1, m] * row
+        for r in range(len(coefficients)):
+            out[r] += xp.float32(coefficients[r, i]) * value
+    return out

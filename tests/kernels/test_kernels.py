@@ -1,0 +1,136 @@
+"""The fast kernels against the readable ones, on odd shapes and random data."""
+
+import numpy as np
+import pytest
+
+from restframe.detector.calibration import Calibration, bad_by_row
+from restframe.kernels import cpu, reference
+from restframe.restore import kernel
+
+
+def random_calibration(rng, t, h, w, dark):
+    bad = rng.random((h, w)) < 0.02
+    local = rng.normal(0, 0.1, (h, w)).astype(np.float32)
+    return Calibration(
+        rng.normal(1, 0.1, (h, w)).astype(np.float32),
+        rng.normal(0, 0.1, (h, w)).astype(np.float32) if dark else np.zeros((1, 1), np.float32),
+        rng.uniform(1, 3, t).astype(np.float32),
+        np.full(t, 6, np.float32),
+        *bad_by_row(bad, local),
+        local[[0, -1]],
+        np.ascontiguousarray(local[:, [0, -1]].T),
+    )
+
+
+def close(a, b, tolerance=1e-5):
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    assert a.shape == b.shape
+    assert np.sqrt(np.mean((a - b) ** 2)) <= tolerance * np.sqrt(np.mean(b**2))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
+@pytest.mark.parametrize("dark", [False, True])
+def test_corrected_frames_and_sums(dtype, dark):
+    rng = np.random.default_rng(1)
+    frames = rng.poisson(2, (3, 37, 51)).astype(dtype)
+    c = random_calibration(rng, *frames.shape, dark)
+    assert np.array_equal(cpu.sum_frames(frames), reference.sum_frames(frames))
+    assert cpu.frame_sum(frames[1], c.gain, c.dark) == pytest.approx(reference.frame_sum(frames[1], c.gain, c.dark), rel=1e-5)
+    for i in range(3):
+        close(cpu.corrected(frames, c, i), reference.corrected(frames, c, i), 1e-6)
+
+
+def test_corrected_by_hand():
+    frames = np.array([[[1, 2, 90], [0, 1, 3]]], np.uint8)
+    bad = np.array([[False, True, False], [False, False, False]])
+    local = np.full((2, 3), 0.5, np.float32)
+    c = Calibration(
+        np.full((2, 3), 2, np.float32), np.zeros((1, 1), np.float32), np.array([4], np.float32), np.array([50], np.float32),
+        *bad_by_row(bad, local), local, np.full((2, 2), 0.5, np.float32),
+    )  # fmt: skip
+    assert reference.corrected(frames, c, 0).tolist() == [[-2, 2, 0], [-4, -2, 2]]
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+@pytest.mark.parametrize("shape", [(41, 53), (64, 48), (12, 7)])
+def test_decimate(factor, shape):
+    rng = np.random.default_rng(factor)
+    frame = rng.normal(size=shape).astype(np.float32)
+    taps = rng.normal(size=4 * factor + factor % 2).astype(np.float32) if factor > 1 else np.ones(1, np.float32)
+    out = cpu.decimate(frame, taps, factor)
+    close(out, reference.decimate(frame, taps, factor), 1e-5)
+    # one pixel by hand: symmetric about the middle of its factor x factor block
+    j, i = shape[0] // factor // 2, shape[1] // factor // 2
+    first = (factor - 1) // 2 - (len(taps) - 1) // 2
+    exact = 0.0
+    for a, ta in enumerate(taps):
+        for b, tb in enumerate(taps):
+            y, x = j * factor + first + a, i * factor + first + b
+            if 0 <= y < shape[0] and 0 <= x < shape[1]:
+                exact += float(ta) * float(tb) * float(frame[y, x])
+    assert out[j, i] == pytest.approx(exact, rel=1e-4, abs=1e-5)
+
+
+def test_align_and_gradient():
+    rng = np.random.default_rng(3)
+    p, t, m = 3, 5, 7
+    re, im = rng.normal(size=(2, p, t, 2 * m + 1, m + 1)).astype(np.float32)
+    steps = rng.normal(0, 0.3, (p, t, 2)).astype(np.float32)
+    fast, slow = cpu.align(re, im, steps), reference.align(re, im, steps)
+    for a, b in zip(fast, slow, strict=True):
+        close(a, b)
+    filt = rng.random((p, 2 * m + 1, m + 1)).astype(np.float32)
+    weighted = filt * fast[0], filt * fast[1]
+    close(cpu.gradient(re, im, steps, *weighted), reference.gradient(re, im, steps, *weighted))
+
+
+def test_gradient_is_the_derivative():
+    """d/du of sum_k W |R|², by central differences in float64 through the reference."""
+    rng = np.random.default_rng(4)
+    p, t, m = 2, 4, 5
+    re, im = rng.normal(size=(2, p, t, 2 * m + 1, m + 1))
+    steps = rng.normal(0, 0.3, (p, t, 2))
+    filt = rng.random((p, 2 * m + 1, m + 1))
+
+    def value(s):
+        m_ = np.arange(-m, m + 1)[:, None], np.arange(m + 1)[None]
+        phase = np.exp(1j * (s[:, :, 1, None, None] * m_[0] + s[:, :, 0, None, None] * m_[1]))
+        return float(np.sum(filt * np.abs(np.sum((re + 1j * im) * phase, axis=1)) ** 2))
+
+    total = reference.align(re, im, steps)
+    g = 2 * reference.gradient(re, im, steps, filt * total[0], filt * total[1])
+    for index in [(0, 0, 0), (1, 2, 1), (0, 3, 1)]:
+        e = np.zeros_like(steps)
+        e[index] = 1e-4
+        assert g[index] == pytest.approx((value(steps + e) - value(steps - e)) / 2e-4, rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(("shape", "size"), [((45, 61), (70, 96)), ((64, 40), (96, 72))])
+def test_gather(dtype, shape, size):
+    rng = np.random.default_rng(5)
+    t = 3
+    frames = rng.poisson(2, (t, *shape)).astype(dtype)
+    c = random_calibration(rng, t, *shape, False)
+    spacing, origin = 8, -10
+    lattice = rng.normal(0, 3, (t, size[0] // spacing + 2, size[1] // spacing + 2, 2)).astype(np.float32)
+    coefficients = rng.normal(size=(2, t)).astype(np.float32)
+    args = (frames, c, lattice, spacing, origin, kernel.table(), coefficients, size)
+    close(cpu.gather(*args), reference.gather(*args))
+
+
+def test_gather_does_not_depend_on_threads():
+    import numba
+
+    rng = np.random.default_rng(6)
+    frames = rng.poisson(2, (2, 70, 50)).astype(np.uint8)
+    c = random_calibration(rng, 2, 70, 50, False)
+    lattice = rng.normal(0, 2, (2, 14, 12, 2)).astype(np.float32)
+    args = (frames, c, lattice, 8, -8, kernel.table(), np.ones((1, 2), np.float32), (86, 66))
+    before = numba.get_num_threads()
+    results = []
+    for n in {1, numba.config.NUMBA_NUM_THREADS}:
+        numba.set_num_threads(n)
+        results.append(cpu.gather(*args).tobytes())
+    numba.set_num_threads(before)
+    assert len(set(results)) == 1
