@@ -1,0 +1,112 @@
+"""Gain and dark references: read, turned as the camera needs it, fitted to the movie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from restframe.errors import DetectorError, InputError, SettingsError
+from restframe.movie import open_movie
+from restframe.settings import Detector
+
+ENLARGEMENTS = (2, 4)  # a gain of the physical pixels of a super-resolution movie
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """What corrects a raw frame: (raw - dark) * gain, each (h, w) float32 or None where there is none."""
+
+    gain: np.ndarray | None = None  # 0 where the pixel is known to be bad
+    dark: np.ndarray | None = None
+    notes: tuple[str, ...] = ()  # sentences for people
+
+
+def references(detector: Detector, shape: tuple[int, int]) -> References:
+    """The references of a camera for frames of ``shape`` (h, w).
+
+    Both are rotated, then flipped; the gain is then inverted if asked for, and each of its pixels repeated 2 x 2 or
+    4 x 4 times where that makes it fit (super-resolution). Raises `InputError` for a file that can't be read,
+    `DetectorError` for a wrong size or an empty gain, `SettingsError` for an unknown rotation or flip.
+    """
+    notes: tuple[str, ...] = ()
+    gain = dark = None
+    if detector.gain is not None:
+        gain = load_reference(detector.gain, "gain")
+        gain = orient(gain, detector.rot_gain, detector.flip_gain, detector.inv_gain)
+        factor = next((n for n in ENLARGEMENTS if (gain.shape[0] * n, gain.shape[1] * n) == shape), 1)
+        if factor > 1:
+            notes = (f"Gain of {_size(gain.shape)} pixels enlarged {factor} times to the frames' {_size(shape)}.",)
+            gain = gain.repeat(factor, 0).repeat(factor, 1)
+        _check_size("gain", detector, gain.shape, shape)
+        if not gain.any():
+            raise DetectorError(f"{_name(detector.gain, 'gain')} is zero everywhere. Give the camera's gain reference.")
+    if detector.dark is not None:
+        dark = orient(load_reference(detector.dark, "dark"), detector.rot_gain, detector.flip_gain)
+        _check_size("dark", detector, dark.shape, shape)
+    return References(gain, dark, notes)
+
+
+def load_reference(source: str | os.PathLike[str] | np.ndarray, what: str = "gain") -> np.ndarray:
+    """A reference as float32 (h, w): an array as it is, an MRC file's first section as it lies, a TIFF's (or .gain's)
+    first page with its rows turned round. Values that are not finite become 0.
+
+    Raises `InputError` if the file can't be read, `DetectorError` for an array that is no image.
+    """
+    if isinstance(source, np.ndarray):
+        image = source[0] if source.ndim == 3 and len(source) == 1 else source
+        if image.ndim != 2 or image.dtype.kind not in "buif":
+            raise DetectorError(
+                f"The {what} reference is an array of shape {source.shape}, {source.dtype}; expected numbers (h, w)."
+            )
+    else:
+        try:
+            image = open_movie(Path(source)).read(0)
+        except InputError as error:
+            raise InputError(f"{what.capitalize()} reference: {error}") from error
+    return _finite(image.astype(np.float32))
+
+
+def orient(image: np.ndarray, rot: int, flip: int, inv: bool = False) -> np.ndarray:
+    """``image`` (h, w) rotated, then flipped, then inverted.
+
+    rot: quarter turns that bring the x axis to the row axis, 0 to 3; flip: 1 rows reversed, 2 columns reversed;
+    inv: 1/value, 0 stays 0. Raises `SettingsError` for other values of rot and flip.
+    """
+    if rot not in range(4):
+        raise SettingsError(f"-RotGain {rot}: expected 0, 1, 2 or 3 quarter turns.")
+    if flip not in range(3):
+        raise SettingsError(f"-FlipGain {flip}: expected 0 (none), 1 (rows) or 2 (columns).")
+    image = np.rot90(image, -rot)
+    image = (image, image[::-1], image[:, ::-1])[flip]
+    if inv:
+        with np.errstate(over="ignore"):
+            image = _finite(np.divide(1, image, out=np.zeros_like(image), where=image != 0))
+    return np.ascontiguousarray(image)
+
+
+def _finite(image: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(image), image, np.float32(0))
+
+
+def _check_size(what: str, detector: Detector, found: tuple[int, ...], shape: tuple[int, int]) -> None:
+    if found == shape:
+        return
+    turned = (found[1], found[0])
+    if turned == shape or (what == "gain" and any((turned[0] * n, turned[1] * n) == shape for n in ENLARGEMENTS)):
+        turns = sorted((detector.rot_gain + quarter) % 4 for quarter in (1, 3))
+        advice = f"Turned by a quarter it would fit: try -RotGain {turns[0]} or {turns[1]}."
+    else:
+        advice = f"Give the {what} reference of this camera and mode."
+    name = _name(getattr(detector, what), what)
+    raise DetectorError(f"{name} is {_size(found)} pixels, the movie's frames are {_size(shape)} (x, y). {advice}")
+
+
+def _name(source: object, what: str) -> str:
+    return f"The {what} reference" + ("" if isinstance(source, np.ndarray) else f" {source}")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]}"

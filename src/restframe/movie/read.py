@@ -1,0 +1,56 @@
+"""Opening a movie and reading its frames with several threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from restframe.errors import InputError
+from restframe.movie.movie import ArrayMovie, Movie
+
+
+def open_movie(source: str | os.PathLike[str] | np.ndarray | Movie, expected: str | None = None) -> Movie:
+    """The movie in a file (its format is found from the content), or in an array (t, h, w) used as it lies.
+
+    ``expected`` ('tiff', 'mrc', 'eer') is what the caller takes the file for: it is only named in messages. Only the
+    structure is read. Raises `InputError` for anything that is no readable movie.
+    """
+    if isinstance(source, np.ndarray):
+        return ArrayMovie(source)
+    if not isinstance(source, (str, os.PathLike)):
+        return source
+    from restframe.movie.sniff import sniff
+
+    path = Path(source)
+    kind = sniff(path, expected)
+    if kind == "eer":
+        raise InputError(f"{path} is an EER movie, which this version can't read yet. Convert it to TIFF first.")
+    if kind == "mrc":
+        from restframe.movie.mrc import open_mrc
+
+        return open_mrc(path)
+    from restframe.movie.tiff import open_tiff
+
+    return open_tiff(path)
+
+
+def read_frames(movie: Movie, frames: Sequence[int] | None = None, threads: int = 0) -> np.ndarray:
+    """The frames of these numbers (None: all) in one array (t, h, w) of ``movie.dtype``.
+
+    Each frame is decoded by one of ``threads`` threads (0: as many as cores this process may use) to its place, so the
+    result does not depend on their number. Raises `InputError`, which names the frame, when one is damaged.
+    """
+    frames = range(movie.shape[0]) if frames is None else frames
+    out = np.empty((len(frames), *movie.shape[1:]), movie.dtype)
+    threads = threads if threads > 0 else len(os.sched_getaffinity(0))
+    pool = ThreadPoolExecutor(max(1, min(threads, len(frames))))
+    try:
+        for _ in pool.map(movie.read, frames, out):
+            pass  # the first frame in order that fails raises here
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return out
