@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-FRAMES, HEIGHT, WIDTH = 6, 256, 320
+FRAMES, HEIGHT, WIDTH = 6, 384, 448
 DRIFT = np.array([[0, 0], [2, 1], [3, 2], [4, 2], [4, 3], [5, 3]])  # px of the content from frame to frame, x and y
 FLOAT = r"[+-]?\d+\.\d+"
 
@@ -75,7 +75,7 @@ def run(request):
 
 
 def close(read, truth):
-    np.testing.assert_allclose(np.array(read, float), truth, atol=0.25)
+    np.testing.assert_allclose(np.array(read, float), truth, atol=0.1)
 
 
 def test_success_is_silent_on_stderr(patched, plain):
@@ -229,7 +229,7 @@ def test_relion_reads_local_shifts(patched):
     assert set(frame) == set(range(1, FRAMES + 1))
     assert 0 < x.min() < x.max() < WIDTH and 0 < y.min() < y.max() < HEIGHT
     assert np.all(fit_x[frame == 1] == 0) and np.all(fit_y[frame == 1] == 0)
-    assert np.hypot(fit_x, fit_y).max() < 0.5  # the specimen moved as a whole
+    assert np.hypot(fit_x, fit_y).max() < 0.2  # the specimen moved as a whole
 
 
 def test_emtools_reads_local_shifts(patched):
@@ -268,7 +268,7 @@ def words_of(text, inputs):
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -FtBin 0.5", 6, "-FtBin 0.5"),
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -Patch five", 6, "-Patch five"),
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -Throw 4 -Trunc 2", 6, "6 frames"),
-        ("-InMrc IN/movie.mrc -OutMrc out.mrc -Gain IN/none.mrc", 6, "none.mrc"),
+        ("-InMrc IN/movie.mrc -OutMrc out.mrc -Gain IN/none.mrc", 3, "none.mrc"),
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -Gain IN/small_gain.mrc", 6, "small_gain.mrc"),
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -Align 0", 6, "-Align 0"),
     ],
@@ -296,7 +296,7 @@ def test_a_wrong_flag_for_the_format_is_said_and_does_no_harm(inputs, plain, tmp
 
 def test_a_full_disk(inputs, tmp_path):
     def no_large_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
     (tmp_path / "sum.mrc").write_bytes(b"old result")
     words = ("-InMrc", inputs / "movie.mrc", "-OutMrc", "sum.mrc", "-Gpu", "-1")
