@@ -294,7 +294,7 @@ def test_a_wrong_flag_for_the_format_is_said_and_does_no_harm(inputs, plain, tmp
     assert (tmp_path / "sum.mrc").read_bytes() == (plain[1] / "sum.mrc").read_bytes()
 
 
-def test_a_full_disk(inputs, tmp_path):
+def test_a_full_disk(inputs, plain, tmp_path):  # plain: so that no compiled code is left to be written
     def no_large_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
