@@ -85,21 +85,35 @@ def ssnr(
     return tuple(out)
 
 
-def response(
-    image: np.ndarray, truth: np.ndarray, pixel_size: float, bands: Bands = BANDS, tile: int = 1024
+def expected_still_ratio(
+    signal: np.ndarray,
+    noise: np.ndarray,
+    truth: np.ndarray,
+    still_noise: np.ndarray,
+    pixel_size: float,
+    bands: Bands = BANDS,
+    tile: int = 1024,
 ) -> tuple[float, ...]:
-    """Share of the SSNR that a correction keeps, seen without noise: (sum C / sum B)² in each band.
+    """The still ratio with signal and noise seen apart, so that one movie tells a few parts in a thousand.
 
-    image: the corrected sum of a movie's noise-free frames, (h, w); truth: as in `still_ratio`. For corrections that
-    leave the noise white and its power unchanged.
+    signal: (h, w), the same correction, same motion field, of the movie's noise-free frames; noise: (h, w), the
+    corrected movie less ``signal``; truth: (H, W), noise-free, at rest; still_noise: (H, W), the still movie's sum less
+    ``truth``.
+    As in `ssnr` where noise is nearly all of the image: its power stands for the image's, and SSNR = F².
     """
-    found = rings(image, truth, pixel_size, tile)
-    out = []
-    for low, high in bands:
-        inside = found.within(low, high)
-        total = found.truth[inside].sum()
-        out.append(float((found.cross[inside].sum() / total) ** 2) if total > 0 else float("nan"))
-    return tuple(out)
+
+    def squared_f(image, noise):
+        found, power = rings(image, truth, pixel_size, tile), rings(noise, noise, pixel_size, tile).truth
+        out = []
+        for low, high in bands:
+            inside = found.within(low, high)
+            cross, truth_power, noise_power = found.cross[inside], found.truth[inside], power[inside]
+            total = (truth_power / noise_power).sum() * inside.sum()
+            out.append(float((cross / noise_power).sum() ** 2 / total) if inside.any() else float("nan"))
+        return out
+
+    kept, ideal = squared_f(signal, noise), squared_f(truth, still_noise)
+    return tuple(k / i for k, i in zip(kept, ideal, strict=True))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from restframe.simulate.recipe import Recipe
 class Term(NamedTuple):
     """A pattern in space: ξ^i η^j exp(-(ξ² + η²) / 2 σ²).
 
-    ξ, η: distance from (x, y) in widths and heights of the frame, which spans [-0.5, 0.5] in both; σ infinite: a polynomial.
+    ξ, η: distance from (x, y) in widths and heights of the frame, which spans [-0.5, 0.5] in both.
+    σ infinite: a polynomial.
     """
 
     i: int
@@ -134,7 +135,7 @@ def make_truth(recipe: Recipe) -> Truth:
             local += [(Term(i, degree - i), rng.normal(size=2) * sd, law) for law in laws]
     for law in laws[:2]:
         at, sigma = rng.uniform(-0.4, 0.4, 2), rng.uniform(0.08, 0.15)
-        local.append((Term(0, 0, *at, sigma), _vector(2.0, rng.uniform(0, 2 * np.pi)), law))
+        local.append((Term(0, 0, at[0], at[1], sigma), _vector(2.0, rng.uniform(0, 2 * np.pi)), law))
     drawn = _local_rms(_assemble(local, recipe)) * recipe.pixel_size
     scale = recipe.local_rms / drawn if drawn else 0.0  # a single frame does not move
     parts += [(term, amplitude * scale, law) for term, amplitude, law in local]
@@ -145,8 +146,8 @@ def make_truth(recipe: Recipe) -> Truth:
     if recipe.bubble:
         at, sigma = rng.uniform(-0.25, 0.25, 2), 0.06
         peak = recipe.bubble * np.exp(0.5) / sigma  # ξ exp(-ξ²/2σ²) is largest, σ exp(-1/2), at σ
-        parts.append((Term(1, 0, *at, sigma), np.array([peak, 0.0]), laws[1]))
-        parts.append((Term(0, 1, *at, sigma), np.array([0.0, peak]), laws[1]))
+        parts.append((Term(1, 0, at[0], at[1], sigma), np.array([peak, 0.0]), laws[1]))
+        parts.append((Term(0, 1, at[0], at[1], sigma), np.array([0.0, peak]), laws[1]))
     return _assemble(parts, recipe).relative_to(n // 2)
 
 

@@ -30,7 +30,7 @@ class Simulated:
 
     @property
     def gain(self) -> np.ndarray:
-        """The gain that comes with the movie, (h, w) float32, to be multiplied; wrong on purpose in kind 'wronggain'."""
+        """The gain that comes with the movie, (h, w) float32, to be multiplied; on purpose wrong in 'wronggain'."""
         return self.camera.gain[::-1].copy() if self.recipe.gain_upside_down else self.camera.gain
 
     @property
