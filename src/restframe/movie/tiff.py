@@ -15,6 +15,7 @@ import tifffile
 
 from restframe.errors import InputError
 from restframe.movie.movie import delivered_dtype
+from restframe.movie.tiffchain import check_chain
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong is said once, by the error
 
@@ -52,11 +53,9 @@ class TiffMovie:
             raise IndexError(f"frame {frame} of {t}")
         out = np.empty((h, w), self.dtype) if out is None else out
         same = self.stored.str[1:] == self.dtype.str[1:]
-        rows = out if same else np.empty((h, w), self.stored)
+        rows = out.view(self.stored) if same else np.empty((h, w), self.stored)
         try:
             _read_page(self.path, self.pages[frame], rows)
-        except InputError:
-            raise
         except (RuntimeError, ValueError, OSError) as error:  # what codecs and tifffile raise
             raise InputError(f"{self.path}: frame {frame + 1} is damaged ({error}). Copy the movie again.") from error
         if not same:
@@ -68,15 +67,15 @@ class TiffMovie:
 
 def open_tiff(path: Path) -> TiffMovie:
     """Raises `InputError` if the structure is broken or the pages are no frames of one size and type."""
+    check_chain(path)
     try:
         with tifffile.TiffFile(path) as file:
             pages = tuple(page for page in map(_whole_page, file.pages) if not page.is_reduced)
-            cut = _next_page(file) != 0
             size = file.filehandle.size
-    except (tifffile.TiffFileError, ValueError, OSError, LookupError, RuntimeError) as error:
+    except Exception as error:  # tifffile meets garbage with errors of many kinds
         raise InputError(f"{path}: the TIFF structure is damaged ({error}). Copy the movie again.") from error
-    if cut or not pages:
-        raise InputError(f"{path}: cut short; only {len(pages)} frames can be found. Copy the movie again.")
+    if not pages:
+        raise InputError(f"{path} holds thumbnails only; expected frames of full size.")
     for number, page in enumerate(pages, 1):
         _check_page(path, number, page, pages[0], size)
     height, width = pages[0].shape
@@ -95,16 +94,6 @@ def _stored_dtype(page: tifffile.TiffPage) -> np.dtype:
     return np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
 
 
-def _next_page(file: tifffile.TiffFile) -> int:
-    """Where the last directory that could be read says that another follows; 0: it was the last."""
-    offset = file.pages.next_page_offset
-    if offset is None:
-        return 0
-    file.filehandle.seek(offset)
-    raw = file.filehandle.read(file.tiff.offsetsize)
-    return int.from_bytes(raw, "little" if file.byteorder == "<" else "big") if len(raw) == file.tiff.offsetsize else -1
-
-
 def _check_page(path: Path, number: int, page: tifffile.TiffPage, first: tifffile.TiffPage, size: int) -> None:
     where = f"{path}: frame {number}"
     if len(page.shape) != 2 or 0 in page.shape:
@@ -120,7 +109,7 @@ def _check_page(path: Path, number: int, page: tifffile.TiffPage, first: tifffil
         raise InputError(f"{where} has the unknown TIFF compression {page.compression}; use LZW, Deflate or Zstd.")
     offsets, counts = page.dataoffsets, page.databytecounts
     expected = int(np.prod(page.chunked))
-    if len(offsets) != len(counts) or len(offsets) < expected:
+    if not len(offsets) == len(counts) == expected:
         raise InputError(f"{where} has {len(offsets)} strips or tiles; expected {expected}. Copy the movie again.")
     ends = np.add(offsets, counts)
     if min(counts) <= 0 or min(offsets) <= 0 or ends.max() > size:
@@ -151,26 +140,26 @@ def _read_page(path: Path, page: tifffile.TiffPage, rows: np.ndarray) -> None:
     for index, data in enumerate(_segments(path, page.dataoffsets, page.databytecounts)):
         if decode is not None:
             top = index * page.rowsperstrip
-            place = rows[max(height - top - page.rowsperstrip, 0) : height - top]
-            if _decode_strip(decode, data, place):
-                continue
-        segment, (_, _, y, x, _), (_, h, w, _) = page.decode(data, index, jpegtables=page.jpegtables)
-        if segment is not None:
+            _decode_strip(decode, data, rows[max(height - top - page.rowsperstrip, 0) : height - top])
+        else:
+            segment, (_, _, y, x, _), (_, h, w, _) = page.decode(data, index, jpegtables=page.jpegtables)
+            assert segment is not None  # only of no data, which the check has refused
             target = rows[::-1][y : y + h, x : x + w]
             target[:] = segment[0, : target.shape[0], : target.shape[1], 0]
 
 
-def _decode_strip(decode: Callable[..., Any], data: memoryview, place: np.ndarray) -> bool:
-    """False if the data don't give exactly the strip; tifffile then knows whether that may be."""
+def _decode_strip(decode: Callable[..., Any], data: memoryview, place: np.ndarray) -> None:
     flat = place.reshape(-1).view(np.uint8)
     try:
-        if len(decode(data, out=flat)) != len(flat):
-            return False
-    except RuntimeError:
-        return False
+        found = len(decode(data, out=flat))
+    except RuntimeError:  # damaged, or longer: some writers fill the last strip up
+        whole = np.frombuffer(decode(data), np.uint8)[: len(flat)]
+        found = len(whole)
+        flat[:found] = whole
+    if found < len(flat):
+        raise ValueError(f"a strip gives {found} bytes instead of {len(flat)}")
     if len(place) > 1:
         place[:] = place[::-1]
-    return True
 
 
 def _copy(data: memoryview, out: np.ndarray) -> np.ndarray:

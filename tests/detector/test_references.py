@@ -1,0 +1,137 @@
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+
+from restframe.detector.references import load_reference, orient, references
+from restframe.errors import DetectorError, InputError, SettingsError
+from restframe.settings import Detector
+
+
+def image(h=4, w=6):
+    return np.random.default_rng(0).uniform(0.5, 2, (h, w)).astype(np.float32)
+
+
+def test_a_quarter_turn_brings_x_to_y():
+    """motioncor.md's rule by hand: the +x axis moves to the +y (row) axis."""
+    a = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    np.testing.assert_array_equal(orient(a, 1, 0), [[4, 1], [5, 2], [6, 3]])
+    np.testing.assert_array_equal(orient(a, 3, 0), [[3, 6], [2, 5], [1, 4]])
+    np.testing.assert_array_equal(orient(a, 2, 0), [[6, 5, 4], [3, 2, 1]])
+    np.testing.assert_array_equal(orient(a, 0, 1), [[4, 5, 6], [1, 2, 3]])
+    np.testing.assert_array_equal(orient(a, 0, 2), [[3, 2, 1], [6, 5, 4]])
+    np.testing.assert_array_equal(orient(a, 1, 1), [[6, 3], [5, 2], [4, 1]])  # rotated first
+
+
+@pytest.mark.parametrize("flip", range(3))
+@pytest.mark.parametrize("rot", range(4))
+def test_every_orientation(rot, flip):
+    a = image()
+    rotated = np.rot90(a, -rot)
+    expected = {0: rotated, 1: np.flipud(rotated), 2: np.fliplr(rotated)}[flip]
+    out = orient(a, rot, flip)
+    np.testing.assert_array_equal(out, expected)
+    assert out.flags.c_contiguous
+    used = references(Detector(gain=a, dark=a, rot_gain=rot, flip_gain=flip), expected.shape)
+    np.testing.assert_array_equal(used.gain, expected)
+    np.testing.assert_array_equal(used.dark, expected)
+
+
+def test_inverted_last_zero_stays():
+    a = image()
+    a[1, 2] = 0
+    a[0, 0] = 1e-45  # its inverse is too large
+    out = orient(a, 1, 2, inv=True)
+    expected = np.zeros_like(a)
+    expected[a > 1e-3] = 1 / a[a > 1e-3]
+    np.testing.assert_array_equal(out, np.rot90(expected, -1)[:, ::-1])
+    used = references(Detector(gain=a, dark=a, inv_gain=True), a.shape)
+    np.testing.assert_array_equal(used.gain, expected)
+    np.testing.assert_array_equal(used.dark, a)
+
+
+@pytest.mark.parametrize(("rot", "flip"), [(4, 0), (-1, 0), (0, 3), (0, -1)])
+def test_unknown_orientation(rot, flip):
+    with pytest.raises(SettingsError, match="expected 0"):
+        orient(image(), rot, flip)
+
+
+def test_mrc_lies_as_it_is_and_tiff_is_turned_round(tmp_path):
+    a = image()
+    mrcfile.write(tmp_path / "g.mrc", np.stack([a, a + 1]))
+    for name in ("g.tif", "g.gain"):
+        tifffile.imwrite(tmp_path / name, a, compression="lzw")
+        np.testing.assert_array_equal(load_reference(tmp_path / name), a[::-1])
+    np.testing.assert_array_equal(load_reference(str(tmp_path / "g.mrc")), a)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "uint32", "int16", "uint8"])
+def test_types_become_float32(tmp_path, dtype):
+    a = (image() * 10).astype(dtype)
+    tifffile.imwrite(tmp_path / "g.tif", a)
+    for read in (load_reference(tmp_path / "g.tif")[::-1], load_reference(a), load_reference(a[None])):
+        assert read.dtype == np.float32
+        np.testing.assert_array_equal(read, a.astype("f4"))
+
+
+def test_values_that_are_not_finite_mark_bad_pixels():
+    a = image()
+    a[0, 1], a[1, 1], a[2, 2] = np.nan, np.inf, -np.inf
+    used = references(Detector(gain=a), a.shape)
+    np.testing.assert_array_equal(used.gain, np.where(np.isfinite(a), a, 0))
+    assert np.isnan(a[0, 1])  # the caller's array is left alone
+
+
+def test_none_given():
+    used = references(Detector(), (4, 6))
+    assert used.gain is None and used.dark is None and used.notes == ()
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_super_resolution(factor):
+    a = image()
+    used = references(Detector(gain=a, rot_gain=1), (6 * factor, 4 * factor))
+    np.testing.assert_array_equal(used.gain, np.kron(np.rot90(a, -1), np.ones((factor, factor))))
+    assert f"4 x 6 pixels enlarged {factor} times to the frames' {4 * factor} x {6 * factor}" in used.notes[0]
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (8, 6), (12, 18), (2, 3)])
+def test_gain_of_another_size(tmp_path, shape):
+    mrcfile.write(tmp_path / "g.mrc", image())
+    with pytest.raises(DetectorError, match=rf"g\.mrc is 6 x 4 pixels.*frames are {shape[1]} x {shape[0]}") as error:
+        references(Detector(gain=tmp_path / "g.mrc"), shape)
+    assert error.value.exit_code == 6 and "RotGain" not in str(error.value)
+
+
+@pytest.mark.parametrize(("rot", "advice"), [(0, "1 or 3"), (1, "0 or 2"), (2, "1 or 3"), (3, "0 or 2")])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_gain_that_needs_a_turn(rot, advice, factor):
+    a = image()
+    h, w = (4, 6) if rot % 2 else (6, 4)
+    with pytest.raises(DetectorError, match=f"try -RotGain {advice}"):
+        references(Detector(gain=a, rot_gain=rot), (h * factor, w * factor))
+    fits = references(Detector(gain=a, rot_gain=int(advice[0])), (h * factor, w * factor))
+    assert fits.gain is not None
+
+
+def test_dark_of_another_size_is_not_enlarged():
+    with pytest.raises(DetectorError, match="The dark reference is 6 x 4"):
+        references(Detector(dark=image()), (8, 12))
+
+
+def test_gain_that_cannot_be_read(tmp_path):
+    (tmp_path / "g.mrc").write_bytes(b"nonsense" * 500)
+    for name in ("g.mrc", "missing.mrc"):
+        with pytest.raises(InputError, match=rf"Gain reference: .*{name}") as error:
+            references(Detector(gain=tmp_path / name), (4, 6))
+        assert error.value.exit_code == 3
+    with pytest.raises(InputError, match="Dark reference"):
+        references(Detector(dark=tmp_path / "missing.mrc"), (4, 6))
+
+
+def test_empty_gain_and_arrays_that_are_no_image():
+    with pytest.raises(DetectorError, match="zero everywhere"):
+        references(Detector(gain=np.zeros((4, 6))), (4, 6))
+    for bad in (np.zeros(4), np.zeros((2, 4, 6)), np.zeros((4, 6), complex)):
+        with pytest.raises(DetectorError, match="expected numbers"):
+            load_reference(bad)
