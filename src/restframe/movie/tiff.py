@@ -133,33 +133,35 @@ def _pixel_size(page: tifffile.TiffPage) -> float:
 
 def _read_page(path: Path, page: tifffile.TiffPage, rows: np.ndarray) -> None:
     """Decode a page into ``rows`` (h, w) of the stored type, the last row of the file first."""
-    height = len(rows)
-    decode = None
-    if not page.is_tiled and page.predictor == 1 and page.fillorder == 1:
-        decode = _copy if page.compression == 1 else DIRECT.get(page.compression)
-    for index, data in enumerate(_segments(path, page.dataoffsets, page.databytecounts)):
-        if decode is not None:
-            top = index * page.rowsperstrip
-            _decode_strip(decode, data, rows[max(height - top - page.rowsperstrip, 0) : height - top])
-        else:
-            segment, (_, _, y, x, _), (_, h, w, _) = page.decode(data, index, jpegtables=page.jpegtables)
-            assert segment is not None  # only of no data, which the check has refused
-            target = rows[::-1][y : y + h, x : x + w]
-            target[:] = segment[0, : target.shape[0], : target.shape[1], 0]
+    segments = _segments(path, page.dataoffsets, page.databytecounts)
+    decode = _copy if page.compression == 1 else DIRECT.get(page.compression)
+    if decode is not None and not page.is_tiled and page.predictor == 1 and page.fillorder == 1:
+        _decode_strips(decode, segments, rows, page.rowsperstrip)
+        return
+    for index, data in enumerate(segments):
+        segment, (_, _, y, x, _), (_, h, w, _) = page.decode(data, index, jpegtables=page.jpegtables)
+        assert segment is not None  # only of no data, which the check has refused
+        target = rows[::-1][y : y + h, x : x + w]
+        target[:] = segment[0, : target.shape[0], : target.shape[1], 0]
 
 
-def _decode_strip(decode: Callable[..., Any], data: memoryview, place: np.ndarray) -> None:
-    flat = place.reshape(-1).view(np.uint8)
-    try:
-        found = len(decode(data, out=flat))
-    except RuntimeError:  # damaged, or longer: some writers fill the last strip up
-        whole = np.frombuffer(decode(data), np.uint8)[: len(flat)]
-        found = len(whole)
-        flat[:found] = whole
-    if found < len(flat):
-        raise ValueError(f"a strip gives {found} bytes instead of {len(flat)}")
-    if len(place) > 1:
-        place[:] = place[::-1]
+def _decode_strips(decode: Callable[..., Any], segments, rows: np.ndarray, per_strip: int) -> None:
+    """Each strip straight to its place, then its rows turned round. Strips may be one row: little is done for each."""
+    flat = rows.reshape(-1).view(np.uint8)
+    row_bytes = len(flat) // len(rows)
+    for bottom, data in zip(range(len(rows), 0, -per_strip), segments, strict=True):
+        top = max(bottom - per_strip, 0)
+        place = flat[top * row_bytes : bottom * row_bytes]
+        try:
+            found = len(decode(data, out=place))
+        except RuntimeError:  # damaged, or longer: some writers fill the last strip up
+            whole = np.frombuffer(decode(data), np.uint8)[: len(place)]
+            found = len(whole)
+            place[:found] = whole
+        if found < len(place):
+            raise ValueError(f"a strip gives {found} bytes instead of {len(place)}")
+        if per_strip > 1:
+            rows[top:bottom] = rows[top:bottom][::-1]
 
 
 def _copy(data: memoryview, out: np.ndarray) -> np.ndarray:
