@@ -58,38 +58,46 @@ def frame_sum(frame, gain, dark) -> float:
 
 
 @nb.njit(cache=True)
-def _corrected_row(frame, y, calibration, i, pad, out):
-    """One row of (raw - dark) * gain - level, ``pad`` pixels of the local mean on both sides; bad pixels and outliers filled."""
+def _corrected_span(frame, y, calibration, i, left, out):
+    """Columns left ... left + len(out) of row y of the corrected frame; either may lie off the frame."""
     gain, dark, levels, limits, first, columns, values, edge_rows, edge_columns = calibration
     h, w = frame.shape
     level = levels[i]
+    n = len(out)
+    a = min(max(0, -left), n)
+    b = max(min(n, w - left), a)
     if y < 0 or y >= h:
         edge = edge_rows[0 if y < 0 else 1]
-        for x in range(w):
-            out[pad + x] = level * edge[x]
-        left, right = level * edge[0], level * edge[w - 1]
+        for x in range(n):
+            out[x] = level * edge[min(max(left + x, 0), w - 1)]
+        return
+    raw = frame[y, left + a : left + b]
+    g = gain[y, left + a : left + b]
+    o = out[a:b]
+    limit = limits[i] - level
+    if dark.size > 1:
+        d = dark[y, left + a : left + b]
+        for x in range(b - a):
+            v = (np.float32(raw[x]) - d[x]) * g[x] - level
+            o[x] = v if v < limit else np.float32(0)
     else:
-        if dark.size > 1:
-            for x in range(w):
-                out[pad + x] = (np.float32(frame[y, x]) - dark[y, x]) * gain[y, x] - level
-        else:
-            for x in range(w):
-                out[pad + x] = np.float32(frame[y, x]) * gain[y, x] - level
-        limit = limits[i] - level
-        for x in range(pad, pad + w):
-            out[x] = out[x] if out[x] < limit else np.float32(0)
-        for j in range(first[y], first[y + 1]):
-            out[pad + columns[j]] = level * values[j]
-        left, right = level * edge_columns[0, y], level * edge_columns[1, y]
-    for x in range(pad):
-        out[x] = left
-        out[pad + w + x] = right
+        for x in range(b - a):
+            v = np.float32(raw[x]) * g[x] - level
+            o[x] = v if v < limit else np.float32(0)
+    for j in range(first[y], first[y + 1]):
+        x = columns[j] - left
+        if 0 <= x < n:
+            out[x] = level * values[j]
+    for x in range(a):
+        out[x] = level * edge_columns[0, y]
+    for x in range(b, n):
+        out[x] = level * edge_columns[1, y]
 
 
 @nb.njit(cache=True, parallel=True)
 def _corrected(frame, calibration, i, out):
     for y in nb.prange(out.shape[0]):
-        _corrected_row(frame, y, calibration, i, 0, out[y])
+        _corrected_span(frame, y, calibration, i, 0, out[y])
 
 
 def corrected(frames, calibration, i):
@@ -217,69 +225,104 @@ def gradient(re, im, steps, weighted_re, weighted_im):
     return out
 
 
-@nb.njit(cache=True, parallel=True, fastmath=True)
-def _gather(frames, calibration, lattice, spacing, origin, table, coefficients, block, out):
-    t, h, w = frames.shape
-    r, oh, ow = out.shape
+@nb.njit(cache=True, fastmath=True)
+def _gather_row(strip, row, column, lattice, ly, fy, spacing, x0, x1, low, left, table, out):
+    """Output pixels x0 ... x1 of one row from a strip of corrected rows.
+
+    Between two lattice points the displacement is linear, so the weights are taken as linear too: their value and slope at the middle.
+    """
     fine = table.shape[0] - 2
-    reach_x = np.float32(0)
-    for i in range(t):
-        reach_x = max(reach_x, np.abs(lattice[i, :, :, 0]).max())
-    pad = int(reach_x) + 4 - origin + max(0, ow + origin - w)
-    n_blocks = (oh + block - 1) // block
-    for b in nb.prange(n_blocks):
-        y0 = b * block
-        y1 = min(y0 + block, oh)
-        l0 = y0 // spacing
-        l1 = min((y1 - 1) // spacing + 2, lattice.shape[1])
-        sums = np.zeros((r, y1 - y0, ow), np.float32)
-        dx = np.empty(ow, np.float32)
-        dy = np.empty(ow, np.float32)
+    for x in range(x0, x1, spacing):
+        lx = x // spacing
+        n = min(spacing, x1 - x)
+        a = lattice[ly, lx]
+        b = lattice[ly, lx + 1]
+        c = lattice[ly + 1, lx]
+        d = lattice[ly + 1, lx + 1]
+        x_start = a[0] * (1 - fy) + c[0] * fy
+        y_start = a[1] * (1 - fy) + c[1] * fy
+        x_slope = (b[0] * (1 - fy) + d[0] * fy - x_start) / spacing
+        y_slope = (b[1] * (1 - fy) + d[1] * fy - y_start) / spacing
+        middle = np.float32(0.5 * (n - 1))
+        px = x_start + middle * x_slope
+        py = y_start + middle * y_slope
+        ix = int(np.floor(px))
+        iy = int(np.floor(py))
+        tx = (px - ix) * fine
+        ty = (py - iy) * fine
+        jx = int(tx)
+        jy = int(ty)
+        tx -= jx
+        ty -= jy
+        sx = x_slope * fine
+        sy = y_slope * fine
+        hx0, hx1, hx2, hx3 = table[jx + 1, 0] - table[jx, 0], table[jx + 1, 1] - table[jx, 1], table[jx + 1, 2] - table[jx, 2], table[jx + 1, 3] - table[jx, 3]
+        hy0, hy1, hy2, hy3 = table[jy + 1, 0] - table[jy, 0], table[jy + 1, 1] - table[jy, 1], table[jy + 1, 2] - table[jy, 2], table[jy + 1, 3] - table[jy, 3]
+        wx0, wx1, wx2, wx3 = table[jx, 0] + tx * hx0, table[jx, 1] + tx * hx1, table[jx, 2] + tx * hx2, table[jx, 3] + tx * hx3
+        wy0, wy1, wy2, wy3 = table[jy, 0] + ty * hy0, table[jy, 1] + ty * hy1, table[jy, 2] + ty * hy2, table[jy, 3] + ty * hy3
+        hx0, hx1, hx2, hx3 = hx0 * sx, hx1 * sx, hx2 * sx, hx3 * sx
+        hy0, hy1, hy2, hy3 = hy0 * sy, hy1 * sy, hy2 * sy, hy3 * sy
+        r = row + iy - 1 - low
+        k = x + column + ix - 1 - left
+        s0 = strip[r, k : k + n + 3]
+        s1 = strip[r + 1, k : k + n + 3]
+        s2 = strip[r + 2, k : k + n + 3]
+        s3 = strip[r + 3, k : k + n + 3]
+        o = out[x - x0 : x - x0 + n]
+        for i in range(n):
+            e = np.float32(i) - middle
+            u0 = wx0 + e * hx0
+            u1 = wx1 + e * hx1
+            u2 = wx2 + e * hx2
+            u3 = wx3 + e * hx3
+            v = (wy0 + e * hy0) * (u0 * s0[i] + u1 * s0[i + 1] + u2 * s0[i + 2] + u3 * s0[i + 3])
+            v += (wy1 + e * hy1) * (u0 * s1[i] + u1 * s1[i + 1] + u2 * s1[i + 2] + u3 * s1[i + 3])
+            v += (wy2 + e * hy2) * (u0 * s2[i] + u1 * s2[i + 1] + u2 * s2[i + 2] + u3 * s2[i + 3])
+            v += (wy3 + e * hy3) * (u0 * s3[i] + u1 * s3[i + 1] + u2 * s3[i + 2] + u3 * s3[i + 3])
+            o[i] = v
+
+
+@nb.njit(cache=True, parallel=True, fastmath=True)
+def _gather(frames, calibration, lattice, spacing, origin, table, coefficients, rows, columns, out):
+    t = len(frames)
+    r, oh, ow = out.shape
+    down, across = (oh + rows - 1) // rows, (ow + columns - 1) // columns
+    for tile in nb.prange(down * across):
+        y0, x0 = tile // across * rows, tile % across * columns
+        y1, x1 = min(y0 + rows, oh), min(x0 + columns, ow)
+        l0, l1 = y0 // spacing, (y1 - 1) // spacing + 2
+        m0, m1 = x0 // spacing, (x1 - 1) // spacing + 2
+        sums = np.zeros((r, y1 - y0, x1 - x0), np.float32)
+        line = np.empty(x1 - x0, np.float32)
         for i in range(t):
-            low = int(np.floor(lattice[i, l0:l1, :, 1].min())) + y0 + origin - 1
-            high = int(np.floor(lattice[i, l0:l1, :, 1].max())) + y1 + origin + 2
-            strip = np.empty((high - low + 1, w + 2 * pad), np.float32)
-            for y in range(low, high + 1):
-                _corrected_row(frames[i], y, calibration, i, pad, strip[y - low])
+            part = lattice[i, l0:l1, m0:m1]
+            low = int(np.floor(part[:, :, 1].min())) + y0 + origin - 2
+            high = int(np.floor(part[:, :, 1].max())) + y1 + origin + 3
+            left = int(np.floor(part[:, :, 0].min())) + x0 + origin - 2
+            right = int(np.floor(part[:, :, 0].max())) + x1 + origin + 4
+            strip = np.empty((high - low, right - left), np.float32)
+            for y in range(low, high):
+                _corrected_span(frames[i], y, calibration, i, left, strip[y - low])
             for y in range(y0, y1):
                 ly = y // spacing
-                fy = np.float32(y - ly * spacing) / spacing
-                for x in range(ow):
-                    lx = x // spacing
-                    fx = np.float32(x - lx * spacing) / spacing
-                    a = lattice[i, ly, lx]
-                    c = lattice[i, ly, lx + 1]
-                    d = lattice[i, ly + 1, lx]
-                    e = lattice[i, ly + 1, lx + 1]
-                    dx[x] = (a[0] + fx * (c[0] - a[0])) * (1 - fy) + fy * (d[0] + fx * (e[0] - d[0]))
-                    dy[x] = (a[1] + fx * (c[1] - a[1])) * (1 - fy) + fy * (d[1] + fx * (e[1] - d[1]))
-                for x in range(ow):
-                    px = dx[x]
-                    py = dy[x]
-                    ix = int(np.floor(px))
-                    iy = int(np.floor(py))
-                    tx = (px - ix) * fine
-                    ty = (py - iy) * fine
-                    jx = int(tx)
-                    jy = int(ty)
-                    qx = tx - jx
-                    qy = ty - jy
-                    row = y + origin + iy - 1 - low
-                    column = x + origin + ix - 1 + pad
-                    v = np.float32(0)
-                    for m in range(4):
-                        s = np.float32(0)
-                        for n in range(4):
-                            s += (table[jx, n] + qx * (table[jx + 1, n] - table[jx, n])) * strip[row + m, column + n]
-                        v += (table[jy, m] + qy * (table[jy + 1, m] - table[jy, m])) * s
-                    for k in range(r):
-                        sums[k, y - y0, x] += coefficients[k, i] * v
+                fy = np.float32(y - ly * spacing) / np.float32(spacing)
+                _gather_row(strip, y + origin, origin, lattice[i], ly, fy, spacing, x0, x1, low, left, table, line)
+                for k in range(r):
+                    c = coefficients[k, i]
+                    o = sums[k, y - y0]
+                    for x in range(x1 - x0):
+                        o[x] += c * line[x]
         for k in range(r):
-            out[k, y0:y1] = sums[k]
+            out[k, y0:y1, x0:x1] = sums[k]
+
+
+GATHER_TILE = (32, 512)  # output pixels: the running images of a tile stay in the cache
 
 
 def gather(frames, calibration, lattice, spacing, origin, table, coefficients, size):
     """Running images sum_t coefficients[r, t] * frame_t at the displaced position of every output pixel; (r, *size) float32."""
     out = np.empty((len(coefficients), *size), np.float32)
-    _gather(frames, tuple(calibration), lattice.astype(np.float32), spacing, origin, table, coefficients.astype(np.float32), 32, out)
+    _gather(
+        frames, tuple(calibration), lattice.astype(np.float32), spacing, origin, table, coefficients.astype(np.float32), *GATHER_TILE, out
+    )  # fmt: skip
     return out

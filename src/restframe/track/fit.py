@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, optimize
 
 from restframe.track import likelihood as lk
 from restframe.track.prior import Prior, roughness_penalty, speed_penalty
 from restframe.track.tiles import Tiles
+
+SCALE_SPREAD = 2.0  # sd of the log of the prior's scales about the usual ones
+LEARNING_STEPS = 12  # of the search for them, each round
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,7 @@ class Fit:
     prior: Prior
     likelihood: lk.Likelihood
     covariance: np.ndarray  # (n, n) of the coefficients, per axis
-    value: float  # L at the field, for this fit's own spectrum
-    evidence: float  # log, likewise
+    evidence: float  # log, up to a constant of the data and the spectrum
 
 
 def prior_matrix(problem: Problem, prior: Prior) -> np.ndarray:
@@ -119,36 +121,6 @@ def information(problem: Problem, like: lk.Likelihood) -> np.ndarray:
     return out
 
 
-def scoring(kernels, problem: Problem, like: lk.Likelihood, prior: Prior, x: np.ndarray, steps: int, tolerance: float):
-    """Up to ``steps`` Fisher scoring steps, each shortened until it climbs.
-
-    Returns coefficients, the Cholesky factor of the posterior's precision, the log posterior and the aligned totals.
-    """
-    believed = prior_matrix(problem, prior)
-    factor = linalg.cho_factor(information(problem, like) + believed, lower=True)
-
-    def look(x):
-        u = problem.displacement(x)
-        totals = lk.aligned(kernels, problem.tiles, u)
-        return u, totals, lk.value(like, *totals[:2]) - 0.5 * float(np.sum(x * (believed @ x)))
-
-    u, totals, best = look(x)
-    for _ in range(steps):
-        g = problem.to_coefficients(lk.gradient(kernels, like, u, *totals[:2])) - believed @ x
-        step = linalg.cho_solve(factor, g)
-        for scale in (1.0, 0.5, 0.25, 0.1):
-            seen = look(x + scale * step)
-            if seen[-1] > best:
-                break
-        else:
-            break
-        x = x + scale * step
-        u, totals, best = seen
-        if np.abs(problem.displacement(scale * step)).max() < tolerance:
-            break
-    return x, factor, best, totals
-
-
 def spectrum_at(problem: Problem, totals) -> lk.Spectrum:
     re, im, auto = totals
     n = len(problem.count)
@@ -156,48 +128,91 @@ def spectrum_at(problem: Problem, totals) -> lk.Spectrum:
     return lk.estimate_spectrum(power, lk.by_ring(auto, problem.ring, problem.weight, n), problem.amplitude, problem.count)
 
 
-def learn_prior(problem: Problem, prior: Prior, x: np.ndarray, covariance: np.ndarray) -> Prior:
-    """One fixed-point step (MacKay 1992) for each degree: the expected penalty under the posterior is made that under the prior."""
-    speed, roughness = prior.speed.copy(), prior.roughness.copy()
+@dataclass(frozen=True)
+class Settled:
+    """The posterior of a quadratic likelihood."""
+
+    x: np.ndarray  # (n, 2) most probable coefficients
+    precision: np.ndarray  # (n, n) of the prior
+    covariance: np.ndarray  # (n, n) of the posterior, per axis
+    evidence: float  # log, up to a constant of the data
+    slope: np.ndarray  # (2, degrees) of the evidence by the log of the prior's speed and roughness
+
+
+def settle(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior) -> Settled:
+    """Most probable coefficients for the log likelihood linear·x - x·data·x / 2 of each axis, and the evidence for the prior's scales.
+
+    log evidence = sum over both axes of (linear·x + log det Q - log det (data + Q)) / 2, Q the prior's precision; its derivatives after MacKay (1992).
+    """
+    q = prior_matrix(problem, prior)
+    factor = linalg.cho_factor(data + q, lower=True)
+    x = linalg.cho_solve(factor, linear)
+    covariance = linalg.cho_solve(factor, np.eye(len(x)))
+    evidence = 0.5 * float(np.sum(linear * x)) - 2 * float(np.log(np.diag(factor[0])).sum())
+    slope = np.zeros((2, len(prior.speed)))
+    slices = problem.slices
     for d in np.unique(problem.degrees):
         modes = np.flatnonzero(problem.degrees == d)
         basis = problem.time[modes[0]]
-        believed = np.linalg.inv(prior.precision(d, basis.speed, basis.roughness))
-        for k, v in ((basis.speed, speed), (basis.roughness, roughness)):
-            expected = 2 * len(modes) * float(np.sum(believed * k))
-            if expected <= 0:
-                continue
-            seen = 0.0
-            for m in modes:
-                s = problem.slices[m]
-                seen += float(np.sum(x[s] * (k @ x[s]))) + 2 * float(np.sum(covariance[s, s] * k))
-            v[d] *= np.clip(seen / expected, 0.2, 5.0)
-    return Prior(np.clip(speed, 1e-8, 1e4), np.clip(roughness, 1e-9, 1e4))
+        own = linalg.cho_factor(prior.precision(d, basis.speed, basis.roughness), lower=True)
+        evidence += len(modes) * 2 * float(np.log(np.diag(own[0])).sum())
+        believed = linalg.cho_solve(own, np.eye(len(own[0])))
+        for i, k in enumerate((basis.speed / prior.speed[d], basis.roughness / prior.roughness[d])):
+            seen = sum(float(np.sum(x[s] * (k @ x[s]))) + 2 * float(np.sum(covariance[s, s] * k)) for s in (slices[m] for m in modes))
+            slope[i, d] = 0.5 * (seen - 2 * len(modes) * float(np.sum(believed * k)))
+    return Settled(x, q, covariance, evidence, slope)
 
 
-def log_evidence(problem: Problem, prior: Prior, factor, best: float) -> float:
-    """Laplace approximation for both axes, up to a constant of the data and spectrum."""
-    logdet = 2 * float(np.log(np.diag(factor[0])).sum())
-    return best + float(np.linalg.slogdet(prior_matrix(problem, prior))[1]) - logdet
+def learn_prior(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior, steps: int) -> Prior:
+    """The prior's scales with the highest evidence, held to within an order of magnitude or so of the ``usual`` ones."""
+    used = np.unique(problem.degrees)
+    center = np.log([usual.speed[used], usual.roughness[used]])
+
+    def with_scales(theta):
+        speed, roughness = prior.speed.copy(), prior.roughness.copy()
+        speed[used], roughness[used] = np.exp(theta.reshape(2, -1))
+        return Prior(speed, roughness)
+
+    def loss(theta):
+        s = settle(problem, data, linear, with_scales(theta))
+        away = theta.reshape(2, -1) - center
+        value = -s.evidence + 0.5 * float(np.sum(away**2)) / SCALE_SPREAD**2
+        return value, (-s.slope[:, used] + away / SCALE_SPREAD**2).ravel()
+
+    start = np.log([prior.speed[used], prior.roughness[used]]).ravel()
+    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": steps}, bounds=[(v - 12, v + 12) for v in center.ravel()])
+    return with_scales(found.x)
 
 
-def fit(kernels, problem: Problem, prior: Prior, start: np.ndarray, rounds: int, tolerance: float, steps: int = 3) -> Fit:
-    """Alternate spectrum, field and prior until the field rests. ``start``: amplitudes (some modes, t, 2), small pixels."""
+def fit(kernels, problem: Problem, usual: Prior, prior: Prior, start: np.ndarray, rounds: int, tolerance: float) -> Fit:
+    """Fisher scoring until the field moves by less than ``tolerance`` small pixels or ``rounds`` are used up.
+
+    Each round estimates the spectrum at the present field, takes the likelihood's gradient and expected curvature there, settles prior and field on that
+    quadratic and goes there, less far if the posterior does not rise. ``start``: amplitudes (some modes, t, 2), small pixels. ``usual``: the prior's
+    scales before any data, ``prior``: those to begin with.
+    """
     x = problem.coefficients(start)
-    totals = lk.aligned(kernels, problem.tiles, problem.displacement(x))
-    for i in range(rounds):
+    u = problem.displacement(x)
+    totals = lk.aligned(kernels, problem.tiles, u)
+    for _ in range(max(rounds, 1)):
         like = lk.make_likelihood(problem.tiles, spectrum_at(problem, totals), problem.amplitude, problem.ring, problem.weight, problem.count)
-        before = x
-        x, factor, best, totals = scoring(kernels, problem, like, prior, x, steps, tolerance)
-        covariance = linalg.cho_solve(factor, np.eye(len(x)))
-        if i + 1 < rounds:
-            new = learn_prior(problem, prior, x, covariance)
-            settled = np.allclose(np.log(new.speed), np.log(prior.speed), atol=0.1) and np.allclose(
-                np.log(new.roughness), np.log(prior.roughness), atol=0.2
-            )
-            if settled and np.abs(problem.displacement(x - before)).max() < tolerance:
+        data = information(problem, like)
+        linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, *totals[:2]))
+        prior = learn_prior(problem, data, linear, prior, usual, LEARNING_STEPS)
+        settled = settle(problem, data, linear, prior)
+
+        def posterior(x, totals, like=like, precision=settled.precision):
+            return lk.value(like, *totals[:2]) - 0.5 * float(np.sum(x * (precision @ x)))
+
+        here = posterior(x, totals)
+        for scale in (1.0, 0.5, 0.2, 0.05, 0.0):
+            trial = x + scale * (settled.x - x)
+            u = problem.displacement(trial)
+            totals = lk.aligned(kernels, problem.tiles, u)
+            if posterior(trial, totals) >= here:
                 break
-            prior = new
-    return Fit(
-        problem.amplitudes(x), prior, like, covariance, lk.value(like, *totals[:2]), log_evidence(problem, prior, factor, best)
-    )
+        moved = np.abs(problem.displacement(trial - x)).max()
+        x = trial
+        if moved < tolerance:
+            break
+    return Fit(problem.amplitudes(x), prior, like, settled.covariance, settled.evidence)

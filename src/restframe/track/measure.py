@@ -16,7 +16,7 @@ from restframe.track.tiles import Tiles, make_tiles, taper
 from restframe.track.whole_frame import COARSE_SIDE, coarse_track, low_band
 
 TILE = 256  # small pixels a side
-OVERLAP = 0.5
+OVERLAP = 0.25
 BAND = 0.8  # of the small frames' Nyquist frequency
 HIGHEST_DEGREE = 4
 TYPICAL_DOSE = 40.0  # e/A² of a movie whose dose is not known
@@ -83,15 +83,15 @@ def measure(kernels, small, factor: int, shape: tuple[int, int], levels, dose, a
         return ft.Problem(tiles, basis, degrees, tuple(times[min(d, 1)] for d in degrees), amplitude, ring, weight, count)
 
     pixel = exposure.pixel_size * factor if exposure.pixel_size > 0 else 1.5 * factor
-    prior = Prior(np.array([1.0] + [0.3] * HIGHEST_DEGREE) / pixel**2, np.array([1.0] + [0.1] * HIGHEST_DEGREE) / pixel**2)
+    usual = Prior(np.array([1.0] + [0.1] * HIGHEST_DEGREE) / pixel**2, np.array([0.003] + [0.001] * HIGHEST_DEGREE) / pixel**2)
     modes: tuple[tuple[int, int], ...] = ((0, 0),)
     now = problem(modes)
-    result = ft.fit(kernels, now, prior, track[None], max(2, motion.iterations // 2), tolerance / 4)
+    result = ft.fit(kernels, now, usual, usual, track[None], motion.iterations, tolerance / 2)
     nx, ny = motion.patches
     if nx > 1 and ny > 1:
         modes = modes_up_to(nx - 1, ny - 1, HIGHEST_DEGREE)
         now = problem(modes)
-        result = ft.fit(kernels, now, result.prior, result.amplitudes, motion.iterations, tolerance / 4)
+        result = ft.fit(kernels, now, usual, result.prior, result.amplitudes, motion.iterations, tolerance / 2)
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
     return Measured(field, result, now, (), {"error_px": factor * stated_error(now, result)})
 
