@@ -10,7 +10,7 @@ import numpy as np
 
 from restframe import kernels as kernel_choice
 from restframe.detector.references import references
-from restframe.detector.survey import Survey, small_factor, small_frames, take_survey
+from restframe.detector.survey import Survey, small_factor, small_frame, take_survey
 from restframe.errors import InputError
 from restframe.movie import ArrayMovie, Movie, open_movie, read_frames
 from restframe.movie.fractions import Fractions, fractions
@@ -23,6 +23,7 @@ from restframe.settings import Settings
 from restframe.track.field import MotionField
 from restframe.track.measure import Measured, measure, reference_frame
 from restframe.track.patches import patch_shifts
+from restframe.track.tiles import SmallFrames
 
 Report = Callable[[str], None]
 
@@ -98,10 +99,11 @@ def track(kernels, frames, survey: Survey, used: Fractions, settings: Settings, 
     """Raw frames (t, h, w) -> the motion field and how it was found."""
     shape = frames.shape[1:]
     factor = small_factor(shape)
-    small = small_frames(kernels, frames, survey.calibration, factor)
-    return measure(
-        kernels, small, factor, shape, survey.calibration.levels, used.dose, used.accumulated, settings.motion, settings.exposure, threads
+    small = SmallFrames(
+        lambda i: small_frame(kernels, frames, survey.calibration, factor, i), len(frames), tuple(n // factor for n in shape), factor
     )
+    levels = survey.calibration.levels
+    return measure(kernels, small, shape, levels, used.dose, used.accumulated, settings.motion, settings.exposure, threads)
 
 
 def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,7 +35,8 @@ class Result:
     odd: np.ndarray | None = None
     even: np.ndarray | None = None
     patches: PatchShifts | None = None  # None: whole frames only
-    global_shifts: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))  # (t, 2) px, relative to the first used frame
+    # (t, 2) px, relative to the first used frame
+    global_shifts: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
     movie_shape: tuple[int, int, int] = (0, 0, 0)  # (t, h, w) of the used frames
     decisions: tuple[str, ...] = ()  # sentences for people
-    numbers: dict[str, float] = field(default_factory=dict)  # the same for programs
+    numbers: dict[str, float] = dataclasses.field(default_factory=dict)  # the same for programs

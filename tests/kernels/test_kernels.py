@@ -136,3 +136,18 @@ def test_gather_does_not_depend_on_threads():
         results.append(cpu.gather(*args).tobytes())
     numba.set_num_threads(before)
     assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize(("padded", "cropped"), [((36, 42), (36, 42)), ((36, 42), (24, 28)), ((30, 40), (18, 24))])
+def test_weighted_and_smooth_spectra(padded, cropped):
+    rng = np.random.default_rng(7)
+    spectrum = np.fft.rfft2(rng.normal(size=padded)).astype(np.complex64)
+    samples = rng.normal(size=33).astype(np.float32)
+    grid = (rng.normal(size=(9, 5)) + 1j * rng.normal(size=(9, 5))).astype(np.complex64)
+    steps = 32 / np.sqrt(0.5) / np.array(padded)
+    start = rng.normal(size=(cropped[0], cropped[1] // 2 + 1)).astype(np.complex64)
+    totals = start.copy(), start.copy()
+    for kernels, total in zip((cpu, reference), totals, strict=True):
+        kernels.add_weighted(total, spectrum, samples, steps)
+        kernels.multiply_smooth(total, grid)
+    assert np.abs(totals[0] - totals[1]).max() < 1e-4 * np.abs(totals[1]).max()

@@ -75,12 +75,7 @@ def decimation_taps(factor: int) -> np.ndarray:
     return signal.firwin(6 * factor + factor % 2, 0.95 / factor).astype(np.float32)
 
 
-def small_frames(kernels, frames, calibration: Calibration, factor: int) -> np.ndarray:
-    """(t, h // factor, w // factor) float32: mean zero, noise of variance one."""
-    taps = decimation_taps(factor)
-    t, h, w = frames.shape
-    out = np.empty((t, h // factor, w // factor), np.float32)
-    for i in range(t):
-        frame = kernels.decimate(kernels.corrected(frames, calibration, i), taps, factor)
-        out[i] = frame / max(float(frame.std()), 1e-20)
-    return out
+def small_frame(kernels, frames, calibration: Calibration, factor: int, i: int) -> np.ndarray:
+    """Frame i as (h // factor, w // factor) float32: mean zero, noise of variance one."""
+    frame = kernels.to_host(kernels.decimate(kernels.corrected(frames, calibration, i), decimation_taps(factor), factor))
+    return frame / max(float(frame.std()), 1e-20)

@@ -14,6 +14,14 @@ def to_device(frames):
     return frames
 
 
+def to_host(array):
+    return array
+
+
+def zeros(shape, dtype, like):
+    return np.zeros(shape, dtype)
+
+
 def rfft2(images, threads):
     return fft.rfft2(images, workers=threads)
 
@@ -326,3 +334,41 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, s
         frames, tuple(calibration), lattice.astype(np.float32), spacing, origin, table, coefficients.astype(np.float32), *GATHER_TILE, out
     )  # fmt: skip
     return out
+
+
+@nb.njit(cache=True, parallel=True, fastmath=True)
+def add_weighted(total, spectrum, samples, steps):
+    """total += samples(|k|) * the central part of the half spectrum; ``steps``: samples per row and column, linear between."""
+    rows, columns = total.shape
+    h = len(spectrum)
+    last = len(samples) - 2
+    sy, sx = np.float32(steps[0]), np.float32(steps[1])
+    for j in nb.prange(rows):
+        row = np.int64(j)
+        ky = row if row < (rows + 1) // 2 else row - rows
+        y2 = (ky * sy) ** 2
+        for i in range(columns):
+            at = np.sqrt(y2 + (i * sx) ** 2)
+            n = min(int(at), last)
+            part = at - n
+            total[j, i] += (samples[n] + part * (samples[n + 1] - samples[n])) * spectrum[ky % h, i]
+
+
+@nb.njit(cache=True, parallel=True, fastmath=True)
+def multiply_smooth(total, grid):
+    """total *= grid, given at frequencies from -Nyquist to Nyquist and from 0 to Nyquist, linear between."""
+    rows, columns = total.shape
+    ny, nx = grid.shape
+    for j in nb.prange(rows):
+        row = np.int64(j)
+        ky = row if row < (rows + 1) // 2 else row - rows
+        at = (ky / rows + 0.5) * (ny - 1)
+        n = min(int(at), ny - 2)
+        fy = np.float32(at - n)
+        for i in range(columns):
+            across = np.float32(i) / np.float32(columns - 1) * (nx - 1)
+            m = min(int(across), nx - 2)
+            fx = across - m
+            low = grid[n, m] + fx * (grid[n, m + 1] - grid[n, m])
+            high = grid[n + 1, m] + fx * (grid[n + 1, m + 1] - grid[n + 1, m])
+            total[j, i] *= low + fy * (high - low)

@@ -22,9 +22,9 @@ def to_host(array) -> np.ndarray:
     return array.get() if is_cupy_array(array) else np.asarray(array)
 
 
-def like(array, host: np.ndarray):
-    """``host`` as the kind of array that ``array`` is."""
-    return array_namespace(array).asarray(host)
+def zeros(shape, dtype, like):
+    """Zeros where ``like`` is."""
+    return array_namespace(like).zeros(shape, dtype=dtype)
 
 
 def rfft2(images, threads):
@@ -150,3 +150,34 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, s
         for r in range(len(coefficients)):
             out[r] += xp.float32(coefficients[r, i]) * value
     return out
+
+
+def _signed(n: int) -> np.ndarray:
+    """Row numbers of a spectrum as frequencies: 0, 1, ..., -1; the Nyquist row of an even number is negative."""
+    k = np.arange(n)
+    return np.where(k < (n + 1) // 2, k, k - n)
+
+
+def add_weighted(total, spectrum, samples, steps):
+    """total += samples(|k|) * the central part of the half spectrum; ``steps``: samples per row and column, linear between."""
+    xp = array_namespace(total)
+    rows, columns = total.shape
+    ky = _signed(rows)
+    at = xp.sqrt(xp.asarray((ky * steps[0]) ** 2)[:, None] + xp.asarray((np.arange(columns) * steps[1]) ** 2)[None, :])
+    n = xp.minimum(at.astype(int), len(samples) - 2)
+    samples = xp.asarray(samples)
+    weight = samples[n] + (at - n) * (samples[n + 1] - samples[n])
+    total += weight.astype(xp.float32) * spectrum[xp.asarray(ky % len(spectrum))][:, :columns]
+
+
+def multiply_smooth(total, grid):
+    """total *= grid, given at frequencies from -Nyquist to Nyquist and from 0 to Nyquist, linear between."""
+    xp = array_namespace(total)
+    rows, columns = total.shape
+    y = (_signed(rows) / rows + 0.5) * (grid.shape[0] - 1)
+    x = np.arange(columns) / (columns - 1) * (grid.shape[1] - 1)
+    n, m = np.minimum(y.astype(int), grid.shape[0] - 2), np.minimum(x.astype(int), grid.shape[1] - 2)
+    fy, fx = (y - n)[:, None], (x - m)[None, :]
+    low = grid[n][:, m] * (1 - fx) + grid[n][:, m + 1] * fx
+    high = grid[n + 1][:, m] * (1 - fx) + grid[n + 1][:, m + 1] * fx
+    total *= xp.asarray((low * (1 - fy) + high * fy).astype(np.complex64))

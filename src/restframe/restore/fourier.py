@@ -58,12 +58,7 @@ def offset_counts(positions: np.ndarray) -> np.ndarray:
     return out / positions.shape[1]
 
 
-@dataclass(frozen=True)
-class Transfer:
-    """What gathering did to the sums: mean complex transfer and mean power, as low-rank functions of k (see `sum_transfer`)."""
-
-    plan: Plan
-    counts: np.ndarray  # (t, BINS, BINS) from offset_counts
+GRID = (257, 129)  # frequencies, from -Nyquist to Nyquist and from 0 to Nyquist, at which the transfer is computed; linear between
 
 
 def _separable(counts: np.ndarray, gy: np.ndarray, gx: np.ndarray) -> np.ndarray:
@@ -71,47 +66,33 @@ def _separable(counts: np.ndarray, gy: np.ndarray, gx: np.ndarray) -> np.ndarray
     return gy.T @ (counts @ gx)
 
 
-def combine(samples: np.ndarray, radius: np.ndarray, vectors: list[np.ndarray]) -> np.ndarray:
-    """sum_r samples[r](|k|) vectors[r](k); ``radius`` in steps of the samples' grid (0 ... n - 1)."""
-    total = None
-    at = np.arange(samples.shape[0])
-    for r, image in enumerate(vectors):
-        term = np.interp(radius.ravel(), at, samples[:, r]).reshape(radius.shape) * image
-        total = term if total is None else total + term
-    return total
+def combine(samples: np.ndarray, radius: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """sum_r samples[|k|, r] vectors[r](k); ``radius`` in steps of the samples' grid."""
+    at = np.arange(len(samples))
+    return sum(np.interp(radius, at, b) * v for b, v in zip(samples.T, vectors, strict=True))
 
 
-def sum_transfer(plan: Plan, counts: np.ndarray, ky: np.ndarray, kx: np.ndarray) -> dict[str, np.ndarray]:
-    """Factor by which each sum's spectrum is multiplied: exp(-i arg T) / sqrt(P).
+def sum_transfer(weights: np.ndarray, q: np.ndarray, counts: np.ndarray, ky: np.ndarray, kx: np.ndarray) -> np.ndarray:
+    """Factor for a sum's spectrum, exp(-i arg T) / sqrt(P): its phase put right, its noise made flat. (ky, kx) complex64.
 
     T = sum_t w_t G_t / sum_t w_t is the mean transfer of the sum, P = sum_t w_t² |G_t|² / sum_t w_t² that of its noise, G_t and |G_t|² averaged over the
-    frame's offsets. ``ky``, ``kx``: radians per unbinned pixel. Returns (ky, kx) complex64 by name.
+    frame's offsets. ``weights``: (samples, t) at frequencies ``q`` (1/pixel); ``counts``: (t, BINS, BINS); ``ky``, ``kx``: radians per unbinned pixel.
     """
     middle = (np.arange(BINS) + 0.5) / BINS
     gy, gx = kernel.transfer(middle, ky), kernel.transfer(middle, kx)
-    py, px = np.abs(gy) ** 2, np.abs(gx) ** 2
-    n = len(plan.q)
-    radius = np.hypot(ky[:, None], kx[None, :]) / (2 * np.pi) * (n - 1) / plan.q[-1]
-    out = {}
-    for name, b in plan.combine.items():
-        weights = b @ plan.coefficients  # (samples, t)
-        mean = combine(b, radius, [_separable(np.tensordot(c, counts, 1), gy, gx) for c in plan.coefficients])
-        square = weights**2
-        total = np.maximum(square.sum(1, keepdims=True), 1e-30)
-        vectors = low_rank(square / total, np.ones((1, weights.shape[1])), 1e-3)
-        b2 = (square / total) @ np.linalg.pinv(vectors)
-        power = combine(b2, radius, [_separable(np.tensordot(c, counts, 1), py, px) for c in vectors])
-        phase = np.conj(mean) / np.maximum(np.abs(mean), 1e-12)
-        out[name] = (phase / np.sqrt(np.maximum(power, 1e-6))).astype(np.complex64)
-    return out
+    radius = np.hypot(ky[:, None], kx[None, :]) / (2 * np.pi) * (len(q) - 1) / q[-1]
+    ones = np.ones((1, weights.shape[1]))
 
+    def over_frames(w, a, b):
+        vectors = low_rank(w, ones, 1e-3)
+        images = np.stack([_separable(np.tensordot(v, counts, 1), a, b) for v in vectors])
+        return combine(w @ np.linalg.pinv(vectors), radius, images)
 
-def crop(spectrum: np.ndarray, h: int, size: tuple[int, int]) -> np.ndarray:
-    """Central rows and columns of a half spectrum of ``h`` rows, for an image of ``size`` (both even)."""
-    rows, columns = size
-    if rows < h:
-        spectrum = np.concatenate([spectrum[: rows // 2], spectrum[h - rows // 2 :]])
-    return spectrum[:, : columns // 2 + 1]
+    mean = over_frames(weights, gy, gx)
+    square = weights**2 / np.maximum((weights**2).sum(1, keepdims=True), 1e-30)
+    power = over_frames(square, np.abs(gy) ** 2, np.abs(gx) ** 2)
+    phase = np.conj(mean) / np.maximum(np.abs(mean), 1e-12)
+    return (phase / np.sqrt(np.maximum(power, 1e-6))).astype(np.complex64)
 
 
 def finish(kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, size: Size, threads: int) -> dict[str, np.ndarray]:
@@ -119,25 +100,22 @@ def finish(kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, 
 
     ``levels``: (t,) the mean counts taken off, given back here. Unbinned pixels are sums, binned ones means of what they cover.
     """
-    h, w = size.padded
-    rows, columns = size.cropped
-    ky = 2 * np.pi * np.fft.fftfreq(rows) * rows / h
-    kx = 2 * np.pi * np.arange(columns // 2 + 1) / w
-    n = len(plan.q)
-    radius = np.hypot(ky[:, None], kx[None, :]).astype(np.float32) / np.float32(2 * np.pi / (n - 1) * plan.q[-1])
-    spectra = {name: np.zeros((rows, columns // 2 + 1), np.complex64) for name in plan.combine}
+    (h, w), (rows, columns) = size.padded, size.cropped
+    steps = (len(plan.q) - 1) / plan.q[-1] / np.array([h, w])  # samples per row and column of the spectrum
+    totals = {name: kernels.zeros((rows, columns // 2 + 1), np.complex64, images) for name in plan.combine}
     for r, image in enumerate(images):
-        f = crop(kernels.rfft2(image, threads), h, size.cropped)
+        spectrum = kernels.rfft2(image, threads)
         for name, b in plan.combine.items():
             if np.abs(b[:, r]).max() > 0:
-                spectra[name] += np.interp(radius.ravel(), np.arange(n), b[:, r]).reshape(radius.shape).astype(np.float32) * f
+                kernels.add_weighted(totals[name], spectrum, b[:, r].astype(np.float32), steps)
+    ky = np.linspace(-np.pi, np.pi, GRID[0]) * rows / h
+    kx = np.linspace(0, np.pi, GRID[1]) * columns / w
     top, left = (MARGIN * c // p for c, p in zip(size.cropped, size.padded, strict=True))
     out = {}
-    for name, factor in sum_transfer(plan, counts, ky, kx).items():
-        spectrum = spectra.pop(name)
-        spectrum *= factor
-        image = kernels.irfft2(spectrum, size.cropped, threads)
-        image *= rows * columns / (h * w)
+    for name, b in plan.combine.items():
+        total = totals.pop(name)
+        kernels.multiply_smooth(total, sum_transfer(b @ plan.coefficients, plan.q, counts, ky, kx))
+        image = kernels.to_host(kernels.irfft2(total, size.cropped, threads))
         cut = image[top : top + size.output[0], left : left + size.output[1]]
-        out[name] = (cut + np.float32(plan.plain[name] @ levels)).astype(np.float32)
+        out[name] = cut * np.float32(rows * columns / (h * w)) + np.float32(plan.plain[name] @ levels)
     return out

@@ -12,7 +12,7 @@ from restframe.track import fit as ft
 from restframe.track import likelihood as lk
 from restframe.track.field import MotionField, mode_values, modes_up_to
 from restframe.track.prior import Prior, motion_time
-from restframe.track.tiles import Tiles, make_tiles, taper
+from restframe.track.tiles import SmallFrames, Tiles, make_tiles, taper
 from restframe.track.whole_frame import COARSE_SIDE, coarse_track, low_band
 
 TILE = 256  # small pixels a side
@@ -52,21 +52,23 @@ def signal_amplitude(dose: np.ndarray, levels: np.ndarray, known: bool, pixel_si
     return out
 
 
-def measure(kernels, small, factor: int, shape: tuple[int, int], levels, dose, accumulated, motion: Motion, exposure: Exposure, threads: int) -> Measured:
-    """``small``: (t, h, w) whitened frames; ``shape``: (h, w) of an unbinned frame; doses (t,)."""
-    t = len(small)
+def measure(
+    kernels, small: SmallFrames, shape: tuple[int, int], levels, dose, accumulated, motion: Motion, exposure: Exposure, threads: int
+) -> Measured:
+    """``shape``: (h, w) of an unbinned frame; ``levels``: mean counts and doses in e/A², (t,)."""
+    t, factor = small.n_frames, small.factor
     reference = reference_frame(t, motion.reference)
     if t < 2:
         return Measured(MotionField.at_rest(t, shape), None, None, ("One frame: nothing to align.",), {})
     tolerance = motion.tolerance / factor
-    side = small.shape[1:]
-    band = low_band(iter(small), COARSE_SIDE, threads)
+    side = small.shape
+    band = low_band((small.frame(i) for i in range(t)), COARSE_SIDE, threads)
     track = coarse_track(band, side, motion.bfactor[0], motion.iterations, tolerance, motion.phase_only, threads)
     track -= track[reference]
 
     size = min(TILE, 2 * (min(side) // 2))
     keep = int(BAND * size / 2)
-    tiles = make_tiles(small, np.round(track).astype(int), size, OVERLAP, keep, factor, threads)
+    tiles = make_tiles(small, np.round(track).astype(int), size, OVERLAP, keep, threads)
     when = mid_dose(exposure, accumulated, dose)
     known = bool(dose.sum() > 0)
     amplitude = signal_amplitude(when, levels, known, exposure.pixel_size * factor, exposure.voltage, size, keep + 1)
@@ -99,7 +101,7 @@ def measure(kernels, small, factor: int, shape: tuple[int, int], levels, dose, a
 def scale_tiles(tiles: Tiles, amplitude: np.ndarray) -> None:
     """Multiply spectra of unit noise by the signal's amplitude, in place: what the likelihood sums."""
     r = np.minimum(np.round(tiles.radius()).astype(int), tiles.band)
-    table = amplitude[:, r].astype(np.float32) / np.float32(tiles.size * (taper(tiles.size, OVERLAP) ** 2).mean())
+    table = amplitude[:, r].astype(np.float32)
     for part in (tiles.re, tiles.im):
         part *= table[None]
 

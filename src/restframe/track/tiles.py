@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class SmallFrames:
+    """Binned frames on which motion is measured, made again each time they are asked for: mean zero, noise of variance one."""
+
+    frame: Callable[[int], np.ndarray]  # number -> (h, w) float32
+    n_frames: int
+    shape: tuple[int, int]  # (h, w) in small pixels
+    factor: int  # unbinned pixels in a small one
+
+    def unbinned(self, x):
+        """Unbinned coordinate of small pixel ``x``: its centre."""
+        return self.factor * x + (self.factor - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -60,24 +75,25 @@ def cut(frame: np.ndarray, y: int, x: int, size: int) -> np.ndarray:
     return out
 
 
-def make_tiles(small, offsets, size: int, overlap: float, band: int, factor: int, threads: int) -> Tiles:
-    """Cut, taper and transform. ``small``: (t, h, w) frames of mean zero and noise of variance one."""
+def make_tiles(small: SmallFrames, offsets, size: int, overlap: float, band: int, threads: int) -> Tiles:
+    """Cut, taper and transform, frame by frame; the noise of every coefficient has power one."""
     from scipy import fft
 
-    t, h, w = small.shape
-    ys, xs = tile_starts(h, size, overlap), tile_starts(w, size, overlap)
+    h, w = small.shape
+    corners = [(y, x) for y in tile_starts(h, size, overlap) for x in tile_starts(w, size, overlap)]
     window = taper(size, overlap)
     window = window[:, None] * window[None, :]
-    p = len(ys) * len(xs)
-    re = np.empty((p, t, 2 * band + 1, band + 1), np.float32)
+    window /= np.sqrt(np.sum(window.astype(np.float64) ** 2))
+    re = np.empty((len(corners), small.n_frames, 2 * band + 1, band + 1), np.float32)
     im = np.empty_like(re)
-    stack = np.empty((t, size, size), np.float32)
-    for i, (y, x) in enumerate((y, x) for y in ys for x in xs):
-        for f, (dx, dy) in enumerate(offsets):
-            stack[f] = cut(small[f], y + dy, x + dx, size) * window
+    stack = np.empty((len(corners), size, size), np.float32)
+    for f, (dx, dy) in enumerate(offsets):
+        frame = small.frame(f)
+        for i, (y, x) in enumerate(corners):
+            np.multiply(cut(frame, y + dy, x + dx, size), window, out=stack[i])
         spectrum = fft.rfft2(stack, workers=threads)[:, :, : band + 1]
-        spectrum = np.concatenate([spectrum[:, -band:], spectrum[:, : band + 1]], axis=1)
-        re[i], im[i] = spectrum.real, spectrum.imag
-    # the centre of the small pixel j lies at unbinned coordinate factor j + (factor - 1) / 2
-    mid = np.array([(x + (size - 1) / 2, y + (size - 1) / 2) for y in ys for x in xs])
-    return Tiles(re, im, size, factor * mid + (factor - 1) / 2, np.asarray(offsets), factor)
+        for part, values in ((re, spectrum.real), (im, spectrum.imag)):
+            part[:, f, :band] = values[:, -band:]
+            part[:, f, band:] = values[:, : band + 1]
+    middle = np.array([(x, y) for y, x in corners]) + (size - 1) / 2
+    return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor)
