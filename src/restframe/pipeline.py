@@ -22,7 +22,6 @@ from restframe.result import Result
 from restframe.settings import Settings
 from restframe.track.field import MotionField
 from restframe.track.measure import Measured, measure, reference_frame
-from restframe.track.patches import patch_shifts
 from restframe.track.tiles import SmallFrames
 
 Report = Callable[[str], None]
@@ -87,11 +86,11 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
         dose_weighted_range=images.get("dose_weighted_range"),
         odd=images.get("odd"),
         even=images.get("even"),
-        patches=patch_shifts(measured, settings.motion) if measured else None,
+        patches=measured.patches if measured else None,
         global_shifts=shifts,
         movie_shape=(len(used.frames), *shape),
         decisions=measured.notes if measured else (),
-        numbers={"bad_pixels": float(survey.bad.sum()), **(measured.numbers if measured else {})},
+        numbers={"bad_pixels": float(survey.bad.sum()), **((measured.numbers or {}) if measured else {})},
     )
 
 

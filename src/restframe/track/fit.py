@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg, optimize
@@ -54,13 +54,26 @@ class Problem:
     """All that stays the same while the field is sought. Unknowns: coefficients (n, 2), mode by mode."""
 
     tiles: Tiles
+    modes: tuple[tuple[int, int], ...]
     basis: np.ndarray  # (modes, p): each mode at the tiles' centres; the first is the whole frame
-    degrees: np.ndarray  # (modes,)
     time: tuple[TimeBasis, ...]  # (modes,)
     amplitude: np.ndarray  # (t, rings): the signal's amplitude by frame
-    ring: np.ndarray
-    weight: np.ndarray
-    count: np.ndarray  # independent coefficients a ring
+    ring: np.ndarray  # of each coefficient of a tile
+    weight: np.ndarray  # of each coefficient of a tile, as independent observations
+    count: np.ndarray  # (rings,) independent coefficients
+    frequency: np.ndarray  # (rings,) cycles per pixel of the image whose short side is 2048
+    when: np.ndarray  # (t,) the prior's time axis
+    reference: int
+    damping: np.ndarray | None = None  # (rings,) MotionCor's filter instead of the data's weights
+
+    @property
+    def degrees(self) -> np.ndarray:
+        return np.array([sum(m) for m in self.modes])
+
+    def up_to(self, degree: int) -> Problem:
+        """The same with fewer modes."""
+        keep = np.flatnonzero(self.degrees <= degree)
+        return replace(self, modes=tuple(self.modes[m] for m in keep), basis=self.basis[keep], time=tuple(self.time[m] for m in keep))
 
     @property
     def slices(self) -> list[slice]:
@@ -93,6 +106,7 @@ class Fit:
     amplitudes: np.ndarray  # (modes, t, 2) small pixels
     prior: Prior
     likelihood: lk.Likelihood
+    x: np.ndarray  # (n, 2) the same as coefficients
     covariance: np.ndarray  # (n, n) of the coefficients, per axis
     evidence: float  # log, up to a constant of the data and the spectrum
 
@@ -102,8 +116,8 @@ def prior_matrix(problem: Problem, prior: Prior) -> np.ndarray:
     return linalg.block_diag(*(prior.precision(d, b.speed, b.roughness) for d, b in zip(problem.degrees, problem.time, strict=True)))
 
 
-def information(problem: Problem, like: lk.Likelihood) -> np.ndarray:
-    """Fisher information of the coefficients, per axis, (n, n)."""
+def information(problem: Problem, of_tiles: np.ndarray) -> np.ndarray:
+    """Fisher information of the coefficients, per axis, (n, n), from that of each tile's displacements (p, t, t)."""
     slices = problem.slices
     out = np.zeros((slices[-1].stop,) * 2)
     kinds = list({id(b): b for b in problem.time}.values())
@@ -111,7 +125,7 @@ def information(problem: Problem, like: lk.Likelihood) -> np.ndarray:
         for b in kinds:
             rows = [m for m, k in enumerate(problem.time) if k is a]
             columns = [m for m, k in enumerate(problem.time) if k is b]
-            j = a.values.T @ like.information @ b.values  # (p, na, nb)
+            j = a.values.T @ of_tiles @ b.values  # (p, na, nb)
             outer = problem.basis[rows, None] * problem.basis[None, columns]
             block = outer.reshape(-1, outer.shape[-1]) @ j.reshape(len(j), -1)
             block = block.reshape(len(rows), len(columns), *j.shape[1:])
@@ -126,6 +140,29 @@ def spectrum_at(problem: Problem, totals) -> lk.Spectrum:
     n = len(problem.count)
     power = lk.by_ring(re**2 + im**2, problem.ring, problem.weight, n)
     return lk.estimate_spectrum(power, lk.by_ring(auto, problem.ring, problem.weight, n), problem.amplitude, problem.count)
+
+
+def likelihood_at(problem: Problem, totals) -> lk.Likelihood:
+    """The likelihood with the spectrum that the tiles, brought to rest, show."""
+    spectrum = spectrum_at(problem, totals)
+    return lk.make_likelihood(problem.tiles, spectrum, problem.amplitude, problem.ring, problem.weight, problem.count, problem.damping)
+
+
+def data_gradient(kernels, problem: Problem, result: Fit) -> np.ndarray:
+    """Derivative of the log likelihood by the displacement of each tile and frame at the fitted field, (p, t, 2), per small pixel."""
+    u = problem.displacement(result.x)
+    return lk.gradient(kernels, result.likelihood, u, *lk.aligned(kernels, problem.tiles, u)[:2])
+
+
+def stated_error(problem: Problem, result: Fit) -> float:
+    """Posterior sd of the displacement, both axes together, rms over tiles and frames less the mean over time; small pixels."""
+    values = [b.values - b.values.mean(0) for b in problem.time]
+    overlap = problem.basis @ problem.basis.T / problem.basis.shape[1]
+    total = 0.0
+    for m, a in enumerate(problem.slices):
+        for n, b in enumerate(problem.slices):
+            total += overlap[m, n] * float(np.sum((values[m] @ result.covariance[a, b]) * values[n]))
+    return float(np.sqrt(2 * total / len(values[0])))
 
 
 @dataclass(frozen=True)
@@ -195,8 +232,8 @@ def fit(kernels, problem: Problem, usual: Prior, prior: Prior, start: np.ndarray
     u = problem.displacement(x)
     totals = lk.aligned(kernels, problem.tiles, u)
     for _ in range(max(rounds, 1)):
-        like = lk.make_likelihood(problem.tiles, spectrum_at(problem, totals), problem.amplitude, problem.ring, problem.weight, problem.count)
-        data = information(problem, like)
+        like = likelihood_at(problem, totals)
+        data = information(problem, like.information)
         linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, *totals[:2]))
         prior = learn_prior(problem, data, linear, prior, usual, LEARNING_STEPS)
         settled = settle(problem, data, linear, prior)
@@ -215,4 +252,4 @@ def fit(kernels, problem: Problem, usual: Prior, prior: Prior, start: np.ndarray
         x = trial
         if moved < tolerance:
             break
-    return Fit(problem.amplitudes(x), prior, like, settled.covariance, settled.evidence)
+    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, settled.evidence)

@@ -107,28 +107,28 @@ class Likelihood:
     """L and its derivatives for one spectrum. Displacements are in small pixels, (p, t, 2)."""
 
     tiles: Tiles
-    spectrum: Spectrum
-    amplitude: np.ndarray  # (t, rings)
     filter: np.ndarray  # (p, 2m+1, m+1) float32: W times the half plane's weight
     information: np.ndarray  # (p, t, t): J, per axis
 
 
-def make_likelihood(tiles: Tiles, spectrum: Spectrum, amplitude: np.ndarray, ring, weight, count) -> Likelihood:
-    a2 = (amplitude**2).sum(0)
+def make_likelihood(tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, count, damping=None) -> Likelihood:
+    """``damping``: (rings,) a filter to use in place of W's shape, scaled to the same information; None: W."""
+    sq = amplitude**2
+    a2 = sq.sum(0)
     signal = spectrum.of_tiles()
+    k2 = (2 * np.pi * np.arange(len(count)) / tiles.size) ** 2
     w = signal / (spectrum.noise * (spectrum.noise + signal * a2))
     w[:, count == 0] = 0
+    if damping is not None:
+        gain = count * signal * k2 * a2**2
+        w = damping * (w * gain).sum(1, keepdims=True) / np.maximum((damping * gain).sum(1, keepdims=True), 1e-30)
     inside = ring >= 0
     filt = np.where(inside, w[:, np.where(inside, ring, 0)] * weight, 0).astype(np.float32)
-    k = 2 * np.pi * np.arange(len(count)) / tiles.size
-    c = count * w * signal * k**2  # (p, rings)
-    sq = amplitude**2
-    diagonal = (c * a2) @ sq.T  # (p, t)
-    off = np.einsum("pr,tr,sr->pts", c, sq, sq, optimize=True)
-    information = -off
+    c = count * w * signal * k2  # (p, rings)
+    information = -np.einsum("pr,tr,sr->pts", c, sq, sq, optimize=True)
     t = np.arange(len(sq))
-    information[:, t, t] += diagonal
-    return Likelihood(tiles, spectrum, amplitude, filt, information)
+    information[:, t, t] += (c * a2) @ sq.T
+    return Likelihood(tiles, filt, information)
 
 
 def aligned(kernels, tiles: Tiles, displacement: np.ndarray):

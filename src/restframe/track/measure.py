@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from restframe.restore.dose import damage
+from restframe.result import PatchShifts
 from restframe.settings import Exposure, Motion
 from restframe.track import fit as ft
 from restframe.track import likelihood as lk
+from restframe.track.accept import accept
 from restframe.track.field import MotionField, mode_values, modes_up_to
-from restframe.track.prior import Prior, motion_time
-from restframe.track.tiles import SmallFrames, Tiles, make_tiles, taper
-from restframe.track.whole_frame import COARSE_SIDE, coarse_track, low_band
+from restframe.track.patches import patch_shifts
+from restframe.track.prior import motion_time, usual_prior
+from restframe.track.tiles import SmallFrames, Tiles, make_tiles, taper, tile_size
+from restframe.track.whole_frame import COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
 
-TILE = 256  # small pixels a side
-OVERLAP = 0.25
+OVERLAP = 0.25  # of neighbouring tiles
 BAND = 0.8  # of the small frames' Nyquist frequency
 HIGHEST_DEGREE = 4
 TYPICAL_DOSE = 40.0  # e/A² of a movie whose dose is not known
+TYPICAL_PIXEL = 1.0  # A, where none is given
 
 
 @dataclass(frozen=True)
 class Measured:
     field: MotionField
-    fit: ft.Fit | None
-    problem: ft.Problem | None
-    notes: tuple[str, ...]
-    numbers: dict[str, float]
+    patches: PatchShifts | None = None
+    notes: tuple[str, ...] = ()
+    numbers: dict[str, float] | None = None
 
 
 def reference_frame(n: int, wanted: int) -> int:
     return n // 2 if wanted < 0 else min(wanted, n - 1)
 
 
-def mid_dose(exposure: Exposure, accumulated: np.ndarray, dose: np.ndarray) -> np.ndarray:
-    """e/A² at the middle of each frame, from the start of the exposure; a typical one when it is not known."""
+def mid_dose(dose: np.ndarray, accumulated: np.ndarray) -> np.ndarray:
+    """e/A² at the middle of each frame; a typical exposure evenly spread when it is not known."""
     if dose.sum() > 0:
         return accumulated - dose / 2
     n = len(dose)
     return (np.arange(n) + 0.5) * TYPICAL_DOSE / n
 
 
-def signal_amplitude(dose: np.ndarray, levels: np.ndarray, known: bool, pixel_size: float, kv: float, size: int, rings: int) -> np.ndarray:
-    """(t, rings): amplitude of the signal in frames whose noise is one. Grows with the root of the counts, fades with damage."""
-    counts = np.sqrt(np.maximum(levels, 1e-6 * levels.max()) / levels.mean()) if levels.max() > 0 else np.ones(len(levels))
-    out = np.repeat(counts[:, None], rings, 1)
-    if known and pixel_size > 0:
-        out = out * damage(np.maximum(np.arange(rings), 1) / (size * pixel_size), dose, kv).T
-    return out
+def signal_amplitude(levels: np.ndarray, faded: np.ndarray | None, rings: int) -> np.ndarray:
+    """(t, rings): amplitude of the signal in frames whose noise is one. Grows with the root of the counts, fades with damage ``faded``."""
+    counts = np.sqrt(np.maximum(levels, 1e-3 * levels.max()) / levels.mean()) if levels.max() > 0 else np.ones(len(levels))
+    out = np.repeat(counts[:, None].astype(float), rings, 1)
+    return out if faded is None else out * faded
 
 
 def measure(
@@ -59,43 +59,68 @@ def measure(
     t, factor = small.n_frames, small.factor
     reference = reference_frame(t, motion.reference)
     if t < 2:
-        return Measured(MotionField.at_rest(t, shape), None, None, ("One frame: nothing to align.",), {})
+        return Measured(MotionField.at_rest(t, shape), None, ("One frame: nothing to align.",))
     tolerance = motion.tolerance / factor
-    side = small.shape
     band = low_band((small.frame(i) for i in range(t)), COARSE_SIDE, threads)
-    track = coarse_track(band, side, motion.bfactor[0], motion.iterations, tolerance, motion.phase_only, threads)
+    track = coarse_track(band, small.shape, motion.bfactor[0], motion.iterations, tolerance, motion.phase_only, threads)
     track -= track[reference]
 
-    size = min(TILE, 2 * (min(side) // 2))
+    problem = make_problem(small, track, levels, mid_dose(dose, accumulated), dose.sum() > 0, reference, motion, exposure, threads)
+    usual = usual_prior((exposure.pixel_size or TYPICAL_PIXEL) * factor, HIGHEST_DEGREE)
+    result = ft.fit(kernels, problem, usual, usual, track[None], motion.iterations, tolerance / 2)
+    nx, ny = motion.patches
+    if nx < 2 or ny < 2:
+        field = MotionField(problem.modes, result.amplitudes * factor, shape, reference)
+        return Measured(field, None, (), {"error_px": factor * ft.stated_error(problem, result)})
+
+    across, down = (len(np.unique(c)) for c in problem.tiles.centres.T)
+    modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
+    problem = with_modes(problem, modes, shape, motion)
+    result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, motion.iterations, tolerance / 2)
+    verdict = accept(kernels, problem, result)
+    if verdict.degree < problem.degrees.max():
+        modes = tuple(m for m in modes if sum(m) <= verdict.degree)
+        problem = with_modes(problem, modes, shape, motion)
+        result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes[: len(modes)], 2, tolerance / 2)
+    field = MotionField(modes, result.amplitudes * factor, shape, reference)
+    numbers = {"error_px": factor * ft.stated_error(problem, result), "local_degree": float(verdict.degree), **verdict.numbers}
+    return Measured(field, patch_shifts(kernels, problem, result, field, motion.patches), (verdict.sentence,), numbers)
+
+
+def make_problem(small: SmallFrames, track, levels, when, known: bool, reference: int, motion: Motion, exposure: Exposure, threads: int) -> ft.Problem:
+    """Tiles that follow the coarse ``track`` (t, 2), and all that the fit of the whole frame needs. ``when``: e/A² at mid-frame."""
+    size = tile_size(min(small.shape))
     keep = int(BAND * size / 2)
     tiles = make_tiles(small, np.round(track).astype(int), size, OVERLAP, keep, threads)
-    when = mid_dose(exposure, accumulated, dose)
-    known = bool(dose.sum() > 0)
-    amplitude = signal_amplitude(when, levels, known, exposure.pixel_size * factor, exposure.voltage, size, keep + 1)
+    pixel = exposure.pixel_size * small.factor
+    faded = damage(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T if known and pixel > 0 else None
+    amplitude = signal_amplitude(levels, faded, keep + 1)
     scale_tiles(tiles, amplitude)
     ring = lk.ring_index(tiles)
+    # a tile's coefficients are not independent: its taper leaves only so much of it
     weight = lk.half_plane(tiles) * float((taper(size, OVERLAP) ** 2).mean()) ** 2
     count = np.bincount(ring[ring >= 0], weight[ring >= 0], keep + 1)
-    s = motion_time(when - when[0])
-    times = tuple(ft.time_basis(s, reference, g) for g in motion.group)
+    time = ft.time_basis(motion_time(when - when[0]), reference, motion.group[0])
+    f = np.arange(keep + 1) / size * min(small.shape) / REFERENCE_SIDE
+    damping = np.exp(-0.5 * motion.bfactor[0] * f**2) if motion.weights == "bfactor" else None
+    return ft.Problem(
+        tiles, ((0, 0),), np.ones((1, len(tiles.centres))), (time,), amplitude, ring, weight, count, f, motion_time(when - when[0]), reference, damping
+    )
 
-    def problem(modes):
-        basis = mode_values(modes, tiles.centres[:, 0], tiles.centres[:, 1], shape[1], shape[0])
-        degrees = np.array([sum(m) for m in modes])
-        return ft.Problem(tiles, basis, degrees, tuple(times[min(d, 1)] for d in degrees), amplitude, ring, weight, count)
 
-    pixel = exposure.pixel_size * factor if exposure.pixel_size > 0 else 1.5 * factor
-    usual = Prior(np.array([1.0] + [0.1] * HIGHEST_DEGREE) / pixel**2, np.array([0.003] + [0.001] * HIGHEST_DEGREE) / pixel**2)
-    modes: tuple[tuple[int, int], ...] = ((0, 0),)
-    now = problem(modes)
-    result = ft.fit(kernels, now, usual, usual, track[None], motion.iterations, tolerance / 2)
-    nx, ny = motion.patches
-    if nx > 1 and ny > 1:
-        modes = modes_up_to(nx - 1, ny - 1, HIGHEST_DEGREE)
-        now = problem(modes)
-        result = ft.fit(kernels, now, usual, result.prior, result.amplitudes, motion.iterations, tolerance / 2)
-    field = MotionField(modes, result.amplitudes * factor, shape, reference)
-    return Measured(field, result, now, (), {"error_px": factor * stated_error(now, result)})
+def with_modes(problem: ft.Problem, modes, shape: tuple[int, int], motion: Motion) -> ft.Problem:
+    """The same evidence, for a field of these modes; local ones are free in every group of ``motion.group[1]`` frames."""
+    x, y = problem.tiles.centres.T
+    whole = problem.time[0]
+    local = whole if motion.group[1] == motion.group[0] else ft.time_basis(problem.when, problem.reference, motion.group[1])
+    damping = np.exp(-0.5 * motion.bfactor[1] * problem.frequency**2) if motion.weights == "bfactor" else None
+    return replace(
+        problem,
+        modes=modes,
+        basis=mode_values(modes, x, y, shape[1], shape[0]),
+        time=tuple(local if sum(m) else whole for m in modes),
+        damping=damping,
+    )
 
 
 def scale_tiles(tiles: Tiles, amplitude: np.ndarray) -> None:
@@ -104,14 +129,3 @@ def scale_tiles(tiles: Tiles, amplitude: np.ndarray) -> None:
     table = amplitude[:, r].astype(np.float32)
     for part in (tiles.re, tiles.im):
         part *= table[None]
-
-
-def stated_error(problem: ft.Problem, result: ft.Fit) -> float:
-    """Posterior sd of the displacement, both axes together, rms over tiles and frames less the mean over time; small pixels."""
-    values = [b.values - b.values.mean(0) for b in problem.time]
-    total = 0.0
-    for m, a in enumerate(problem.slices):
-        for n, b in enumerate(problem.slices):
-            overlap = float(np.mean(problem.basis[m] * problem.basis[n]))
-            total += overlap * float(np.sum((values[m] @ result.covariance[a, b]) * values[n]))
-    return float(np.sqrt(2 * total / len(values[0])))

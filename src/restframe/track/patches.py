@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from restframe.result import PatchShifts
-from restframe.settings import Motion
-from restframe.track.measure import Measured
+from restframe.track import fit as ft
+from restframe.track.field import MotionField
 
 WEAK = 0.05  # of the median information: such a patch hardly counted
+REACH = 8.0  # small pixels from the field within which a patch's own peak is believed
 
 
 def patch_centres(shape: tuple[int, int], patches: tuple[int, int]) -> np.ndarray:
@@ -19,12 +20,26 @@ def patch_centres(shape: tuple[int, int], patches: tuple[int, int]) -> np.ndarra
     return np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 
 
-def patch_shifts(measured: Measured, motion: Motion) -> PatchShifts | None:
-    """Shifts at the patch centres relative to the whole frame's and to the first frame; None without patches."""
-    if min(motion.patches) < 2 or measured.fit is None:
-        return None
-    field = measured.field
-    centres = patch_centres(field.shape, motion.patches)
-    local = -(field(centres[:, 0], centres[:, 1]) - field.whole_frame()[:, None])  # (t, p, 2)
-    fitted = np.moveaxis(local - local[:1], 0, 1)
-    return PatchShifts(centres, fitted.copy(), fitted, np.zeros(fitted.shape[:2], bool))
+def members(centres: np.ndarray, tiles: np.ndarray, shape: tuple[int, int], patches: tuple[int, int]) -> np.ndarray:
+    """Tiles whose centres lie in each patch, else the nearest one: (patches, tiles) bool."""
+    away = np.abs(centres[:, None] - tiles[None])
+    inside = (away[..., 0] <= shape[1] / patches[0] / 2) & (away[..., 1] <= shape[0] / patches[1] / 2)
+    nearest = np.argmin((away**2).sum(-1), axis=1)
+    inside[np.arange(len(centres)), nearest] |= ~inside.any(1)
+    return inside
+
+
+def patch_shifts(kernels, problem: ft.Problem, result: ft.Fit, field: MotionField, patches: tuple[int, int]) -> PatchShifts:
+    """Shifts at the patch centres relative to the whole frame's and to the first frame.
+
+    ``raw`` is where the patch's own correlation with the other frames' sum peaks, to second order about the field.
+    """
+    factor = problem.tiles.factor
+    centres = patch_centres(field.shape, patches)
+    local = np.moveaxis(field(centres[:, 0], centres[:, 1]) - field.whole_frame()[:, None], 0, 1)  # (patches, t, 2)
+    mine = members(centres, problem.tiles.centres, field.shape, patches).astype(float)
+    slope = np.tensordot(mine, ft.data_gradient(kernels, problem, result), 1)
+    curvature = mine @ np.diagonal(result.likelihood.information, axis1=1, axis2=2)  # (patches, t)
+    step = slope / np.maximum(curvature, 1e-12)[..., None]
+    raw = local + factor * np.clip(step, -REACH, REACH)
+    return PatchShifts(centres, -(raw - raw[:, :1]), -(local - local[:, :1]), curvature < WEAK * np.median(curvature))
