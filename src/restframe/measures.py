@@ -33,9 +33,15 @@ def track_error(field: Any, truth: Any, pixel_size: float, across: int = 24) -> 
     if field.n_frames != truth.n_frames:
         raise ValueError(f"the field has {field.n_frames} frames, the truth {truth.n_frames}")
     x, y = truth.positions(across)
-    error = (field(x, y) - truth(x, y)) * pixel_size  # (t, across, across, 2)
+    return displacement_error(field(x, y), truth(x, y), pixel_size)
+
+
+def displacement_error(found: np.ndarray, true: np.ndarray, pixel_size: float) -> TrackError:
+    """The same from displacements at some positions, (t, ..., 2) in pixels, as logs give them."""
+    error = (found - true) * pixel_size
+    error = error.reshape(len(error), -1, 2)
     error = error - error.mean(axis=0)
-    whole = error.mean(axis=(1, 2), keepdims=True)
+    whole = error.mean(axis=1, keepdims=True)
     return TrackError(_rms(error), _rms(whole), _rms(error - whole))
 
 

@@ -25,29 +25,27 @@ def take_survey(kernels, frames: np.ndarray, references: References, look_for_de
     t, h, w = frames.shape
     gain = np.ones((h, w), np.float32) if references.gain is None else references.gain
     dark = np.zeros((1, 1), np.float32) if references.dark is None else references.dark
-    total = kernels.sum_frames(frames).astype(np.float32)
+    total = kernels.to_host(kernels.sum_frames(frames)).astype(np.float32)
     if dark.size > 1:
         total -= np.float32(t) * dark
     total *= gain
     known = gain == 0
     bad = find_defects(total, known) if look_for_defects else known
-    smooth = local_mean(total, ~bad, 31)
-    mean = float(total[~bad].mean(dtype=np.float64)) if not bad.all() else 0.0
-    local = smooth / np.float32(mean) - 1 if mean > 0 else np.zeros_like(smooth)
-    sums = np.array([kernels.frame_sum(f, gain, dark) for f in frames])
     rows, columns = np.nonzero(bad)
-    g, d = gain[rows, columns], (dark[rows, columns] if dark.size > 1 else np.float32(0))
-    wrong = np.array([float(np.sum((f[rows, columns].astype(np.float64) - d) * g)) for f in frames])
-    levels = (sums - wrong) / max(h * w - len(rows), 1)
-    first, columns, values = bad_by_row(bad, local)
+    smooth = local_mean(total, ~bad, 31)
+    mean = float(total[~bad].mean(dtype=np.float64)) if len(rows) < bad.size else 0.0
+    local = smooth / np.float32(mean) - 1 if mean > 0 else np.zeros_like(smooth)
+
+    on_device = kernels.to_device(gain), kernels.to_device(dark)
+    sums = np.array([kernels.frame_sum(frame, *on_device) for frame in frames])
+    wrong = kernels.pixels(frames, rows, columns).astype(np.float64)
+    wrong = (wrong - (dark[rows, columns] if dark.size > 1 else 0)) * gain[rows, columns]
+    levels = (sums - wrong.sum(1)) / max(bad.size - len(rows), 1)
     calibration = Calibration(
-        gain,
-        dark,
+        *on_device,
         levels.astype(np.float32),
         np.full(t, np.inf, np.float32),
-        first,
-        columns,
-        values,
+        *bad_by_row(bad, local),
         local[[0, -1]].astype(np.float32),
         np.ascontiguousarray(local[:, [0, -1]].T, np.float32),
     )
@@ -56,7 +54,7 @@ def take_survey(kernels, frames: np.ndarray, references: References, look_for_de
 
 def outlier_limits(kernels, frames, calibration: Calibration) -> np.ndarray:
     """Corrected counts (t,) above which a pixel of one frame is taken for a cosmic ray: 20 sd of the frame, its top thousandth left out."""
-    sample = kernels.corrected(frames, calibration, len(frames) // 2).ravel()[::7]
+    sample = kernels.to_host(kernels.corrected(frames, calibration, len(frames) // 2)).ravel()[::7]
     sd = float(sample[sample <= np.quantile(sample, 0.999)].std())
     level = calibration.levels
     middle = max(float(level[len(level) // 2]), 1e-6)

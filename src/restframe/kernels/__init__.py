@@ -1,6 +1,7 @@
 """The loops that take the time, once for each kind of device.
 
-`reference.py` is the specification: readable, for NumPy and CuPy arrays alike. `cpu.py` does the same with Numba.
+`reference.py` is the specification: readable, for NumPy and CuPy arrays alike. `cpu.py` does the same with Numba,
+`cuda.py` runs what it can on a GPU.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from restframe.settings import Machine
 
 
 def choose(machine: Machine) -> ModuleType:
-    """The kernels for this run. Numba's threads are set to ``machine.threads``."""
-    if machine.gpus:
-        from restframe.kernels import reference
-
-        return reference
+    """The kernels for this run: CUDA for the first of ``machine.gpus``, else the CPU. Numba's threads are set to ``machine.threads``."""
     import numba
 
     from restframe.kernels import cpu
 
     numba.set_num_threads(min(threads(machine), numba.config.NUMBA_NUM_THREADS))
-    return cpu
+    if not machine.gpus:
+        return cpu
+    from restframe.kernels import cuda
+
+    cuda.use_device(machine.gpus[0])
+    return cuda
 
 
 def threads(machine: Machine) -> int:

@@ -10,8 +10,13 @@ import numpy as np
 from scipy import fft
 
 
-def to_device(frames):
-    return frames
+def to_device(array):
+    return array
+
+
+def pixels(frames, rows, columns):
+    """Counts of single pixels in every frame, (t, n)."""
+    return frames[:, rows, columns]
 
 
 def to_host(array):

@@ -9,13 +9,9 @@ import numpy as np
 from array_api_compat import array_namespace, is_cupy_array
 
 
-def to_device(frames):
-    """The movie where the work is done: on the GPU when CuPy has one, else where it is."""
-    try:
-        import cupy
-    except ImportError:
-        return frames
-    return cupy.asarray(frames)
+def to_device(array):
+    """Arrays stay what they are; `cuda.py` moves them."""
+    return array
 
 
 def to_host(array) -> np.ndarray:
@@ -43,6 +39,12 @@ def sum_frames(frames):
     for frame in frames:
         total += frame
     return total
+
+
+def pixels(frames, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Counts of single pixels in every frame, (t, n) on the host."""
+    xp = array_namespace(frames)
+    return to_host(frames[:, xp.asarray(rows), xp.asarray(columns)])
 
 
 def frame_sum(frame, gain, dark) -> float:

@@ -1,0 +1,55 @@
+"""The kernels for CUDA: survey and restore as array formulas on the GPU through CuPy, the sums over tiles on the host."""
+
+from __future__ import annotations
+
+from restframe.errors import DeviceError
+from restframe.kernels.cpu import align, gradient
+from restframe.kernels.reference import (
+    add_weighted,
+    corrected,
+    decimate,
+    frame_sum,
+    gather,
+    irfft2,
+    multiply_smooth,
+    pixels,
+    rfft2,
+    sum_frames,
+    to_host,
+    zeros,
+)
+
+__all__ = [
+    "add_weighted",
+    "align",
+    "corrected",
+    "decimate",
+    "frame_sum",
+    "gather",
+    "gradient",
+    "irfft2",
+    "multiply_smooth",
+    "pixels",
+    "rfft2",
+    "sum_frames",
+    "to_device",
+    "to_host",
+    "use_device",
+    "zeros",
+]
+
+
+def to_device(array):
+    import cupy
+
+    return cupy.asarray(array)
+
+
+def use_device(number: int) -> None:
+    """Work on GPU ``number`` from here on. Raises `DeviceError` if there is none."""
+    import cupy
+
+    try:
+        cupy.cuda.Device(number).use()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(f"-Gpu {number}: no such GPU ({error}). nvidia-smi lists what is there; -Gpu -1 uses the CPU.") from None
