@@ -12,14 +12,14 @@ from restframe import kernels as kernel_choice
 from restframe.detector.references import references
 from restframe.detector.survey import Survey, small_factor, small_frame, take_survey
 from restframe.errors import InputError
-from restframe.movie import ArrayMovie, Movie, open_movie, read_frames
+from restframe.movie import Movie, open_movie, read_frames
 from restframe.movie.fractions import Fractions, fractions
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
 from restframe.restore.fourier import finish, sizes
 from restframe.restore.gather import gather
 from restframe.result import Result
-from restframe.settings import Settings
+from restframe.settings import Settings, with_choices
 from restframe.track.field import MotionField
 from restframe.track.measure import Measured, measure, reference_frame
 from restframe.track.tiles import SmallFrames
@@ -33,22 +33,30 @@ def correct(
     *,
     field: MotionField | None = None,
     report: Report | None = None,
+    **choices,
 ) -> Result:
     """Bring a movie to rest.
 
-    ``movie``: a path, what `open_movie` returns, or an array (t, h, w) of raw counts. ``field``: motion that is known; it is applied, not measured.
-    ``report`` receives lines of text as the work goes on. Raises `RestframeError` when the input does not allow a result.
+    ``movie``: a path, what `open_movie` returns, or an array (t, h, w) of raw counts. ``choices``: any field of the
+    classes in `restframe.settings` by its name, e.g. ``gain=..., pixel_size=0.85, frame_dose=1.2, patches=(5, 5)``;
+    they replace those of ``settings``. ``field``: motion that is known; it is applied, not measured. ``report`` is
+    called with lines of text as the work goes on. Raises `RestframeError` when the input allows no result.
     """
-    settings = settings or Settings()
+    settings = with_choices(settings or Settings(), choices)
     say = report or (lambda line: None)
     with _one_blas_thread():
-        return _correct(as_movie(movie), settings, field, say)
+        return _correct(open_movie(movie), settings, field, say)
 
 
 def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: Report) -> Result:
     started = time.perf_counter()
     kernels = kernel_choice.choose(settings.machine)
     threads = kernel_choice.threads(settings.machine)
+    if movie.header_gain and settings.detector.gain is None:
+        raise InputError(
+            f"{movie.path}: the header holds a gain reference, which restframe can't read yet. "
+            "Save it to a file and give that with -Gain."
+        )
     used = fractions(movie.shape[0], settings.exposure)
     shape = movie.shape[1:]
     refs = references(settings.detector, shape)
@@ -99,10 +107,15 @@ def track(kernels, frames, survey: Survey, used: Fractions, settings: Settings, 
     shape = frames.shape[1:]
     factor = small_factor(shape)
     small = SmallFrames(
-        lambda i: small_frame(kernels, frames, survey.calibration, factor, i), len(frames), tuple(n // factor for n in shape), factor
+        lambda i: small_frame(kernels, frames, survey.calibration, factor, i),
+        len(frames),
+        (shape[0] // factor, shape[1] // factor),
+        factor,
     )
     levels = survey.calibration.levels
-    return measure(kernels, small, shape, levels, used.dose, used.accumulated, settings.motion, settings.exposure, threads)
+    return measure(
+        kernels, small, shape, levels, used.dose, used.accumulated, settings.motion, settings.exposure, threads
+    )
 
 
 def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
@@ -130,21 +143,16 @@ def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
     return out
 
 
-def restore(kernels, frames, survey: Survey, used: Fractions, field, settings: Settings, threads: int) -> tuple[dict[str, np.ndarray], float]:
+def restore(
+    kernels, frames, survey: Survey, used: Fractions, field, settings: Settings, threads: int
+) -> tuple[dict[str, np.ndarray], float]:
     """Raw frames and their motion -> finished sums by name, and the output's pixel size in A."""
     plan = dw.make_plan(wanted_sums(used, settings))
     size = sizes(frames.shape[1:], settings.sums.bin)
     images, counts = gather(kernels, frames, survey.calibration, field, plan.coefficients, size)
-    finished = finish(kernels, images, plan, counts, survey.calibration.levels.astype(np.float64), size, threads)
+    levels = survey.calibration.levels.astype(np.float64)
+    finished = finish(kernels, images, plan, counts, levels, size, threads)
     return finished, settings.exposure.pixel_size * settings.sums.bin
-
-
-def as_movie(movie) -> Movie:
-    if isinstance(movie, np.ndarray):
-        if movie.ndim != 3:
-            raise InputError(f"a movie is an array (frames, rows, columns); this one has the shape {movie.shape}")
-        return ArrayMovie(movie)
-    return open_movie(movie) if isinstance(movie, (str, PathLike)) else movie
 
 
 def _one_blas_thread():

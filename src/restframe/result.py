@@ -12,7 +12,7 @@ from restframe.track.field import MotionField
 
 @dataclass(frozen=True)
 class PatchShifts:
-    """Local motion as the logs list it, in unbinned pixels, relative to the whole-frame shift and to the first used frame.
+    """Local motion as logs list it: unbinned pixels, relative to the whole frame's shift and to the first used frame.
 
     A shift is what is added to a frame's content to bring it to rest: minus the motion field.
     """

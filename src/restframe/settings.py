@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 
 import numpy as np
@@ -76,3 +76,16 @@ class Settings:
     motion: Motion = field(default_factory=Motion)
     sums: Sums = field(default_factory=Sums)
     machine: Machine = field(default_factory=Machine)
+
+
+def with_choices(settings: Settings, choices: dict[str, object]) -> Settings:
+    """``settings`` with fields replaced by name, whatever class they are in; TypeError for an unknown one."""
+    for concern in fields(settings):
+        own = getattr(settings, concern.name)
+        chosen = {f.name: choices[f.name] for f in fields(own) if f.name in choices}
+        settings = replace(settings, **{concern.name: replace(own, **chosen)})
+    known = {f.name for concern in fields(settings) for f in fields(getattr(settings, concern.name))}
+    unknown = sorted(set(choices) - known)
+    if unknown:
+        raise TypeError(f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    return settings

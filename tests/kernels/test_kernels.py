@@ -35,7 +35,9 @@ def test_corrected_frames_and_sums(dtype, dark):
     frames = rng.poisson(2, (3, 37, 51)).astype(dtype)
     c = random_calibration(rng, *frames.shape, dark)
     assert np.array_equal(cpu.sum_frames(frames), reference.sum_frames(frames))
-    assert cpu.frame_sum(frames[1], c.gain, c.dark) == pytest.approx(reference.frame_sum(frames[1], c.gain, c.dark), rel=1e-5)
+    assert cpu.frame_sum(frames[1], c.gain, c.dark) == pytest.approx(
+        reference.frame_sum(frames[1], c.gain, c.dark), rel=1e-5
+    )
     for i in range(3):
         close(cpu.corrected(frames, c, i), reference.corrected(frames, c, i), 1e-6)
 
@@ -45,7 +47,10 @@ def test_corrected_by_hand():
     bad = np.array([[False, True, False], [False, False, False]])
     local = np.full((2, 3), 0.5, np.float32)
     c = Calibration(
-        np.full((2, 3), 2, np.float32), np.zeros((1, 1), np.float32), np.array([4], np.float32), np.array([50], np.float32),
+        np.full((2, 3), 2, np.float32),
+        np.zeros((1, 1), np.float32),
+        np.array([4], np.float32),
+        np.array([50], np.float32),
         *bad_by_row(bad, local), local, np.full((2, 2), 0.5, np.float32),
     )  # fmt: skip
     assert reference.corrected(frames, c, 0).tolist() == [[-2, 2, 0], [-4, -2, 2]]
@@ -114,7 +119,9 @@ def test_gather(dtype, shape, size):
     c = random_calibration(rng, t, *shape, False)
     spacing, origin = 8, -10
     # smooth, as motion is: the fast kernel takes weights as linear between lattice points
-    lattice = rng.normal(0, 3, (t, 1, 1, 2)) + rng.normal(0, 0.02, (t, size[0] // spacing + 2, size[1] // spacing + 2, 2))
+    lattice = rng.normal(0, 3, (t, 1, 1, 2)) + rng.normal(
+        0, 0.02, (t, size[0] // spacing + 2, size[1] // spacing + 2, 2)
+    )
     lattice = lattice.astype(np.float32)
     coefficients = rng.normal(size=(2, t)).astype(np.float32)
     args = (frames, c, lattice, spacing, origin, kernel.table(), coefficients, size)

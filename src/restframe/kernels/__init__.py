@@ -6,18 +6,23 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from tempfile import gettempdir
 from types import ModuleType
 
 from restframe.settings import Machine
 
 
 def choose(machine: Machine) -> ModuleType:
-    """The kernels for this run: CUDA for the first of ``machine.gpus``, else the CPU. Numba's threads are set to ``machine.threads``."""
+    """CUDA for the first of ``machine.gpus``, else the CPU. Numba's threads are set to ``machine.threads``."""
     import numba
 
+    if not _can_cache():
+        numba.config.CACHE_DIR = str(Path(gettempdir()) / f"restframe-{os.getuid()}")  # type: ignore[attr-defined]
     from restframe.kernels import cpu
 
-    numba.set_num_threads(min(threads(machine), numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads(machine), cpu.MOST_THREADS))
     if not machine.gpus:
         return cpu
     from restframe.kernels import cuda
@@ -28,7 +33,11 @@ def choose(machine: Machine) -> ModuleType:
 
 def threads(machine: Machine) -> int:
     """Threads to use: as asked for, else one for each core that this process may run on."""
-    import os
-
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return machine.threads if machine.threads > 0 else available
+
+
+def _can_cache() -> bool:
+    """Whether Numba finds a place for compiled code by itself; in a read-only container it does not."""
+    home = Path.home()
+    return "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK) or os.access(home, os.W_OK)

@@ -9,6 +9,8 @@ import numba as nb
 import numpy as np
 from scipy import fft
 
+MOST_THREADS = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+
 
 def to_device(array):
     return array
@@ -33,7 +35,6 @@ def rfft2(images, threads):
 
 def irfft2(spectra, size, threads):
     return fft.irfft2(spectra, s=size, workers=threads)
-
 
 
 def sum_frames(frames):
@@ -150,7 +151,7 @@ def _decimate_columns(rows, taps, factor, out):
 
 
 def decimate(frame, taps, factor):
-    """Low-passed by ``taps`` in both directions (zero outside), one pixel in ``factor`` kept; (h // factor, w // factor)."""
+    """Low-passed by ``taps`` both ways (zero outside), one pixel in ``factor`` kept; (h // factor, w // factor)."""
     h, w = frame.shape
     rows = np.empty((h // factor, w), np.float32)
     _decimate_rows(frame, taps, factor, rows)
@@ -242,7 +243,8 @@ def gradient(re, im, steps, weighted_re, weighted_im):
 def _gather_row(strip, row, column, lattice, ly, fy, spacing, x0, x1, low, left, table, out):
     """Output pixels x0 ... x1 of one row from a strip of corrected rows.
 
-    Between two lattice points the displacement is linear, so the weights are taken as linear too: their value and slope at the middle.
+    Between two lattice points the displacement is linear, so the weights are taken as linear too, from their value and
+    slope in the middle.
     """
     fine = table.shape[0] - 2
     for x in range(x0, x1, spacing):
@@ -269,10 +271,30 @@ def _gather_row(strip, row, column, lattice, ly, fy, spacing, x0, x1, low, left,
         ty -= jy
         sx = x_slope * fine
         sy = y_slope * fine
-        hx0, hx1, hx2, hx3 = table[jx + 1, 0] - table[jx, 0], table[jx + 1, 1] - table[jx, 1], table[jx + 1, 2] - table[jx, 2], table[jx + 1, 3] - table[jx, 3]
-        hy0, hy1, hy2, hy3 = table[jy + 1, 0] - table[jy, 0], table[jy + 1, 1] - table[jy, 1], table[jy + 1, 2] - table[jy, 2], table[jy + 1, 3] - table[jy, 3]
-        wx0, wx1, wx2, wx3 = table[jx, 0] + tx * hx0, table[jx, 1] + tx * hx1, table[jx, 2] + tx * hx2, table[jx, 3] + tx * hx3
-        wy0, wy1, wy2, wy3 = table[jy, 0] + ty * hy0, table[jy, 1] + ty * hy1, table[jy, 2] + ty * hy2, table[jy, 3] + ty * hy3
+        hx0, hx1, hx2, hx3 = (
+            table[jx + 1, 0] - table[jx, 0],
+            table[jx + 1, 1] - table[jx, 1],
+            table[jx + 1, 2] - table[jx, 2],
+            table[jx + 1, 3] - table[jx, 3],
+        )
+        hy0, hy1, hy2, hy3 = (
+            table[jy + 1, 0] - table[jy, 0],
+            table[jy + 1, 1] - table[jy, 1],
+            table[jy + 1, 2] - table[jy, 2],
+            table[jy + 1, 3] - table[jy, 3],
+        )
+        wx0, wx1, wx2, wx3 = (
+            table[jx, 0] + tx * hx0,
+            table[jx, 1] + tx * hx1,
+            table[jx, 2] + tx * hx2,
+            table[jx, 3] + tx * hx3,
+        )
+        wy0, wy1, wy2, wy3 = (
+            table[jy, 0] + ty * hy0,
+            table[jy, 1] + ty * hy1,
+            table[jy, 2] + ty * hy2,
+            table[jy, 3] + ty * hy3,
+        )
         hx0, hx1, hx2, hx3 = hx0 * sx, hx1 * sx, hx2 * sx, hx3 * sx
         hy0, hy1, hy2, hy3 = hy0 * sy, hy1 * sy, hy2 * sy, hy3 * sy
         r = row + iy - 1 - low
@@ -333,17 +355,25 @@ GATHER_TILE = (32, 512)  # output pixels: the running images of a tile stay in t
 
 
 def gather(frames, calibration, lattice, spacing, origin, table, coefficients, size):
-    """Running images sum_t coefficients[r, t] * frame_t at the displaced position of every output pixel; (r, *size) float32."""
+    """Running images sum_t coefficients[r, t] * frame_t where each output pixel was then; (r, *size) float32."""
     out = np.empty((len(coefficients), *size), np.float32)
     _gather(
-        frames, tuple(calibration), lattice.astype(np.float32), spacing, origin, table, coefficients.astype(np.float32), *GATHER_TILE, out
+        frames,
+        tuple(calibration),
+        lattice.astype(np.float32),
+        spacing,
+        origin,
+        table,
+        coefficients.astype(np.float32),
+        *GATHER_TILE,
+        out,
     )  # fmt: skip
     return out
 
 
 @nb.njit(cache=True, parallel=True, fastmath=True)
 def add_weighted(total, spectrum, samples, steps):
-    """total += samples(|k|) * the central part of the half spectrum; ``steps``: samples per row and column, linear between."""
+    """total += samples(|k|) * the middle of the half spectrum; ``steps``: samples per row and column."""
     rows, columns = total.shape
     h = len(spectrum)
     last = len(samples) - 2

@@ -1,4 +1,4 @@
-"""The kernels for CUDA: survey and restore as array formulas on the GPU through CuPy, the sums over tiles on the host."""
+"""The kernels for CUDA: survey and restore as array formulas through CuPy, the sums over tiles on the host."""
 
 from __future__ import annotations
 
@@ -52,4 +52,6 @@ def use_device(number: int) -> None:
     try:
         cupy.cuda.Device(number).use()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(f"-Gpu {number}: no such GPU ({error}). nvidia-smi lists what is there; -Gpu -1 uses the CPU.") from None
+        raise DeviceError(
+            f"-Gpu {number}: no such GPU ({error}). nvidia-smi lists what is there; -Gpu -1 uses the CPU."
+        ) from None

@@ -67,7 +67,7 @@ def corrected(frames, calibration, i):
 
 
 def decimate(frame, taps, factor):
-    """Low-passed by ``taps`` in both directions (zero outside), one pixel in ``factor`` kept; (h // factor, w // factor)."""
+    """Low-passed by ``taps`` both ways (zero outside), one pixel in ``factor`` kept; (h // factor, w // factor)."""
     xp = array_namespace(frame)
     first = (factor - 1) // 2 - (len(taps) - 1) // 2
     after = len(taps) + factor
@@ -83,7 +83,9 @@ def _aligned(re, im, steps, p: int):
     m = re.shape[-1] - 1
     ky, kx = xp.arange(-m, m + 1), xp.arange(m + 1)
     s = xp.asarray(steps[p])
-    return (re[p] + 1j * im[p]) * xp.exp(1j * s[:, 1, None] * ky)[:, :, None] * xp.exp(1j * s[:, 0, None] * kx)[:, None, :]
+    return (
+        (re[p] + 1j * im[p]) * xp.exp(1j * s[:, 1, None] * ky)[:, :, None] * xp.exp(1j * s[:, 0, None] * kx)[:, None, :]
+    )
 
 
 def align(re, im, steps):
@@ -108,7 +110,7 @@ def gradient(re, im, steps, weighted_re, weighted_im):
 
 
 def _sample(frame, calibration, i, y, x):
-    """Corrected counts at whole pixels y, x; off the frame, the local mean of the nearest edge (above and below before left and right)."""
+    """Corrected counts at whole pixels y, x; off the frame, the local mean of the nearest edge."""
     xp = array_namespace(frame)
     h, w = frame.shape
     level = xp.float32(calibration.levels[i])
@@ -121,9 +123,10 @@ def _sample(frame, calibration, i, y, x):
 
 
 def gather(frames, calibration, lattice, spacing, origin, table, coefficients, size):
-    """Running images sum_t coefficients[r, t] * frame_t at the displaced position of every output pixel; (r, *size) float32.
+    """Running images sum_t coefficients[r, t] * frame_t where each output pixel was then; (r, *size) float32.
 
-    ``lattice``: (t, ny, nx, 2) displacement at output pixels origin + j * spacing, linear between. ``table``: kernel weights by offset.
+    ``lattice``: (t, ny, nx, 2) displacement at output pixels origin + j * spacing, linear between. ``table``: kernel
+    weights by offset.
     """
     xp = array_namespace(frames)
     h, w = size
@@ -161,7 +164,7 @@ def _signed(n: int) -> np.ndarray:
 
 
 def add_weighted(total, spectrum, samples, steps):
-    """total += samples(|k|) * the central part of the half spectrum; ``steps``: samples per row and column, linear between."""
+    """total += samples(|k|) * the middle of the half spectrum; ``steps``: samples per row and column."""
     xp = array_namespace(total)
     rows, columns = total.shape
     ky = _signed(rows)
