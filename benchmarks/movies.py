@@ -44,7 +44,7 @@ def load(recipe: Recipe, cache: Path = DEFAULT_CACHE) -> Bench:
     """Make a movie, or take it from the cache (keyed by recipe and the simulator's source)."""
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
     for source in sorted(Path(restframe.simulate.__file__).parent.glob("*.py")):
-        if source.name not in ("files.py", "__init__.py"):  # these only write files
+        if source.name not in ("files.py", "recipe.py", "__init__.py"):  # the recipe itself is in
             digest.update(source.read_bytes())
     folder = cache / f"{recipe.kind}-{recipe.seed}-{digest.hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
