@@ -94,8 +94,8 @@ def report(movie: Simulated, before: np.ndarray, after: np.ndarray, tracks: Trac
 
 
 def draw(path: Path, before: np.ndarray, after: np.ndarray, tracks: Tracks, pixel_size: float) -> None:
-    """The picture: a part of the image, smoothed to about 10 A, and its power spectrum, before and after, and the tracks
-    of all patches."""
+    """The picture: a part of the image, smoothed to about 10 A, and its power spectrum, before and after, and the
+    tracks of all patches."""
     import matplotlib
 
     matplotlib.use("Agg")
