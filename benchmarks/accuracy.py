@@ -15,9 +15,9 @@ from time import perf_counter
 
 import numpy as np
 from movies import DEFAULT_CACHE, Bench, load, recipe_for
-from restframe.pipeline import correct
 
 from restframe.measures import BANDS, TrackError, expected_still_ratio, still_ratio, track_error
+from restframe.pipeline import correct
 from restframe.settings import Detector, Exposure, Machine, Motion, Settings
 from restframe.simulate import PRESETS
 from restframe.track.field import MotionField

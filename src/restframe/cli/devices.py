@@ -11,9 +11,7 @@ from restframe.errors import DeviceError
 FreeMemory = Mapping[int, Callable[[], int]]  # a GPU's id: its free memory in bytes, asked for only where it matters
 
 
-def choose_gpus(
-    ids: Sequence[int], at_most: int, find: Callable[[], FreeMemory | str]
-) -> tuple[tuple[int, ...], str]:
+def choose_gpus(ids: Sequence[int], at_most: int, find: Callable[[], FreeMemory | str]) -> tuple[tuple[int, ...], str]:
     """The GPUs to use, none for the CPU, and a sentence for stdout.
 
     ``ids`` as after -Gpu, ``at_most`` as after -UseGpus (0: all), ``find`` as find_gpus.

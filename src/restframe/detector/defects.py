@@ -22,7 +22,10 @@ def local_mean(image: np.ndarray, good: np.ndarray | None = None, size: int = NE
 
 
 def stabilised(image: np.ndarray) -> np.ndarray:
-    """2 sqrt(x + 3/8): counts with an error that does not depend on their number (Anscombe 1948); images with negative values as they are."""
+    """2 sqrt(x + 3/8): counts with an error that does not depend on their number (Anscombe 1948).
+
+    Images with negative values as they are.
+    """
     if image.min() < -0.5:
         return image
     return 2 * np.sqrt(np.maximum(image, 0) + np.float32(0.375))
@@ -38,8 +41,9 @@ def robust_sd(values: np.ndarray) -> float:
 def find_defects(total: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Mask (h, w) of bad pixels in the gain-corrected sum of all frames, in counts.
 
-    A pixel is bad when it stands out from the local mean, in units of the robust spread of the variance-stabilised sum, and from the median of its
-    neighbours too, so that the rim of a gold bead or a hole is none. Pixels around a bad one are held to a stricter limit: clusters are taken whole.
+    A pixel is bad when it stands out from the local mean, in units of the robust spread of the variance-stabilised
+    sum, and from the median of its neighbours too, so that the rim of a gold bead or a hole is none. Pixels around a
+    bad one are held to a stricter limit: clusters are taken whole.
     ``known``: pixels that are bad already (gain zero, listed by the user).
     """
     bad = ~np.isfinite(total) if known is None else known | ~np.isfinite(total)

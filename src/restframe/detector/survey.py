@@ -53,7 +53,10 @@ def take_survey(kernels, frames: np.ndarray, references: References, look_for_de
 
 
 def outlier_limits(kernels, frames, calibration: Calibration) -> np.ndarray:
-    """Corrected counts (t,) above which a pixel of one frame is taken for a cosmic ray: 20 sd of the frame, its top thousandth left out."""
+    """Corrected counts (t,) above which a pixel of one frame is taken for a cosmic ray.
+
+    20 sd of the frame, its top thousandth left out.
+    """
     sample = kernels.to_host(kernels.corrected(frames, calibration, len(frames) // 2)).ravel()[::7]
     sd = float(sample[sample <= np.quantile(sample, 0.999)].std())
     level = calibration.levels
@@ -67,7 +70,10 @@ def small_factor(shape: tuple[int, int]) -> int:
 
 
 def decimation_taps(factor: int) -> np.ndarray:
-    """Low-pass that keeps what the small pixels can hold; symmetric about the middle of the ``factor`` pixels of each."""
+    """Low-pass that keeps what the small pixels can hold.
+
+    Symmetric about the middle of the ``factor`` pixels of each.
+    """
     if factor == 1:
         return np.ones(1, np.float32)
     return signal.firwin(6 * factor + factor % 2, 0.95 / factor).astype(np.float32)
@@ -75,5 +81,7 @@ def decimation_taps(factor: int) -> np.ndarray:
 
 def small_frame(kernels, frames, calibration: Calibration, factor: int, i: int) -> np.ndarray:
     """Frame i as (h // factor, w // factor) float32: mean zero, noise of variance one."""
-    frame = kernels.to_host(kernels.decimate(kernels.corrected(frames, calibration, i), decimation_taps(factor), factor))
+    frame = kernels.to_host(
+        kernels.decimate(kernels.corrected(frames, calibration, i), decimation_taps(factor), factor)
+    )
     return frame / max(float(frame.std()), 1e-20)

@@ -57,7 +57,9 @@ def frequency_samples(n: int = 1024) -> np.ndarray:
 
 
 def low_rank(rows: np.ndarray, first: np.ndarray, accuracy: float = ACCURACY) -> np.ndarray:
-    """Orthogonal vectors over frames, ``first`` (n, t) unchanged at the head, whose span holds every row to ``accuracy`` of its norm."""
+    """Orthogonal vectors over frames, ``first`` (n, t) unchanged at the head, whose span holds every row to
+    ``accuracy`` of its norm.
+    """
     kept, _ = np.linalg.qr(first.T)
     rest = rows - rows @ kept @ kept.T
     norm = np.maximum(np.linalg.norm(rows, axis=1), 1e-30)
@@ -90,6 +92,9 @@ def plain_sum(name: str, frames: np.ndarray, samples: int = 1024) -> Sum:
 
 
 def weighted_sum(name: str, frames: np.ndarray, accumulated: np.ndarray, pixel_size: float, kv: float) -> Sum:
-    """Weights exp(-D_t/2N_e) / sqrt(sum over all frames of exp(-D_t/N_e)) for the chosen frames; not weighted at q = 0."""
+    """Weights exp(-D_t/2N_e) / sqrt(sum over all frames of exp(-D_t/N_e)) for the chosen frames.
+
+    Not weighted at q = 0.
+    """
     w = damage(frequency_samples() / pixel_size, accumulated, kv)
     return Sum(name, w / np.sqrt((w**2).sum(1, keepdims=True)) * frames, frames.astype(float))

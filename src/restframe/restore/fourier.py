@@ -24,11 +24,20 @@ class Size:
 
 
 def sizes(shape: tuple[int, int], bin: float) -> Size:
-    """``shape``: (h, w) of a frame. Width is made even; height too when binned. The binned pixel is exactly n / n_out unbinned ones."""
-    frame = (shape[0], 2 * (shape[1] // 2)) if bin <= 1 else tuple(2 * (n // 2) for n in shape)
-    out = tuple(frame if bin <= 1 else (2 * int(int(n / bin + 1e-6) // 2) for n in frame))
-    padded = tuple(padded_length(n, m) for n, m in zip(frame, out, strict=True))
-    return Size(out, padded, tuple(p * m // n for p, m, n in zip(padded, out, frame, strict=True)))
+    """``shape``: (h, w) of a frame. Width is made even; height too when binned.
+
+    The binned pixel is exactly n / n_out unbinned ones.
+    """
+    h, out_h, padded_h = _lengths(shape[0], bin, bin > 1)
+    w, out_w, padded_w = _lengths(shape[1], bin, True)
+    return Size((out_h, out_w), (padded_h, padded_w), (padded_h * out_h // h, padded_w * out_w // w))
+
+
+def _lengths(n: int, bin: float, even: bool) -> tuple[int, int, int]:
+    """One axis: pixels of the frame that are used, of the output, of the padded image."""
+    used = 2 * (n // 2) if even else n
+    out = 2 * (int(n / bin + 1e-6) // 2) if bin > 1 else used
+    return used, out, padded_length(used, out)
 
 
 def padded_length(n: int, m: int) -> int:
@@ -50,7 +59,7 @@ def _cost(n: int) -> float:
 
 
 def offset_counts(positions: np.ndarray) -> np.ndarray:
-    """How often each sub-pixel offset occurs: (t, n, 2) displacements x, y -> (t, BINS, BINS) fractions, first axis y."""
+    """How often each sub-pixel offset occurs: (t, n, 2) displacements x, y -> fractions (t, BINS, BINS), y first."""
     d = np.floor((positions - np.floor(positions)) * BINS).astype(int) % BINS
     out = np.zeros((len(positions), BINS, BINS))
     for i, frame in enumerate(d):
@@ -58,7 +67,8 @@ def offset_counts(positions: np.ndarray) -> np.ndarray:
     return out / positions.shape[1]
 
 
-GRID = (257, 129)  # frequencies, from -Nyquist to Nyquist and from 0 to Nyquist, at which the transfer is computed; linear between
+# frequencies, from -Nyquist to Nyquist and from 0 to Nyquist, at which the transfer is computed; linear between
+GRID = (257, 129)
 
 
 def _separable(counts: np.ndarray, gy: np.ndarray, gx: np.ndarray) -> np.ndarray:
@@ -73,10 +83,13 @@ def combine(samples: np.ndarray, radius: np.ndarray, vectors: np.ndarray) -> np.
 
 
 def sum_transfer(weights: np.ndarray, q: np.ndarray, counts: np.ndarray, ky: np.ndarray, kx: np.ndarray) -> np.ndarray:
-    """Factor for a sum's spectrum, exp(-i arg T) / sqrt(P): its phase put right, its noise made flat. (ky, kx) complex64.
+    """Factor for a sum's spectrum, exp(-i arg T) / sqrt(P): its phase put right, its noise made flat.
 
-    T = sum_t w_t G_t / sum_t w_t is the mean transfer of the sum, P = sum_t w_t² |G_t|² / sum_t w_t² that of its noise, G_t and |G_t|² averaged over the
-    frame's offsets. ``weights``: (samples, t) at frequencies ``q`` (1/pixel); ``counts``: (t, BINS, BINS); ``ky``, ``kx``: radians per unbinned pixel.
+    (ky, kx) complex64.
+
+    T = sum_t w_t G_t / sum_t w_t is the mean transfer of the sum, P = sum_t w_t² |G_t|² / sum_t w_t² that of its
+    noise, G_t and |G_t|² averaged over the frame's offsets. ``weights``: (samples, t) at frequencies ``q`` (1/pixel);
+    ``counts``: (t, BINS, BINS); ``ky``, ``kx``: radians per unbinned pixel.
     """
     middle = (np.arange(BINS) + 0.5) / BINS
     gy, gx = kernel.transfer(middle, ky), kernel.transfer(middle, kx)
@@ -95,10 +108,13 @@ def sum_transfer(weights: np.ndarray, q: np.ndarray, counts: np.ndarray, ky: np.
     return (phase / np.sqrt(np.maximum(power, 1e-6))).astype(np.complex64)
 
 
-def finish(kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, size: Size, threads: int) -> dict[str, np.ndarray]:
+def finish(
+    kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, size: Size, threads: int
+) -> dict[str, np.ndarray]:
     """Running images (r, *padded) of frames less their mean counts -> sums by name, (h, w) float32.
 
-    ``levels``: (t,) the mean counts taken off, given back here. Unbinned pixels are sums, binned ones means of what they cover.
+    ``levels``: (t,) the mean counts taken off, given back here. Unbinned pixels are sums, binned ones means of what
+    they cover.
     """
     (h, w), (rows, columns) = size.padded, size.cropped
     steps = (len(plan.q) - 1) / plan.q[-1] / np.array([h, w])  # samples per row and column of the spectrum

@@ -12,7 +12,9 @@ SPACING = 16  # output pixels between the points where the field is evaluated; l
 
 
 def field_lattice(field, size: tuple[int, int]) -> np.ndarray:
-    """Displacement on a lattice over the padded image (h, w): (t, ny, nx, 2) float32, x and y in pixels. Point j is output pixel j SPACING - MARGIN.
+    """Displacement on a lattice over the padded image (h, w): (t, ny, nx, 2) float32, x and y in pixels.
+
+    Point j is output pixel j SPACING - MARGIN.
 
     Beyond the frame's edge the field is that at the edge: it was measured inside only.
     """
@@ -24,8 +26,13 @@ def field_lattice(field, size: tuple[int, int]) -> np.ndarray:
     return np.stack([field(x, y, t) for t in range(field.n_frames)]).astype(np.float32)
 
 
-def gather(kernels, frames, calibration: Calibration, field, coefficients: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Running images sum_t coefficients[r, t] * frame_t(x + field): (r, *size.padded) float32, and the sub-pixel offsets that occurred."""
+def gather(
+    kernels, frames, calibration: Calibration, field, coefficients: np.ndarray, size: Size
+) -> tuple[np.ndarray, np.ndarray]:
+    """Running images sum_t coefficients[r, t] * frame_t(x + field).
+
+    (r, *size.padded) float32, and the sub-pixel offsets that occurred.
+    """
     lattice = field_lattice(field, size.padded)
     inside = lattice[:, 2:-2, 2:-2] if min(lattice.shape[1:3]) > 8 else lattice
     counts = offset_counts(inside.reshape(len(lattice), -1, 2))

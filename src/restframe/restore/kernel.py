@@ -1,7 +1,8 @@
 """The resampling kernel: four-tap Kaiser-Bessel weights and what they do to each frequency.
 
-w(s) = I0(b sqrt(1 - s²/4)) - 1 for |s| < 2, b = 6.75, divided by the sum over the four taps. It does not interpolate; its transfer is undone once,
-after the frames are summed (`fourier.py`), so that only aliasing counts, and that it suppresses best for its width.
+w(s) = I0(b sqrt(1 - s²/4)) - 1 for |s| < 2, b = 6.75, divided by the sum over the four taps. It does not interpolate;
+its transfer is undone once, after the frames are summed (`fourier.py`), so that only aliasing counts, and that it
+suppresses best for its width.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ TABLE = 2048  # offsets at which the weights are tabulated, interpolated linearl
 
 
 def weights(offset: np.ndarray) -> np.ndarray:
-    """Weights of the four samples around a position ``offset`` in [0, 1] beyond a sample: (..., 4), each row sums to 1."""
+    """Weights of the four samples around a position ``offset`` in [0, 1] beyond a sample.
+
+    (..., 4), each row sums to 1.
+    """
     s = np.arange(-1, 3) - np.asarray(offset, float)[..., None]
     w = np.i0(SHAPE * np.sqrt(np.clip(1 - s**2 / 4, 0, None))) - 1
     return w / w.sum(-1, keepdims=True)

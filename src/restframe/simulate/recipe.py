@@ -74,7 +74,13 @@ PRESETS: dict[str, Recipe] = {
         replace(_FALCON, kind="frames8", shape=(8, 4096, 4096), frame_dose=6.0),
         replace(_FALCON, kind="frames3", shape=(3, 4096, 4096), frame_dose=16.0),
         replace(
-            _FALCON, kind="demo", shape=(24, 2048, 2048), frame_dose=2.0, large=40.0, small=20.0, local_rms=2.0,
+            _FALCON,
+            kind="demo",
+            shape=(24, 2048, 2048),
+            frame_dose=2.0,
+            large=40.0,
+            small=20.0,
+            local_rms=2.0,
             defocus=18000.0,
         ),
     )

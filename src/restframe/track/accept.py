@@ -24,10 +24,11 @@ def checkerboard(centres: np.ndarray) -> np.ndarray:
 
 
 def accept(kernels, problem: ft.Problem, result: ft.Fit) -> Verdict:
-    """Fit each half of a checkerboard of tiles with modes up to every degree, on the likelihood's quadratic form at the field, and ask the other half.
+    """Fit each half of a checkerboard of tiles with modes up to every degree, on the likelihood's quadratic form at
+    the field, and ask the other half.
 
-    Its log likelihood, less that for whole-frame motion from the same tiles, is the gain; the degree with the largest is kept, none when no gain is
-    above zero.
+    Its log likelihood, less that for whole-frame motion from the same tiles, is the gain; the degree with the largest
+    is kept, none when no gain is above zero.
     """
     slopes = ft.data_gradient(kernels, problem, result)
     half = checkerboard(problem.tiles.centres)
@@ -40,14 +41,23 @@ def accept(kernels, problem: ft.Problem, result: ft.Fit) -> Verdict:
     for degree in range(highest + 1):
         kept = problem.up_to(degree)
         n = kept.slices[-1].stop
-        chosen = np.concatenate([np.arange(s.start, s.stop) for s, d in zip(problem.slices, problem.degrees, strict=True) if d <= degree])
+        chosen = np.concatenate(
+            [np.arange(s.start, s.stop) for s, d in zip(problem.slices, problem.degrees, strict=True) if d <= degree]
+        )
         for (data, linear), (other, other_linear) in zip(parts, parts[::-1], strict=True):
             x = ft.settle(kept, data[np.ix_(chosen, chosen)], linear[chosen], result.prior).x
             assert len(x) == n
-            gain[degree] += float(np.sum(other_linear[chosen] * x) - 0.5 * np.sum(x * (other[np.ix_(chosen, chosen)] @ x)))
+            gain[degree] += float(
+                np.sum(other_linear[chosen] * x) - 0.5 * np.sum(x * (other[np.ix_(chosen, chosen)] @ x))
+            )
     gain -= gain[0]
     degree = int(np.argmax(gain))
     numbers = {"held_out_gain": float(gain[degree])}
     if degree == 0:
         return Verdict(0, "Local motion: none that tiles left out of the fit confirm; whole frames only.", numbers)
-    return Verdict(degree, f"Local motion: degree {degree} of {highest}, confirmed by tiles left out of the fit (log likelihood +{gain[degree]:.1f}).", numbers)
+    return Verdict(
+        degree,
+        f"Local motion: degree {degree} of {highest}, confirmed by tiles left out of the fit "
+        f"(log likelihood +{gain[degree]:.1f}).",
+        numbers,
+    )

@@ -31,8 +31,9 @@ def mode_values(modes, x, y, width: int, height: int) -> np.ndarray:
 class MotionField:
     """Displacement of the specimen: what stands at (x, y) of the output is found at (x, y) + field in frame t.
 
-    u(x, y, t) = sum_m amplitudes[m, t] P_i(x) P_j(y), in unbinned pixels; zero at the reference frame everywhere. Legendre products on the detector's area;
-    mode (0, 0), always the first, is the motion of the whole frame (its mean over the area). Shifts in logs are minus the field.
+    u(x, y, t) = sum_m amplitudes[m, t] P_i(x) P_j(y), in unbinned pixels; zero at the reference frame everywhere.
+    Legendre products on the detector's area; mode (0, 0), always the first, is the motion of the whole frame (its
+    mean over the area). Shifts in logs are minus the field.
     """
 
     modes: tuple[tuple[int, int], ...]

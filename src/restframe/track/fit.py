@@ -1,14 +1,16 @@
-"""The most probable motion field: Fisher scoring on the likelihood plus the prior, the prior's scales learned on the way."""
+"""The most probable motion field: Fisher scoring on likelihood and prior, the prior's scales learned on the way."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from scipy import linalg, optimize
 
 from restframe.track import likelihood as lk
-from restframe.track.prior import Prior, roughness_penalty, speed_penalty
+from restframe.track.prior import AXES, Prior, TimeAxis, roughness_penalty, speed_penalty
 from restframe.track.tiles import Tiles
 
 SCALE_SPREAD = 2.0  # sd of the log of the prior's scales about the usual ones
@@ -17,28 +19,29 @@ LEARNING_STEPS = 12  # of the search for them, each round
 
 @dataclass(frozen=True)
 class TimeBasis:
-    """Functions of time (t, n) that are zero in the reference frame, and the prior's penalties on their coefficients (n, n)."""
+    """Functions of time (t, n), zero in the reference frame, and the prior's penalties on their coefficients (n, n)."""
 
     values: np.ndarray
     speed: np.ndarray
     roughness: np.ndarray
 
 
-def time_basis(s: np.ndarray, reference: int, group: int) -> TimeBasis:
+def time_basis(dose: np.ndarray, axis: TimeAxis, reference: int, group: int) -> TimeBasis:
     """Free in every frame, or (``group`` > 1) in every group's middle, straight lines between and beyond.
 
-    ``s``: (t,) the prior's time axis.
+    ``dose``: (t,) e/A² at the middle of each frame, counted from the first.
     """
-    t = len(s)
+    t = len(dose)
     if group > 1 and t > 1:
-        parts = np.array_split(np.arange(t), max(2, -(-t // group))) if t < 2 * group else [np.arange(t)[i : i + group] for i in range(0, t, group)]
-        nodes = np.array([s[p].mean() for p in parts])
-        b = np.stack([straight_lines(s, nodes, e) for e in np.eye(len(nodes))], axis=1)
-        b = b - b[reference]
-        u, d, _ = np.linalg.svd(b, full_matrices=False)
+        frames = np.arange(t)
+        parts = [frames[i : i + group] for i in range(0, t, group)] if t >= 2 * group else np.array_split(frames, 2)
+        nodes = np.array([dose[p].mean() for p in parts])
+        b = np.stack([straight_lines(dose, nodes, e) for e in np.eye(len(nodes))], axis=1)
+        u, d, _ = np.linalg.svd(b - b[reference], full_matrices=False)
         values = u[:, d > 1e-9 * d[0]]
     else:
         values = np.delete(np.eye(t), reference, axis=1)
+    s = axis.of(dose)
     return TimeBasis(values, values.T @ speed_penalty(s) @ values, values.T @ roughness_penalty(s) @ values)
 
 
@@ -56,13 +59,14 @@ class Problem:
     tiles: Tiles
     modes: tuple[tuple[int, int], ...]
     basis: np.ndarray  # (modes, p): each mode at the tiles' centres; the first is the whole frame
-    time: tuple[TimeBasis, ...]  # (modes,)
+    groups: tuple[int, int]  # frames aligned together: whole frame, local modes
+    axis: TimeAxis
     amplitude: np.ndarray  # (t, rings): the signal's amplitude by frame
     ring: np.ndarray  # of each coefficient of a tile
     weight: np.ndarray  # of each coefficient of a tile, as independent observations
     count: np.ndarray  # (rings,) independent coefficients
     frequency: np.ndarray  # (rings,) cycles per pixel of the image whose short side is 2048
-    when: np.ndarray  # (t,) the prior's time axis
+    dose: np.ndarray  # (t,) e/A² at the middle of each frame, counted from the first
     reference: int
     damping: np.ndarray | None = None  # (rings,) MotionCor's filter instead of the data's weights
 
@@ -73,12 +77,18 @@ class Problem:
     def up_to(self, degree: int) -> Problem:
         """The same with fewer modes."""
         keep = np.flatnonzero(self.degrees <= degree)
-        return replace(self, modes=tuple(self.modes[m] for m in keep), basis=self.basis[keep], time=tuple(self.time[m] for m in keep))
+        return replace(self, modes=tuple(self.modes[m] for m in keep), basis=self.basis[keep])
 
-    @property
+    @cached_property
+    def time(self) -> tuple[TimeBasis, ...]:
+        """Of each mode."""
+        kinds = [time_basis(self.dose, self.axis, self.reference, g) for g in dict.fromkeys(self.groups)]
+        return tuple(kinds[-1] if d else kinds[0] for d in self.degrees)
+
+    @cached_property
     def slices(self) -> list[slice]:
         ends = np.cumsum([0] + [b.values.shape[1] for b in self.time])
-        return [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+        return [slice(a, b) for a, b in pairwise(ends)]
 
     def amplitudes(self, x: np.ndarray) -> np.ndarray:
         """(n, 2) -> (modes, t, 2)"""
@@ -109,11 +119,14 @@ class Fit:
     x: np.ndarray  # (n, 2) the same as coefficients
     covariance: np.ndarray  # (n, n) of the coefficients, per axis
     evidence: float  # log, up to a constant of the data and the spectrum
+    axis: TimeAxis
 
 
 def prior_matrix(problem: Problem, prior: Prior) -> np.ndarray:
     """Precision of the coefficients before the data, (n, n), block diagonal."""
-    return linalg.block_diag(*(prior.precision(d, b.speed, b.roughness) for d, b in zip(problem.degrees, problem.time, strict=True)))
+    return linalg.block_diag(
+        *(prior.precision(d, b.speed, b.roughness) for d, b in zip(problem.degrees, problem.time, strict=True))
+    )
 
 
 def information(problem: Problem, of_tiles: np.ndarray) -> np.ndarray:
@@ -139,23 +152,32 @@ def spectrum_at(problem: Problem, totals) -> lk.Spectrum:
     re, im, auto = totals
     n = len(problem.count)
     power = lk.by_ring(re**2 + im**2, problem.ring, problem.weight, n)
-    return lk.estimate_spectrum(power, lk.by_ring(auto, problem.ring, problem.weight, n), problem.amplitude, problem.count)
+    return lk.estimate_spectrum(
+        power, lk.by_ring(auto, problem.ring, problem.weight, n), problem.amplitude, problem.count
+    )
 
 
 def likelihood_at(problem: Problem, totals) -> lk.Likelihood:
     """The likelihood with the spectrum that the tiles, brought to rest, show."""
     spectrum = spectrum_at(problem, totals)
-    return lk.make_likelihood(problem.tiles, spectrum, problem.amplitude, problem.ring, problem.weight, problem.count, problem.damping)
+    return lk.make_likelihood(
+        problem.tiles, spectrum, problem.amplitude, problem.ring, problem.weight, problem.count, problem.damping
+    )
 
 
 def data_gradient(kernels, problem: Problem, result: Fit) -> np.ndarray:
-    """Derivative of the log likelihood by the displacement of each tile and frame at the fitted field, (p, t, 2), per small pixel."""
+    """Derivative of the log likelihood by the displacement of each tile and frame at the fitted field, (p, t, 2), per
+    small pixel.
+    """
     u = problem.displacement(result.x)
     return lk.gradient(kernels, result.likelihood, u, *lk.aligned(kernels, problem.tiles, u)[:2])
 
 
 def stated_error(problem: Problem, result: Fit) -> float:
-    """Posterior sd of the displacement, both axes together, rms over tiles and frames less the mean over time; small pixels."""
+    """Posterior sd of the displacement, both axes together, rms over tiles and frames less the mean over time.
+
+    Small pixels.
+    """
     values = [b.values - b.values.mean(0) for b in problem.time]
     overlap = problem.basis @ problem.basis.T / problem.basis.shape[1]
     total = 0.0
@@ -177,9 +199,11 @@ class Settled:
 
 
 def settle(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior) -> Settled:
-    """Most probable coefficients for the log likelihood linear·x - x·data·x / 2 of each axis, and the evidence for the prior's scales.
+    """Most probable coefficients for the log likelihood linear·x - x·data·x / 2 of each axis, and the evidence for
+    the prior's scales.
 
-    log evidence = sum over both axes of (linear·x + log det Q - log det (data + Q)) / 2, Q the prior's precision; its derivatives after MacKay (1992).
+    log evidence = sum over both axes of (linear·x + log det Q - log det (data + Q)) / 2, Q the prior's precision; its
+    derivatives after MacKay (1992).
     """
     q = prior_matrix(problem, prior)
     factor = linalg.cho_factor(data + q, lower=True)
@@ -195,13 +219,18 @@ def settle(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior)
         evidence += len(modes) * 2 * float(np.log(np.diag(own[0])).sum())
         believed = linalg.cho_solve(own, np.eye(len(own[0])))
         for i, k in enumerate((basis.speed / prior.speed[d], basis.roughness / prior.roughness[d])):
-            seen = sum(float(np.sum(x[s] * (k @ x[s]))) + 2 * float(np.sum(covariance[s, s] * k)) for s in (slices[m] for m in modes))
+            seen = sum(
+                float(np.sum(x[s] * (k @ x[s]))) + 2 * float(np.sum(covariance[s, s] * k))
+                for s in (slices[m] for m in modes)
+            )
             slope[i, d] = 0.5 * (seen - 2 * len(modes) * float(np.sum(believed * k)))
     return Settled(x, q, covariance, evidence, slope)
 
 
-def learn_prior(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior, steps: int) -> Prior:
-    """The prior's scales with the highest evidence, held to within an order of magnitude or so of the ``usual`` ones."""
+def learn_prior(
+    problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior, steps: int
+) -> Prior:
+    """The prior's scales with the highest evidence, within an order of magnitude or so of the ``usual`` ones."""
     used = np.unique(problem.degrees)
     center = np.log([usual.speed[used], usual.roughness[used]])
 
@@ -217,24 +246,53 @@ def learn_prior(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: P
         return value, (-s.slope[:, used] + away / SCALE_SPREAD**2).ravel()
 
     start = np.log([prior.speed[used], prior.roughness[used]]).ravel()
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": steps}, bounds=[(v - 12, v + 12) for v in center.ravel()])
+    found = optimize.minimize(
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": steps},
+        bounds=[(v - 12, v + 12) for v in center.ravel()],
+    )
     return with_scales(found.x)
 
 
-def fit(kernels, problem: Problem, usual: Prior, prior: Prior, start: np.ndarray, rounds: int, tolerance: float) -> Fit:
+def choose_axis(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior) -> Problem:
+    """The problem on the time axis with the highest evidence, each with its own best scales."""
+
+    def evidence(axis: TimeAxis) -> float:
+        on_axis = replace(problem, axis=axis)
+        return settle(on_axis, data, linear, learn_prior(on_axis, data, linear, prior, usual, LEARNING_STEPS)).evidence
+
+    return replace(problem, axis=max(AXES, key=evidence))
+
+
+def fit(
+    kernels,
+    problem: Problem,
+    usual: Prior,
+    prior: Prior,
+    start: np.ndarray,
+    rounds: int,
+    tolerance: float,
+    try_axes: bool = False,
+) -> Fit:
     """Fisher scoring until the field moves by less than ``tolerance`` small pixels or ``rounds`` are used up.
 
-    Each round estimates the spectrum at the present field, takes the likelihood's gradient and expected curvature there, settles prior and field on that
-    quadratic and goes there, less far if the posterior does not rise. ``start``: amplitudes (some modes, t, 2), small pixels. ``usual``: the prior's
-    scales before any data, ``prior``: those to begin with.
+    Each round estimates the spectrum at the present field, takes the likelihood's gradient and expected curvature
+    there, settles prior and field on that quadratic and goes there, less far if the posterior does not rise.
+    ``start``: amplitudes (some modes, t, 2), small pixels. ``usual``: the prior's scales before any data, ``prior``:
+    those to begin with. ``try_axes``: choose the prior's time axis in the second round.
     """
     x = problem.coefficients(start)
     u = problem.displacement(x)
     totals = lk.aligned(kernels, problem.tiles, u)
-    for _ in range(max(rounds, 1)):
+    for i in range(max(rounds, 1)):
         like = likelihood_at(problem, totals)
         data = information(problem, like.information)
         linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, *totals[:2]))
+        if try_axes and i == 1:
+            problem = choose_axis(problem, data, linear, prior, usual)
         prior = learn_prior(problem, data, linear, prior, usual, LEARNING_STEPS)
         settled = settle(problem, data, linear, prior)
 
@@ -252,4 +310,4 @@ def fit(kernels, problem: Problem, usual: Prior, prior: Prior, start: np.ndarray
         x = trial
         if moved < tolerance:
             break
-    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, settled.evidence)
+    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, settled.evidence, problem.axis)

@@ -1,12 +1,12 @@
 """How likely a motion field is, given the tiles: the marginal likelihood with the unknown image integrated out.
 
-Frame t of a tile is Y_t(k) = a_t(k) X(k) exp(-i k u_t) + noise of power N(k), X has power S(k); a_t is the signal's amplitude after
-damage. Integrating X out of the Gaussian model leaves, up to terms without u,
+Frame t of a tile is Y_t(k) = a_t(k) X(k) exp(-i k u_t) + noise of power N(k), X has power S(k); a_t is the signal's
+amplitude after damage. Integrating X out of the Gaussian model leaves, up to terms without u,
 
     L(u) = sum_k W(k) |R(k)|²,   R = sum_t a_t Y_t exp(i k u_t),   W = S / (N (N + S sum_t a_t²)),
 
-over one half plane. Its gradient needs, for every frame, the sum of the *other* frames only (the own term has no imaginary part). The expected
-curvature (Fisher information) of the displacements of frames t, s along one axis is
+over one half plane. Its gradient needs, for every frame, the sum of the *other* frames only (the own term has no
+imaginary part). The expected curvature (Fisher information) of the displacements of frames t, s along one axis is
 
     J_ts = sum_k W S |k|² a_t² (delta_ts sum_r a_r² - a_s²).
 """
@@ -34,7 +34,9 @@ class Spectrum:
 
 
 def ring_index(tiles: Tiles) -> np.ndarray:
-    """Ring of each coefficient, (2m+1, m+1); -1 outside the band and at the lowest frequencies, which hold the taper's leakage."""
+    """Ring of each coefficient, (2m+1, m+1); -1 outside the band and at the lowest frequencies, which hold the
+    taper's leakage.
+    """
     r = tiles.radius()
     ring = np.round(r).astype(int)
     ring[(ring > tiles.band) | (ring < 3)] = -1

@@ -14,7 +14,7 @@ from restframe.track import likelihood as lk
 from restframe.track.accept import accept
 from restframe.track.field import MotionField, mode_values, modes_up_to
 from restframe.track.patches import patch_shifts
-from restframe.track.prior import motion_time, usual_prior
+from restframe.track.prior import TimeAxis, usual_prior
 from restframe.track.tiles import SmallFrames, Tiles, make_tiles, taper, tile_size
 from restframe.track.whole_frame import COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
 
@@ -46,14 +46,27 @@ def mid_dose(dose: np.ndarray, accumulated: np.ndarray) -> np.ndarray:
 
 
 def signal_amplitude(levels: np.ndarray, faded: np.ndarray | None, rings: int) -> np.ndarray:
-    """(t, rings): amplitude of the signal in frames whose noise is one. Grows with the root of the counts, fades with damage ``faded``."""
-    counts = np.sqrt(np.maximum(levels, 1e-3 * levels.max()) / levels.mean()) if levels.max() > 0 else np.ones(len(levels))
+    """(t, rings): amplitude of the signal in frames whose noise is one.
+
+    Grows with the root of the counts, fades with damage ``faded``.
+    """
+    counts = (
+        np.sqrt(np.maximum(levels, 1e-3 * levels.max()) / levels.mean()) if levels.max() > 0 else np.ones(len(levels))
+    )
     out = np.repeat(counts[:, None].astype(float), rings, 1)
     return out if faded is None else out * faded
 
 
 def measure(
-    kernels, small: SmallFrames, shape: tuple[int, int], levels, dose, accumulated, motion: Motion, exposure: Exposure, threads: int
+    kernels,
+    small: SmallFrames,
+    shape: tuple[int, int],
+    levels,
+    dose,
+    accumulated,
+    motion: Motion,
+    exposure: Exposure,
+    threads: int,
 ) -> Measured:
     """``shape``: (h, w) of an unbinned frame; ``levels``: mean counts and doses in e/A², (t,)."""
     t, factor = small.n_frames, small.factor
@@ -65,7 +78,9 @@ def measure(
     track = coarse_track(band, small.shape, motion.bfactor[0], motion.iterations, tolerance, motion.phase_only, threads)
     track -= track[reference]
 
-    problem = make_problem(small, track, levels, mid_dose(dose, accumulated), dose.sum() > 0, reference, motion, exposure, threads)
+    problem = make_problem(
+        small, track, levels, mid_dose(dose, accumulated), dose.sum() > 0, reference, motion, exposure, threads
+    )
     usual = usual_prior((exposure.pixel_size or TYPICAL_PIXEL) * factor, HIGHEST_DEGREE)
     result = ft.fit(kernels, problem, usual, usual, track[None], motion.iterations, tolerance / 2)
     nx, ny = motion.patches
@@ -76,49 +91,79 @@ def measure(
     across, down = (len(np.unique(c)) for c in problem.tiles.centres.T)
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
     problem = with_modes(problem, modes, shape, motion)
-    result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, motion.iterations, tolerance / 2)
+    result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, motion.iterations, tolerance / 2, True)
+    problem = replace(problem, axis=result.axis)
     verdict = accept(kernels, problem, result)
     if verdict.degree < problem.degrees.max():
         modes = tuple(m for m in modes if sum(m) <= verdict.degree)
         problem = with_modes(problem, modes, shape, motion)
         result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes[: len(modes)], 2, tolerance / 2)
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
-    numbers = {"error_px": factor * ft.stated_error(problem, result), "local_degree": float(verdict.degree), **verdict.numbers}
+    numbers = {
+        "error_px": factor * ft.stated_error(problem, result),
+        "local_degree": float(verdict.degree),
+        **verdict.numbers,
+    }
     return Measured(field, patch_shifts(kernels, problem, result, field, motion.patches), (verdict.sentence,), numbers)
 
 
-def make_problem(small: SmallFrames, track, levels, when, known: bool, reference: int, motion: Motion, exposure: Exposure, threads: int) -> ft.Problem:
-    """Tiles that follow the coarse ``track`` (t, 2), and all that the fit of the whole frame needs. ``when``: e/A² at mid-frame."""
+def make_problem(
+    small: SmallFrames,
+    track,
+    levels,
+    when,
+    known: bool,
+    reference: int,
+    motion: Motion,
+    exposure: Exposure,
+    threads: int,
+) -> ft.Problem:
+    """Tiles that follow the coarse ``track`` (t, 2), and all that the fit of the whole frame needs. ``when``.
+
+    E/A² at mid-frame.
+    """
     size = tile_size(min(small.shape))
     keep = int(BAND * size / 2)
     tiles = make_tiles(small, np.round(track).astype(int), size, OVERLAP, keep, threads)
     pixel = exposure.pixel_size * small.factor
-    faded = damage(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T if known and pixel > 0 else None
+    faded = (
+        damage(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T
+        if known and pixel > 0
+        else None
+    )
     amplitude = signal_amplitude(levels, faded, keep + 1)
     scale_tiles(tiles, amplitude)
     ring = lk.ring_index(tiles)
     # a tile's coefficients are not independent: its taper leaves only so much of it
     weight = lk.half_plane(tiles) * float((taper(size, OVERLAP) ** 2).mean()) ** 2
     count = np.bincount(ring[ring >= 0], weight[ring >= 0], keep + 1)
-    time = ft.time_basis(motion_time(when - when[0]), reference, motion.group[0])
     f = np.arange(keep + 1) / size * min(small.shape) / REFERENCE_SIDE
     damping = np.exp(-0.5 * motion.bfactor[0] * f**2) if motion.weights == "bfactor" else None
     return ft.Problem(
-        tiles, ((0, 0),), np.ones((1, len(tiles.centres))), (time,), amplitude, ring, weight, count, f, motion_time(when - when[0]), reference, damping
+        tiles,
+        ((0, 0),),
+        np.ones((1, len(tiles.centres))),
+        motion.group,
+        TimeAxis(),
+        amplitude,
+        ring,
+        weight,
+        count,
+        f,
+        when - when[0],
+        reference,
+        damping,
     )
 
 
 def with_modes(problem: ft.Problem, modes, shape: tuple[int, int], motion: Motion) -> ft.Problem:
-    """The same evidence, for a field of these modes; local ones are free in every group of ``motion.group[1]`` frames."""
+    """The same evidence, for a field of these modes."""
     x, y = problem.tiles.centres.T
-    whole = problem.time[0]
-    local = whole if motion.group[1] == motion.group[0] else ft.time_basis(problem.when, problem.reference, motion.group[1])
     damping = np.exp(-0.5 * motion.bfactor[1] * problem.frequency**2) if motion.weights == "bfactor" else None
     return replace(
         problem,
         modes=modes,
         basis=mode_values(modes, x, y, shape[1], shape[0]),
-        time=tuple(local if sum(m) else whole for m in modes),
         damping=damping,
     )
 

@@ -29,7 +29,9 @@ def members(centres: np.ndarray, tiles: np.ndarray, shape: tuple[int, int], patc
     return inside
 
 
-def patch_shifts(kernels, problem: ft.Problem, result: ft.Fit, field: MotionField, patches: tuple[int, int]) -> PatchShifts:
+def patch_shifts(
+    kernels, problem: ft.Problem, result: ft.Fit, field: MotionField, patches: tuple[int, int]
+) -> PatchShifts:
     """Shifts at the patch centres relative to the whole frame's and to the first frame.
 
     ``raw`` is where the patch's own correlation with the other frames' sum peaks, to second order about the field.

@@ -1,7 +1,8 @@
 """What is believed about motion before looking: smooth in time, slower to change once the beam has been on for a while.
 
-Each mode's amplitudes over time have a Gaussian prior with precision K1 / v1 + K2 / v2: K1 penalises speed, K2 changes of speed (the natural cubic
-spline's roughness, Green & Silverman 1994, section 2.1), both on a time axis stretched where the specimen moves fast.
+Each mode's amplitudes over time have a Gaussian prior with precision K1 / v1 + K2 / v2: K1 penalises speed, K2
+changes of speed (the natural cubic spline's roughness, Green & Silverman 1994, section 2.1), both on a time axis
+stretched where the specimen moves fast.
 v1 and v2, shared by the modes of one degree and both axes, are learned from the data.
 """
 
@@ -11,13 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-EARLY_DOSE = 2.5  # e/A² over which the burst of early motion dies away
-EARLY_STRETCH = 10.0  # e/A² of quiet time that the burst is worth
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """Time in which motion is equally smooth everywhere: dose, stretched while the beam's first burst lasts."""
+
+    stretch: float = 20.0  # e/A² of quiet time that the burst is worth
+    early: float = 2.5  # e/A² over which it dies away
+
+    def of(self, dose: np.ndarray) -> np.ndarray:
+        """(t,) from e/A² at the middle of each frame, counted from the first."""
+        return dose + self.stretch * (1 - np.exp(-dose / self.early))
 
 
-def motion_time(dose: np.ndarray) -> np.ndarray:
-    """Time axis on which motion is equally smooth everywhere; ``dose``: e/A² at the middle of each frame."""
-    return dose + EARLY_STRETCH * (1 - np.exp(-dose / EARLY_DOSE))
+# the evidence chooses among these
+AXES = (TimeAxis(), TimeAxis(0.0, 1.0), *(TimeAxis(s, e) for e in (1.2, 2.5, 5.0) for s in (8.0, 20.0, 50.0)))
 
 
 def speed_penalty(s: np.ndarray) -> np.ndarray:
@@ -51,7 +60,8 @@ class Prior:
 
 
 def usual_prior(pixel: float, highest_degree: int) -> Prior:
-    """Scales before any data, for ``pixel`` A: whole-frame drift of 1 A, local motion of 0.3 A (sd of one mode) in 1 e/A² of
-    quiet time, both changing slowly."""
+    """Scales before any data, for ``pixel`` A: whole-frame drift of 1 A, local motion of 0.3 A (sd of one mode) in 1
+    e/A² of quiet time, both changing slowly.
+    """
     local = np.ones(highest_degree)
     return Prior(np.append(1.0, 0.1 * local) / pixel**2, np.append(0.003, 0.001 * local) / pixel**2)

@@ -10,7 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class SmallFrames:
-    """Binned frames on which motion is measured, made again each time they are asked for: mean zero, noise of variance one."""
+    """Binned frames on which motion is measured, made again each time they are asked for.
+
+    Mean zero, noise of variance one.
+    """
 
     frame: Callable[[int], np.ndarray]  # number -> (h, w) float32
     n_frames: int
@@ -67,7 +70,7 @@ def tile_starts(length: int, size: int, overlap: float) -> np.ndarray:
 
 def taper(size: int, overlap: float) -> np.ndarray:
     """Window of a tile; the squares of neighbours sum to one, so that no electron counts twice."""
-    ramp = max(int(round(size * overlap)), 1)
+    ramp = max(round(size * overlap), 1)
     w = np.ones(size)
     rise = np.sin(0.5 * np.pi * (np.arange(ramp) + 0.5) / ramp)
     w[:ramp] = rise

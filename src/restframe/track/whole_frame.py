@@ -11,14 +11,16 @@ REFERENCE_SIDE = 2048  # MotionCor's B-factors are in pixels of an image with th
 
 
 def low_band(frames: Iterator[np.ndarray], side: int, threads: int) -> np.ndarray:
-    """The low frequencies of every small frame: (t, 2m, m'+1) complex64 in FFT order, the short side cropped to ``side``."""
+    """The low frequencies of every small frame: (t, 2m, m'+1) complex64 in FFT order, the short side cropped to
+    ``side``.
+    """
     from scipy import fft
 
     out = []
     for frame in frames:
         h, w = frame.shape
         scale = min(1.0, side / min(h, w))
-        nh, nw = (2 * int(round(n * scale / 2)) for n in (h, w))
+        nh, nw = (2 * round(n * scale / 2) for n in (h, w))
         f = fft.rfft2(frame, workers=threads)[:, : nw // 2 + 1]
         half = nh // 2
         out.append(np.concatenate([f[:half], f[h - half :]]) if nh < h else f)
@@ -44,13 +46,20 @@ def parabola(c: np.ndarray, y: int, x: int) -> tuple[float, float]:
 
 
 def coarse_track(
-    band: np.ndarray, small: tuple[int, int], bfactor: float, iterations: int, tolerance: float, phase_only: bool, threads: int
+    band: np.ndarray,
+    small: tuple[int, int],
+    bfactor: float,
+    iterations: int,
+    tolerance: float,
+    phase_only: bool,
+    threads: int,
 ) -> np.ndarray:
     """Displacement of each frame, (t, 2) x, y in small pixels, relative to their mean.
 
-    ``band``: low_band's spectra of frames (h, w) = ``small``. Each frame is correlated with the sum of the others at their present places,
-    filtered by exp(-B f²/2), f in cycles per pixel of the image whose short side is 2048; repeated until no frame moves by ``tolerance`` small
-    pixels or ``iterations`` are used up. Frames whose peak is not clear of the noise take their neighbours' correlation to help.
+    ``band``: low_band's spectra of frames (h, w) = ``small``. Each frame is correlated with the sum of the others at
+    their present places, filtered by exp(-B f²/2), f in cycles per pixel of the image whose short side is 2048;
+    repeated until no frame moves by ``tolerance`` small pixels or ``iterations`` are used up. Frames whose peak is
+    not clear of the noise take their neighbours' correlation to help.
     """
     from scipy import fft
 
