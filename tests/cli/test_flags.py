@@ -79,3 +79,22 @@ def test_version_speaks_for_callers_and_for_people():
 
 def test_version_is_the_packages():
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+
+
+def test_the_map_names_every_flag():
+    page = (ROOT / "docs" / "flag-map.md").read_text()
+    first_cells = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    named = re.findall(r"`(-\w+)`", first_cells)
+    assert len(named) == len(set(named)), "a flag has two rows"
+    assert {f.name for f in FLAGS if not f.name.startswith("--")} | {f"-{n}" for n in COMPATIBLE.split()} <= set(named)
+
+
+def test_the_manual_tells_of_every_flag_that_works():
+    pages = (ROOT / "docs" / "manual.md").read_text()
+    assert [f.name for f in FLAGS if f.status is Status.WORKS and f"`{f.name}" not in pages] == []
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
