@@ -15,7 +15,8 @@ class Detector:
     """What is known about the camera: references and defects.
 
     ``gain`` multiplies, ``dark`` is subtracted before; a path or an array (h, w). Both are rotated, then flipped,
-    the gain then inverted.
+    the gain then inverted. Defects are bad pixels that are known: a text file of rectangles, an image whose odd values
+    mark them.
     """
 
     gain: Reference = None
@@ -23,6 +24,8 @@ class Detector:
     rot_gain: int = 0  # quarter turns: numpy.rot90(gain, -rot_gain) in memory order
     flip_gain: int = 0  # 1: rows reversed, 2: columns reversed
     inv_gain: bool = False
+    defect_file: str | PathLike[str] | None = None  # x y w h a line, in memory order
+    defect_map: Reference = None  # not rotated or flipped with the gain
     find_defects: bool = True
 
 

@@ -79,3 +79,23 @@ def test_listed_defects_are_found():
         listed[HEIGHT - y - h : HEIGHT - y, x : x + w] = True
     assert (bad & listed).sum() == listed.sum()
     assert (bad & ~listed).sum() <= 3
+
+
+def test_the_list_of_defects(tmp_path):
+    """Listed for the rows as the movie's file has them; the command counts rows in memory order."""
+    from restframe.detector.listed import defect_file
+    from restframe.detector.references import references
+    from restframe.detector.survey import take_survey
+    from restframe.kernels import cpu
+    from restframe.settings import Detector
+
+    boxes = np.loadtxt(DATA / "defects.txt", dtype=int)
+    x, y, w, h = boxes.T
+    np.savetxt(tmp_path / "d.txt", np.stack([x, HEIGHT - y - h, w, h], 1), "%d")
+    listed = defect_file(tmp_path / "d.txt", (HEIGHT, WIDTH))
+    movie = restframe.open_movie(DATA / "movie.tif")
+    frames = np.stack([movie.read(i) for i in range(movie.shape[0])])
+    detector = Detector(gain=DATA / "gain.mrc", flip_gain=1, defect_file=tmp_path / "d.txt")
+    survey = take_survey(cpu, frames, references(detector, movie.shape[1:]), False)
+    dead = references(detector, movie.shape[1:]).gain == 0
+    np.testing.assert_array_equal(survey.bad, listed | dead)

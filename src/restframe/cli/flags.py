@@ -175,8 +175,16 @@ def _exposure() -> tuple[Flag, ...]:
             low=0,
             high=1,
         ),
-        _later("-DefectFile", str, ("",), "Camera", "Text file of defects, one rectangle x y w h a line.", manual="17"),
-        _later("-DefectMap", str, ("",), "Camera", "Image of defects: 1 where a pixel is bad.", manual="17"),
+        Flag(
+            "-DefectFile",
+            str,
+            ("",),
+            "Camera",
+            "Text file of bad pixels, one rectangle x y w h a line; x, y from 0 at the lower left of a TIFF movie, "
+            "at the first pixel of others.",
+            manual="17",
+        ),
+        Flag("-DefectMap", str, ("",), "Camera", "Image of bad pixels, MRC or TIFF: 1 where one is.", manual="17"),
         Flag(
             "-PixSize",
             float,

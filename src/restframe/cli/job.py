@@ -14,6 +14,7 @@ from restframe.output.place import check_folder, check_place
 from restframe.settings import Detector, Exposure, Machine, Motion, Settings, Sums
 
 INPUTS = {"-InTiff": "tiff", "-InMrc": "mrc", "-InEer": "eer"}
+READ_TOO = ("-Gain", "-Dark", "-DefectFile", "-DefectMap")  # no output may take the place of these
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _input(options: Options) -> tuple[str, Path]:
 
 
 def _check_inputs_survive(options: Options, movie: Path, images: dict[str, Path]) -> None:
-    references = [Path(options.text(f)) for f in ("-Gain", "-Dark") if options.text(f)]
+    references = [Path(options.text(f)) for f in READ_TOO if options.text(f)]
     for read in (movie, *references):
         for written in images.values():
             same = os.path.realpath(read) == os.path.realpath(written)
@@ -89,6 +90,8 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
             rot_gain=options.integer("-RotGain"),
             flip_gain=options.integer("-FlipGain"),
             inv_gain=options.integer("-InvGain") != 0,
+            defect_file=options.text("-DefectFile") or None,
+            defect_map=options.text("-DefectMap") or None,
         ),
         exposure=Exposure(
             pixel_size=options.number("-PixSize"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from restframe.detector.listed import defect_file, defect_map
 from restframe.errors import DetectorError, InputError, SettingsError
 from restframe.movie import open_movie
 from restframe.settings import Detector
@@ -21,6 +22,7 @@ class References:
 
     gain: np.ndarray | None = None  # 0 where the pixel is known to be bad
     dark: np.ndarray | None = None
+    bad: np.ndarray | None = None  # (h, w) bool: listed as defects
     notes: tuple[str, ...] = ()  # sentences for people
 
 
@@ -28,8 +30,9 @@ def references(detector: Detector, shape: tuple[int, int]) -> References:
     """The references of a camera for frames of ``shape`` (h, w).
 
     Both are rotated, then flipped; the gain is then inverted if asked for, and each of its pixels repeated 2 x 2 or
-    4 x 4 times where that makes it fit (super-resolution). Raises `InputError` for a file that can't be read,
-    `DetectorError` for a wrong size or an empty gain, `SettingsError` for an unknown rotation or flip.
+    4 x 4 times where that makes it fit (super-resolution). Listed defects are those of the frames as they lie.
+    Raises `InputError` for a file that can't be read, `DetectorError` for a wrong size, an empty gain or a bad list,
+    `SettingsError` for an unknown rotation or flip.
     """
     notes: tuple[str, ...] = ()
     gain = dark = None
@@ -46,7 +49,25 @@ def references(detector: Detector, shape: tuple[int, int]) -> References:
     if detector.dark is not None:
         dark = orient(load_reference(detector.dark, "dark"), detector.rot_gain, detector.flip_gain)
         _check_size("dark", detector, dark.shape, shape)
-    return References(gain, dark, notes)
+    bad = listed_defects(detector, shape)
+    if bad is not None:
+        if 2 * bad.sum() > bad.size:
+            raise DetectorError(
+                f"{int(bad.sum())} of {bad.size} pixels are listed as defects. Does the map mark the good ones? "
+                "Expected 1 where a pixel is bad."
+            )
+        notes += (f"Listed defects: {int(bad.sum())} pixels.",)
+    return References(gain, dark, bad, notes)
+
+
+def listed_defects(detector: Detector, shape: tuple[int, int]) -> np.ndarray | None:
+    """Mask (h, w) of all that the user lists as bad, None if nothing is. Raises as `references`."""
+    masks = []
+    if detector.defect_file is not None:
+        masks.append(defect_file(detector.defect_file, shape))
+    if detector.defect_map is not None:
+        masks.append(defect_map(detector.defect_map, shape, ENLARGEMENTS))
+    return np.logical_or.reduce(masks) if masks else None
 
 
 def load_reference(source: str | os.PathLike[str] | np.ndarray, what: str = "gain") -> np.ndarray:

@@ -29,7 +29,7 @@ def take_survey(kernels, frames: np.ndarray, references: References, look_for_de
     if dark.size > 1:
         total -= np.float32(t) * dark
     total *= gain
-    known = gain == 0
+    known = gain == 0 if references.bad is None else references.bad | (gain == 0)
     bad = find_defects(total, known) if look_for_defects else known
     rows, columns = np.nonzero(bad)
     smooth = local_mean(total, ~bad, 31)
