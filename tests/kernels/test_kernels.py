@@ -89,6 +89,37 @@ def test_align_and_gradient():
     close(cpu.gradient(re, im, steps, *weighted), reference.gradient(re, im, steps, *weighted))
 
 
+@pytest.mark.parametrize("size", [8, 10])
+def test_cut_spectra(size):
+    rng = np.random.default_rng(8)
+    frame = rng.normal(size=(23, 31)).astype(np.float32)
+    window = rng.random((size, size)).astype(np.float32)
+    corners = np.array([(-3, 4), (5, 9), (15, 28), (23, -size), (40, 2), (2, -4)])
+    band = 3
+    parts = np.full((2, 2, len(corners), 2 * band + 1, band + 1), np.nan, np.float32)
+    for kernels, (re, im) in zip((cpu, reference), parts, strict=True):
+        kernels.cut_spectra(frame, corners, window, re, im, 1)
+    close(parts[0], parts[1], 1e-6)
+    # one coefficient by its definition
+    whole = np.exp(-2j * np.pi * (-2 * np.arange(size)[:, None] + 3 * np.arange(size)) / size)
+    exact = np.sum(whole * window * frame[5 : 5 + size, 9 : 9 + size])
+    assert parts[1, :, 1, band - 2, 3] == pytest.approx([exact.real, exact.imag], rel=1e-4)
+
+
+def test_sums_over_rings():
+    rng = np.random.default_rng(9)
+    p, m = 3, 6
+    re, im = rng.normal(size=(2, p, 2 * m + 1, m + 1)).astype(np.float32)
+    ring = rng.integers(-1, m + 1, re.shape[1:])
+    weight, w = rng.random(re.shape[1:]), rng.random((p, m + 1))
+    fast, slow = cpu.by_ring(re, ring, weight), reference.by_ring(re, ring, weight)
+    assert np.allclose(fast, slow, rtol=1e-12)
+    assert slow[1, 2] == pytest.approx(np.sum((re[1] * weight)[ring == 2]))
+    for a, b in zip(cpu.filtered(re, im, w, ring, weight), reference.filtered(re, im, w, ring, weight), strict=True):
+        assert np.array_equal(a, b)
+        assert not b[:, ring < 0].any()
+
+
 def test_gradient_is_the_derivative():
     """d/du of sum_k W |R|², by central differences in float64 through the reference."""
     rng = np.random.default_rng(4)

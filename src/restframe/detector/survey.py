@@ -81,7 +81,5 @@ def decimation_taps(factor: int) -> np.ndarray:
 
 def small_frame(kernels, frames, calibration: Calibration, factor: int, i: int) -> np.ndarray:
     """Frame i as (h // factor, w // factor) float32: mean zero, noise of variance one."""
-    frame = kernels.to_host(
-        kernels.decimate(kernels.corrected(frames, calibration, i), decimation_taps(factor), factor)
-    )
+    frame = kernels.decimate(kernels.corrected(frames, calibration, i), decimation_taps(factor), factor)
     return frame / max(float(frame.std()), 1e-20)

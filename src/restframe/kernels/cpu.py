@@ -29,6 +29,10 @@ def zeros(shape, dtype, like):
     return np.zeros(shape, dtype)
 
 
+def empty(shape, dtype):
+    return np.empty(shape, dtype)
+
+
 def rfft2(images, threads):
     return fft.rfft2(images, workers=threads)
 
@@ -157,6 +161,68 @@ def decimate(frame, taps, factor):
     _decimate_rows(frame, taps, factor, rows)
     out = np.empty((h // factor, w // factor), np.float32)
     _decimate_columns(rows, taps, factor, out)
+    return out
+
+
+@nb.njit(cache=True, parallel=True)
+def _cut(frame, corners, window, stack):
+    h, w = frame.shape
+    size = len(window)
+    for i in nb.prange(len(corners)):
+        y, x = corners[i]
+        a = min(max(0, -x), size)
+        b = max(min(size, w - x), a)
+        for j in range(size):
+            if not 0 <= y + j < h:
+                stack[i, j] = 0
+                continue
+            stack[i, j, :a] = 0
+            stack[i, j, b:] = 0
+            for k in range(a, b):
+                stack[i, j, k] = frame[y + j, x + k] * window[j, k]
+
+
+def cut_spectra(frame, corners, window, re, im, threads):
+    """Spectra of square pieces of ``frame``, zero outside it, times ``window``, into ``re``, ``im`` (p, 2m+1, m+1)."""
+    band = re.shape[-1] - 1
+    stack = np.empty((len(corners), *window.shape), np.float32)
+    _cut(frame, corners, window, stack)
+    spectrum = fft.rfft2(stack, workers=threads)[:, :, : band + 1]
+    for part, values in ((re, spectrum.real), (im, spectrum.imag)):
+        part[:, :band] = values[:, -band:]
+        part[:, band:] = values[:, : band + 1]
+
+
+@nb.njit(cache=True, parallel=True)
+def _by_ring(values, ring, weight, out):
+    for i in nb.prange(len(values)):
+        for y in range(ring.shape[0]):
+            for x in range(ring.shape[1]):
+                if ring[y, x] >= 0:
+                    out[i, ring[y, x]] += values[i, y, x] * weight[y, x]
+
+
+def by_ring(values, ring, weight):
+    """Sums of values (p, 2m+1, m+1) times ``weight`` over the coefficients of every ring, (p, m+1) float64."""
+    out = np.zeros((len(values), ring.shape[-1]))
+    _by_ring(values, ring, weight, out)
+    return out
+
+
+@nb.njit(cache=True, parallel=True)
+def _filtered(re, im, w, ring, weight, out_re, out_im):
+    for i in nb.prange(len(re)):
+        for y in range(ring.shape[0]):
+            for x in range(ring.shape[1]):
+                f = np.float32(w[i, ring[y, x]] * weight[y, x]) if ring[y, x] >= 0 else np.float32(0)
+                out_re[i, y, x] = f * re[i, y, x]
+                out_im[i, y, x] = f * im[i, y, x]
+
+
+def filtered(re, im, w, ring, weight):
+    """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
+    out = np.empty_like(re), np.empty_like(im)
+    _filtered(re, im, w, ring, weight, *out)
     return out
 
 

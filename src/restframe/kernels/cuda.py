@@ -1,15 +1,19 @@
-"""The kernels for CUDA: survey and restore as array formulas through CuPy, the sums over tiles on the host."""
+"""The kernels for CUDA: the array formulas through CuPy."""
 
 from __future__ import annotations
 
 from restframe.errors import DeviceError
-from restframe.kernels.cpu import align, gradient
 from restframe.kernels.reference import (
     add_weighted,
+    align,
+    by_ring,
     corrected,
+    cut_spectra,
     decimate,
+    filtered,
     frame_sum,
     gather,
+    gradient,
     irfft2,
     multiply_smooth,
     pixels,
@@ -22,8 +26,12 @@ from restframe.kernels.reference import (
 __all__ = [
     "add_weighted",
     "align",
+    "by_ring",
     "corrected",
+    "cut_spectra",
     "decimate",
+    "empty",
+    "filtered",
     "frame_sum",
     "gather",
     "gradient",
@@ -37,6 +45,12 @@ __all__ = [
     "use_device",
     "zeros",
 ]
+
+
+def empty(shape, dtype):
+    import cupy
+
+    return cupy.empty(shape, dtype)
 
 
 def to_device(array):

@@ -31,6 +31,10 @@ def irfft2(spectra, size, threads):
     return array_namespace(spectra).fft.irfft2(spectra, s=size)
 
 
+def empty(shape, dtype):
+    return np.empty(shape, dtype)
+
+
 def sum_frames(frames):
     """Plain sum over frames, exact for integers: (h, w)."""
     xp = array_namespace(frames)
@@ -75,6 +79,42 @@ def decimate(frame, taps, factor):
     h, w = frame.shape[0] // factor, frame.shape[1] // factor
     rows = sum(float(tap) * padded[k : k + h * factor : factor] for k, tap in enumerate(taps))
     return sum(float(tap) * rows[:, k : k + w * factor : factor] for k, tap in enumerate(taps)).astype(xp.float32)
+
+
+def cut_spectra(frame, corners, window, re, im, threads):
+    """Spectra of square pieces of ``frame``, zero outside it, times ``window``, into ``re``, ``im`` (p, 2m+1, m+1).
+
+    ``corners``: (p, 2) first row and column of each; row m of a spectrum is ky = 0, column 0 is kx = 0.
+    """
+    xp = array_namespace(frame)
+    h, w = frame.shape
+    size, band = len(window), re.shape[-1] - 1
+    window = xp.asarray(window)
+    for i, (y, x) in enumerate(corners):
+        piece = xp.zeros((size, size), dtype=frame.dtype)
+        y0, y1, x0, x1 = max(y, 0), min(y + size, h), max(x, 0), min(x + size, w)
+        if y0 < y1 and x0 < x1:
+            piece[y0 - y : y1 - y, x0 - x : x1 - x] = frame[y0:y1, x0:x1]
+        spectrum = xp.fft.rfft2(piece * window)[:, : band + 1]
+        for part, values in ((re, spectrum.real), (im, spectrum.imag)):
+            part[i, :band] = values[-band:]
+            part[i, band:] = values[: band + 1]
+
+
+def by_ring(values, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sums of values (p, 2m+1, m+1) times ``weight`` (2m+1, m+1) over the coefficients of every ring, (p, m+1) on the
+    host; ``ring``: number of each coefficient's, -1: none.
+    """
+    inside = ring >= 0
+    flat = to_host(values)[:, inside] * weight[inside]
+    return np.stack([np.bincount(ring[inside], row, ring.shape[-1]) for row in flat])
+
+
+def filtered(re, im, w: np.ndarray, ring: np.ndarray, weight: np.ndarray):
+    """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
+    xp = array_namespace(re)
+    f = xp.asarray(np.where(ring >= 0, w[:, np.maximum(ring, 0)] * weight, 0).astype(np.float32))
+    return f * re, f * im
 
 
 def _aligned(re, im, steps, p: int):

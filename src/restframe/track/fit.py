@@ -148,18 +148,18 @@ def information(problem: Problem, of_tiles: np.ndarray) -> np.ndarray:
     return out
 
 
-def spectrum_at(problem: Problem, totals) -> lk.Spectrum:
-    re, im, auto = totals
-    n = len(problem.count)
-    power = lk.by_ring(re**2 + im**2, problem.ring, problem.weight, n)
-    return lk.estimate_spectrum(
-        power, lk.by_ring(auto, problem.ring, problem.weight, n), problem.amplitude, problem.count
-    )
+def aligned(kernels, problem: Problem, displacement: np.ndarray) -> lk.Aligned:
+    """The tiles, brought to rest by ``displacement`` (p, t, 2)."""
+    return lk.aligned(kernels, problem.tiles, displacement, problem.ring, problem.weight)
 
 
-def likelihood_at(problem: Problem, totals) -> lk.Likelihood:
+def spectrum_at(problem: Problem, at: lk.Aligned) -> lk.Spectrum:
+    return lk.estimate_spectrum(at.power, at.auto, problem.amplitude, problem.count)
+
+
+def likelihood_at(problem: Problem, at: lk.Aligned) -> lk.Likelihood:
     """The likelihood with the spectrum that the tiles, brought to rest, show."""
-    spectrum = spectrum_at(problem, totals)
+    spectrum = spectrum_at(problem, at)
     return lk.make_likelihood(
         problem.tiles, spectrum, problem.amplitude, problem.ring, problem.weight, problem.count, problem.damping
     )
@@ -170,7 +170,7 @@ def data_gradient(kernels, problem: Problem, result: Fit) -> np.ndarray:
     small pixel.
     """
     u = problem.displacement(result.x)
-    return lk.gradient(kernels, result.likelihood, u, *lk.aligned(kernels, problem.tiles, u)[:2])
+    return lk.gradient(kernels, result.likelihood, u, aligned(kernels, problem, u))
 
 
 def stated_error(problem: Problem, result: Fit) -> float:
@@ -286,25 +286,25 @@ def fit(
     """
     x = problem.coefficients(start)
     u = problem.displacement(x)
-    totals = lk.aligned(kernels, problem.tiles, u)
+    at = aligned(kernels, problem, u)
     for i in range(max(rounds, 1)):
-        like = likelihood_at(problem, totals)
+        like = likelihood_at(problem, at)
         data = information(problem, like.information)
-        linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, *totals[:2]))
+        linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, at))
         if try_axes and i == 1:
             problem = choose_axis(problem, data, linear, prior, usual)
         prior = learn_prior(problem, data, linear, prior, usual, LEARNING_STEPS)
         settled = settle(problem, data, linear, prior)
 
-        def posterior(x, totals, like=like, precision=settled.precision):
-            return lk.value(like, *totals[:2]) - 0.5 * float(np.sum(x * (precision @ x)))
+        def posterior(x, at, like=like, precision=settled.precision):
+            return lk.value(like, at) - 0.5 * float(np.sum(x * (precision @ x)))
 
-        here = posterior(x, totals)
+        here = posterior(x, at)
         for scale in (1.0, 0.5, 0.2, 0.05, 0.0):
             trial = x + scale * (settled.x - x)
             u = problem.displacement(trial)
-            totals = lk.aligned(kernels, problem.tiles, u)
-            if posterior(trial, totals) >= here:
+            at = aligned(kernels, problem, u)
+            if posterior(trial, at) >= here:
                 break
         moved = np.abs(problem.displacement(trial - x)).max()
         x = trial

@@ -50,15 +50,6 @@ def half_plane(tiles: Tiles) -> np.ndarray:
     return weight
 
 
-def by_ring(values: np.ndarray, ring: np.ndarray, weight: np.ndarray, n: int) -> np.ndarray:
-    """Weighted sums over rings 0..n-1 of the last two axes."""
-    inside = ring >= 0
-    index = ring[inside]
-    flat = values[..., inside].reshape(-1, index.size) * weight[inside]
-    out = np.stack([np.bincount(index, row, n) for row in flat])
-    return out.reshape(*values.shape[:-2], n)
-
-
 def estimate_spectrum(power: np.ndarray, auto: np.ndarray, amplitude: np.ndarray, count: np.ndarray) -> Spectrum:
     """Signal and noise from the ring sums of |R|² and of sum_t |a_t Y_t|², both (p, rings).
 
@@ -109,8 +100,20 @@ class Likelihood:
     """L and its derivatives for one spectrum. Displacements are in small pixels, (p, t, 2)."""
 
     tiles: Tiles
-    filter: np.ndarray  # (p, 2m+1, m+1) float32: W times the half plane's weight
+    w: np.ndarray  # (p, rings): W
+    ring: np.ndarray  # of each coefficient
+    weight: np.ndarray  # of each coefficient, as independent observations
     information: np.ndarray  # (p, t, t): J, per axis
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The tiles at rest: R of each, where the kernels left it, and the ring sums of its power on the host."""
+
+    re: np.ndarray  # (p, 2m+1, m+1)
+    im: np.ndarray
+    power: np.ndarray  # (p, rings) sums of |R|²
+    auto: np.ndarray  # (p, rings) sums of sum_t |a_t Y_t|²
 
 
 def make_likelihood(tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, count, damping=None) -> Likelihood:
@@ -124,18 +127,17 @@ def make_likelihood(tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, c
     if damping is not None:
         gain = count * signal * k2 * a2**2
         w = damping * (w * gain).sum(1, keepdims=True) / np.maximum((damping * gain).sum(1, keepdims=True), 1e-30)
-    inside = ring >= 0
-    filt = np.where(inside, w[:, np.where(inside, ring, 0)] * weight, 0).astype(np.float32)
     c = count * w * signal * k2  # (p, rings)
     information = -np.einsum("pr,tr,sr->pts", c, sq, sq, optimize=True)
     t = np.arange(len(sq))
     information[:, t, t] += (c * a2) @ sq.T
-    return Likelihood(tiles, filt, information)
+    return Likelihood(tiles, w, ring, weight, information)
 
 
-def aligned(kernels, tiles: Tiles, displacement: np.ndarray):
-    """R (two arrays) and sum_t |a_t Y_t|² of every tile, (p, 2m+1, m+1)."""
-    return kernels.align(tiles.re, tiles.im, phase_steps(tiles, displacement))
+def aligned(kernels, tiles: Tiles, displacement: np.ndarray, ring: np.ndarray, weight: np.ndarray) -> Aligned:
+    """``displacement``: (p, t, 2) small pixels; ``ring`` and ``weight`` of each coefficient."""
+    re, im, auto = kernels.align(tiles.re, tiles.im, phase_steps(tiles, displacement))
+    return Aligned(re, im, kernels.by_ring(re**2 + im**2, ring, weight), kernels.by_ring(auto, ring, weight))
 
 
 def phase_steps(tiles: Tiles, displacement: np.ndarray) -> np.ndarray:
@@ -143,12 +145,12 @@ def phase_steps(tiles: Tiles, displacement: np.ndarray) -> np.ndarray:
     return (2 * np.pi / tiles.size * (displacement - tiles.offsets[None])).astype(np.float32)
 
 
-def value(like: Likelihood, total_re, total_im) -> float:
-    return float(np.sum(like.filter * (total_re**2 + total_im**2), dtype=np.float64))
+def value(like: Likelihood, at: Aligned) -> float:
+    return float(np.sum(like.w * at.power))
 
 
-def gradient(kernels, like: Likelihood, displacement, total_re, total_im) -> np.ndarray:
-    """dL/du, (p, t, 2), per small pixel."""
+def gradient(kernels, like: Likelihood, displacement, at: Aligned) -> np.ndarray:
+    """dL/du, (p, t, 2), per small pixel; ``at``: the tiles brought to rest by ``displacement``."""
     steps = phase_steps(like.tiles, displacement)
-    g = kernels.gradient(like.tiles.re, like.tiles.im, steps, like.filter * total_re, like.filter * total_im)
-    return g * (4 * np.pi / like.tiles.size)
+    weighted = kernels.filtered(at.re, at.im, like.w, like.ring, like.weight)
+    return kernels.gradient(like.tiles.re, like.tiles.im, steps, *weighted) * (4 * np.pi / like.tiles.size)

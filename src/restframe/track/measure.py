@@ -74,12 +74,13 @@ def measure(
     if t < 2:
         return Measured(MotionField.at_rest(t, shape), None, ("One frame: nothing to align.",))
     tolerance = motion.tolerance / factor
-    band = low_band((small.frame(i) for i in range(t)), COARSE_SIDE, threads)
-    track = coarse_track(band, small.shape, motion.bfactor[0], motion.iterations, tolerance, motion.phase_only, threads)
+    band = low_band(kernels, (small.frame(i) for i in range(t)), COARSE_SIDE, threads)
+    bfactor, phase_only = motion.bfactor[0], motion.phase_only
+    track = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
     track -= track[reference]
 
     problem = make_problem(
-        small, track, levels, mid_dose(dose, accumulated), dose.sum() > 0, reference, motion, exposure, threads
+        kernels, small, track, levels, mid_dose(dose, accumulated), dose.sum() > 0, reference, motion, exposure, threads
     )
     usual = usual_prior((exposure.pixel_size or TYPICAL_PIXEL) * factor, HIGHEST_DEGREE)
     result = ft.fit(kernels, problem, usual, usual, track[None], motion.iterations, tolerance / 2)
@@ -108,6 +109,7 @@ def measure(
 
 
 def make_problem(
+    kernels,
     small: SmallFrames,
     track,
     levels,
@@ -124,7 +126,7 @@ def make_problem(
     """
     size = tile_size(min(small.shape))
     keep = int(BAND * size / 2)
-    tiles = make_tiles(small, np.round(track).astype(int), size, OVERLAP, keep, threads)
+    tiles = make_tiles(kernels, small, np.round(track).astype(int), size, OVERLAP, keep, threads)
     pixel = exposure.pixel_size * small.factor
     faded = (
         damage(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T
@@ -132,7 +134,7 @@ def make_problem(
         else None
     )
     amplitude = signal_amplitude(levels, faded, keep + 1)
-    scale_tiles(tiles, amplitude)
+    scale_tiles(kernels, tiles, amplitude)
     ring = lk.ring_index(tiles)
     # a tile's coefficients are not independent: its taper leaves only so much of it
     weight = lk.half_plane(tiles) * float((taper(size, OVERLAP) ** 2).mean()) ** 2
@@ -168,9 +170,9 @@ def with_modes(problem: ft.Problem, modes, shape: tuple[int, int], motion: Motio
     )
 
 
-def scale_tiles(tiles: Tiles, amplitude: np.ndarray) -> None:
+def scale_tiles(kernels, tiles: Tiles, amplitude: np.ndarray) -> None:
     """Multiply spectra of unit noise by the signal's amplitude, in place: what the likelihood sums."""
     r = np.minimum(np.round(tiles.radius()).astype(int), tiles.band)
-    table = amplitude[:, r].astype(np.float32)
+    table = kernels.to_device(amplitude[:, r].astype(np.float32))
     for part in (tiles.re, tiles.im):
         part *= table[None]

@@ -78,35 +78,16 @@ def taper(size: int, overlap: float) -> np.ndarray:
     return w.astype(np.float32)
 
 
-def cut(frame: np.ndarray, y: int, x: int, size: int) -> np.ndarray:
-    """frame[y : y + size, x : x + size], zero where that lies outside."""
-    h, w = frame.shape
-    out = np.zeros((size, size), frame.dtype)
-    y0, y1, x0, x1 = max(y, 0), min(y + size, h), max(x, 0), min(x + size, w)
-    if y0 < y1 and x0 < x1:
-        out[y0 - y : y1 - y, x0 - x : x1 - x] = frame[y0:y1, x0:x1]
-    return out
-
-
-def make_tiles(small: SmallFrames, offsets, size: int, overlap: float, band: int, threads: int) -> Tiles:
+def make_tiles(kernels, small: SmallFrames, offsets, size: int, overlap: float, band: int, threads: int) -> Tiles:
     """Cut, taper and transform, frame by frame; the noise of every coefficient has power one."""
-    from scipy import fft
-
     h, w = small.shape
-    corners = [(y, x) for y in tile_starts(h, size, overlap) for x in tile_starts(w, size, overlap)]
+    corners = np.array([(y, x) for y in tile_starts(h, size, overlap) for x in tile_starts(w, size, overlap)])
     window = taper(size, overlap)
     window = window[:, None] * window[None, :]
     window /= np.sqrt(np.sum(window.astype(np.float64) ** 2))
-    re = np.empty((len(corners), small.n_frames, 2 * band + 1, band + 1), np.float32)
-    im = np.empty_like(re)
-    stack = np.empty((len(corners), size, size), np.float32)
+    shape = (len(corners), small.n_frames, 2 * band + 1, band + 1)
+    re, im = kernels.empty(shape, np.float32), kernels.empty(shape, np.float32)
     for f, (dx, dy) in enumerate(offsets):
-        frame = small.frame(f)
-        for i, (y, x) in enumerate(corners):
-            np.multiply(cut(frame, y + dy, x + dx, size), window, out=stack[i])
-        spectrum = fft.rfft2(stack, workers=threads)[:, :, : band + 1]
-        for part, values in ((re, spectrum.real), (im, spectrum.imag)):
-            part[:, f, :band] = values[:, -band:]
-            part[:, f, band:] = values[:, : band + 1]
-    middle = np.array([(x, y) for y, x in corners]) + (size - 1) / 2
+        kernels.cut_spectra(small.frame(f), corners + np.array([dy, dx]), window, re[:, f], im[:, f], threads)
+    middle = corners[:, ::-1] + (size - 1) / 2
     return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor)

@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from array_api_compat import array_namespace
 
 COARSE_SIDE = 512  # samples across the short side of the images that are correlated
 REFERENCE_SIDE = 2048  # MotionCor's B-factors are in pixels of an image with this short side
 
 
-def low_band(frames: Iterator[np.ndarray], side: int, threads: int) -> np.ndarray:
+def low_band(kernels, frames: Iterator[np.ndarray], side: int, threads: int) -> np.ndarray:
     """The low frequencies of every small frame: (t, 2m, m'+1) complex64 in FFT order, the short side cropped to
     ``side``.
     """
-    from scipy import fft
-
     out = []
     for frame in frames:
         h, w = frame.shape
         scale = min(1.0, side / min(h, w))
         nh, nw = (2 * round(n * scale / 2) for n in (h, w))
-        f = fft.rfft2(frame, workers=threads)[:, : nw // 2 + 1]
-        half = nh // 2
-        out.append(np.concatenate([f[:half], f[h - half :]]) if nh < h else f)
-    return np.stack(out).astype(np.complex64)
+        f = kernels.rfft2(frame, threads)[:, : nw // 2 + 1]
+        xp, half = array_namespace(f), nh // 2
+        out.append(xp.concat([f[:half], f[h - half :]]) if nh < h else f)
+    return xp.astype(xp.stack(out), xp.complex64, copy=False)
 
 
 def frequencies(shape: tuple[int, int], small: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +45,7 @@ def parabola(c: np.ndarray, y: int, x: int) -> tuple[float, float]:
 
 
 def coarse_track(
+    kernels,
     band: np.ndarray,
     small: tuple[int, int],
     bfactor: float,
@@ -61,13 +61,13 @@ def coarse_track(
     repeated until no frame moves by ``tolerance`` small pixels or ``iterations`` are used up. Frames whose peak is
     not clear of the noise take their neighbours' correlation to help.
     """
-    from scipy import fft
-
+    xp = array_namespace(band)
     t, ny, nx = band.shape
     ky, kx = frequencies((ny, nx), small)
     f2 = (ky**2 + kx**2) * (min(small) / REFERENCE_SIDE) ** 2
     damping = np.exp(-0.5 * bfactor * f2)
     damping[0, 0] = 0
+    damping = kernels.to_device(damping.astype(np.float32))
     width = 2 * (nx - 1)
     shift = np.zeros((t, 2))
     if t < 2:
@@ -75,15 +75,17 @@ def coarse_track(
     # samples of a correlation surface per small pixel
     per_y, per_x = ny / small[0], width / small[1]
     for _ in range(max(iterations, 1)):
-        moved = band * phase(shift, ky, kx)
+        y, x = phase(shift, ky, kx)
+        moved = band * kernels.to_device(y)
+        moved *= kernels.to_device(x)
         total = moved.sum(0)
-        surfaces = np.empty((t, ny, width), np.float32)
+        surfaces = xp.empty((t, ny, width), dtype=xp.float32)
         for i in range(t):
-            product = np.conj(total - moved[i]) * moved[i]
+            product = xp.conj(total - moved[i]) * moved[i]
             if phase_only:
-                product /= np.abs(product) + 1e-20
-            surfaces[i] = fft.irfft2(product * damping, s=(ny, width), workers=threads)
-        step = np.stack([peak(c, per_y, per_x) for c in help_weak(surfaces)])
+                product /= xp.abs(product) + 1e-20
+            surfaces[i] = kernels.irfft2(product * damping, (ny, width), threads)
+        step = help_weak(kernels, surfaces) / (per_x, per_y)
         shift += step
         if np.abs(step).max() < tolerance:
             break
@@ -91,31 +93,43 @@ def coarse_track(
 
 
 def phase(shift, ky, kx):
-    """exp(+2 pi i k·shift): brings frames back by their displacement."""
+    """exp(+2 pi i k·shift), which brings frames back by their displacement, as factors of rows and of columns."""
     y = np.exp(2j * np.pi * shift[:, 1, None, None] * ky)
     x = np.exp(2j * np.pi * shift[:, 0, None, None] * kx)
-    return (y * x).astype(np.complex64)
+    return y.astype(np.complex64), x.astype(np.complex64)
 
 
-def peak(c: np.ndarray, per_y: float, per_x: float) -> np.ndarray:
-    """Displacement (x, y) in small pixels of the highest point of a periodic surface."""
-    y, x = np.unravel_index(np.argmax(c), c.shape)
-    dy, dx = parabola(c, int(y), int(x))
-    h, w = c.shape
-    return np.array([((x + w // 2) % w - w // 2 + dx) / per_x, ((y + h // 2) % h - h // 2 + dy) / per_y])
+def peaks(kernels, surfaces) -> tuple[np.ndarray, np.ndarray]:
+    """Where each periodic surface (t, h, w) is highest, (t, 2) x, y in samples, and how high, in its own sd, (t,)."""
+    xp = array_namespace(surfaces)
+    t, h, w = surfaces.shape
+    flat = xp.reshape(surfaces, (t, -1))
+    highest = kernels.to_host(xp.argmax(flat, axis=1))
+    clear = kernels.to_host(xp.max(flat, axis=1) / xp.maximum(xp.std(flat, axis=1), np.float32(1e-30)))
+    y, x = np.divmod(highest, w)
+    rows, columns = (y[:, None] + (-1, 0, 1)) % h, (x[:, None] + (-1, 0, 1)) % w
+    frame, around = np.arange(t)[:, None, None], (rows[:, :, None], columns[:, None, :])
+    close = kernels.to_host(surfaces[tuple(map(kernels.to_device, (frame, *around)))])
+    offset = np.array([parabola(c, 1, 1)[::-1] for c in close])
+    whole = np.stack([(x + w // 2) % w - w // 2, (y + h // 2) % h - h // 2], -1)
+    return whole + offset, clear
 
 
 CLEAR = 6.0  # a peak this many standard deviations high is no accident among 2e5 samples
 
 
-def help_weak(surfaces: np.ndarray) -> np.ndarray:
-    """Surfaces whose best peak is no clearer than noise, averaged with as many neighbours in time as it takes."""
+def help_weak(kernels, surfaces) -> np.ndarray:
+    """Displacement of every frame in samples of its surface, (t, 2) x, y.
+
+    Surfaces whose best peak is no clearer than noise are averaged with as many neighbours in time as it takes.
+    """
     t = len(surfaces)
-    out = surfaces.copy()
-    for i in range(t):
-        for reach in (0, 1, 2, 4, 8, t):
+    out, clear = peaks(kernels, surfaces)
+    for i in np.flatnonzero(clear <= CLEAR):
+        for reach in (1, 2, 4, 8, t):
             mean = surfaces[max(i - reach, 0) : i + reach + 1].mean(0)
-            out[i] = mean
-            if mean.max() > CLEAR * mean.std() or 2 * reach + 1 >= t:
+            place, height = peaks(kernels, mean[None])
+            if height[0] > CLEAR or 2 * reach + 1 >= t:
                 break
+        out[i] = place[0]
     return out
