@@ -9,20 +9,21 @@ from os import PathLike
 import numpy as np
 
 from restframe import kernels as kernel_choice
+from restframe import memory
 from restframe.detector.references import references
-from restframe.detector.survey import Survey, small_factor, small_frame, take_survey
+from restframe.detector.small import small_factor
+from restframe.detector.survey import take_survey
 from restframe.errors import InputError
-from restframe.movie import Movie, open_movie, read_frames
+from restframe.movie import Movie, RawFrames, open_movie
 from restframe.movie.fractions import Fractions, fractions
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
 from restframe.restore.fourier import finish, sizes
 from restframe.restore.gather import gather
 from restframe.result import Result
-from restframe.settings import Settings, with_choices
+from restframe.settings import Machine, Settings, with_choices
 from restframe.track.field import MotionField
-from restframe.track.measure import Measured, measure, reference_frame
-from restframe.track.tiles import SmallFrames
+from restframe.track.measure import measure, reference_frame
 
 Report = Callable[[str], None]
 
@@ -65,16 +66,22 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
     if refs.gain is None:
         say("Warning: Gain ref not found.")
         say("......   Gain correction will be skipped.")
-    frames = kernels.to_device(read_frames(movie, used.frames, threads))
-    say(f"Frames read: {time.perf_counter() - started:.2f} sec")
-
-    survey = take_survey(kernels, frames, refs, settings.detector.find_defects)
+    plan = dw.make_plan(wanted_sums(used, settings))
+    raw = raw_frames(movie, used, plan, settings.machine, threads)
+    if not raw.keep:
+        say(f"Frames are read {raw.block} at a time and again in every pass, as --max-memory asks.")
+    factor = small_factor(shape) if field is None else 0
+    survey, small = take_survey(kernels, raw, refs, settings.detector.find_defects, factor)
+    say(f"Frames read, small frames made: {time.perf_counter() - started:.2f} sec")
     say(f"Bad pixels: {int(survey.bad.sum())} of {survey.bad.size}, filled with the local mean")
 
     measured = None
     if field is None:
-        measured = track(kernels, frames, survey, used, settings, threads)
+        dose = used.dose, used.accumulated
+        levels = survey.calibration.levels
+        measured = measure(kernels, small, shape, levels, *dose, settings.motion, settings.exposure, threads)
         field = measured.field
+    del small
     reference = reference_frame(len(used.frames), settings.motion.reference)
     field = field.relative_to(reference)
     shifts = -(field.whole_frame() - field.whole_frame()[0])
@@ -84,11 +91,14 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
     for note in measured.notes if measured else ():
         say(note)
 
-    images, pixel_size = restore(kernels, frames, survey, used, field, settings, threads)
+    size = sizes(shape, settings.sums.bin)
+    gathered, counts = gather(kernels, raw, survey.calibration, field, plan.coefficients, size)
+    del raw  # the last step needs the room
+    images = finish(kernels, gathered, plan, counts, survey.calibration.levels.astype(np.float64), size, threads)
     say(f"Correction of local motion: {time.perf_counter() - started:.6f} sec")
     return Result(
         sum=images["sum"],
-        pixel_size=pixel_size,
+        pixel_size=settings.exposure.pixel_size * settings.sums.bin,
         field=field,
         dose_weighted=images.get("dose_weighted"),
         dose_weighted_range=images.get("dose_weighted_range"),
@@ -102,20 +112,11 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
     )
 
 
-def track(kernels, frames, survey: Survey, used: Fractions, settings: Settings, threads: int) -> Measured:
-    """Raw frames (t, h, w) -> the motion field and how it was found."""
-    shape = frames.shape[1:]
-    factor = small_factor(shape)
-    small = SmallFrames(
-        lambda i: small_frame(kernels, frames, survey.calibration, factor, i),
-        len(frames),
-        (shape[0] // factor, shape[1] // factor),
-        factor,
-    )
-    levels = survey.calibration.levels
-    return measure(
-        kernels, small, shape, levels, used.dose, used.accumulated, settings.motion, settings.exposure, threads
-    )
+def raw_frames(movie: Movie, used: Fractions, plan: dw.Plan, machine: Machine, threads: int) -> RawFrames:
+    """The used frames, to be kept in memory or read again in every pass."""
+    shape = len(used.frames), *movie.shape[1:]
+    room = memory.room(shape, movie.dtype, small_factor(shape[1:]), len(plan.coefficients), len(plan.combine), machine)
+    return RawFrames(movie, used.frames, threads, room.keep, room.block)
 
 
 def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
@@ -141,18 +142,6 @@ def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
     elif s.split:
         out += [dw.plain_sum("odd", odd), dw.plain_sum("even", 1 - odd)]
     return out
-
-
-def restore(
-    kernels, frames, survey: Survey, used: Fractions, field, settings: Settings, threads: int
-) -> tuple[dict[str, np.ndarray], float]:
-    """Raw frames and their motion -> finished sums by name, and the output's pixel size in A."""
-    plan = dw.make_plan(wanted_sums(used, settings))
-    size = sizes(frames.shape[1:], settings.sums.bin)
-    images, counts = gather(kernels, frames, survey.calibration, field, plan.coefficients, size)
-    levels = survey.calibration.levels.astype(np.float64)
-    finished = finish(kernels, images, plan, counts, levels, size, threads)
-    return finished, settings.exposure.pixel_size * settings.sums.bin
 
 
 def _one_blas_thread():

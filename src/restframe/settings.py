@@ -70,6 +70,7 @@ class Machine:
 
     gpus: tuple[int, ...] = ()  # empty: the CPU
     threads: int = 0  # 0: all cores that this process may use
+    max_memory: int = 0  # bytes; when the raw frames don't fit, they are read again in every pass; 0: they are kept
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def test_the_tables_defaults_are_the_librarys():
 def test_settings_are_what_the_flags_say():
     text = """-Gain g -Dark d -RotGain 3 -FlipGain 2 -InvGain 1 -PixSize 0.5 -Kv 200 -FmDose 1.5 -InitDose 2 -Throw 1
     -Trunc 2 -Patch 7,5,20 -Iter 9 -Tol .2 -Bft 150 -Group 4 -PhaseOnly 1 -FmRef 0 --weights bfactor -FtBin 1.5
-    -SumRange 2 20 -SplitSum 1 --threads 2"""
+    -SumRange 2 20 -SplitSum 1 --threads 2 --max-memory 6GB"""
     got = settings(*text.split())
     camera, exposure, motion, sums = got.detector, got.exposure, got.motion, got.sums
     assert (camera.gain, camera.dark, camera.rot_gain, camera.flip_gain, camera.inv_gain) == ("g", "d", 3, 2, True)
@@ -42,6 +42,21 @@ def test_settings_are_what_the_flags_say():
     assert (motion.patches, motion.iterations, motion.tolerance, motion.bfactor) == ((7, 5), 9, 0.2, (150, 100))
     assert (motion.group, motion.phase_only, motion.reference, motion.weights) == ((4, 4), True, 0, "bfactor")
     assert (sums.bin, sums.sum_range, sums.split, got.machine.threads) == (1.5, (2, 20), True, 2)
+    assert got.machine.max_memory == 6_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("6GB", 6e9), ("1.5 GiB", 1.5 * 2**30), ("800m", 8e8), (".5T", 5e11), ("20000 KB", 2e7)],
+)
+def test_memory_with_its_unit(words, expected):
+    assert settings("--max-memory", words).machine.max_memory == expected
+
+
+@pytest.mark.parametrize("words", ["6", "0GB", "-3GB", "lots", "6 GB more", "1e3GB"])
+def test_memory_that_is_none(words):
+    with pytest.raises(SettingsError, match=f"--max-memory {words}: expected a number above 0 and a unit"):
+        settings("--max-memory", words)
 
 
 @pytest.mark.parametrize(

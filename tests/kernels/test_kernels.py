@@ -34,10 +34,14 @@ def test_corrected_frames_and_sums(dtype, dark):
     rng = np.random.default_rng(1)
     frames = rng.poisson(2, (3, 37, 51)).astype(dtype)
     c = random_calibration(rng, *frames.shape, dark)
-    assert np.array_equal(cpu.sum_frames(frames), reference.sum_frames(frames))
-    assert cpu.frame_sum(frames[1], c.gain, c.dark) == pytest.approx(
-        reference.frame_sum(frames[1], c.gain, c.dark), rel=1e-5
-    )
+    start = rng.integers(0, 9, frames.shape[1:])
+    kind = np.float64 if dtype == np.float32 else np.int64 if dtype == np.int16 else np.uint32
+    totals = start.astype(kind), start.astype(kind)
+    sums = [k.add_frames(frames, c.gain, c.dark, total) for k, total in zip((cpu, reference), totals, strict=True)]
+    for total in totals:
+        np.testing.assert_array_equal(total, start + frames.astype(np.int64).sum(0))
+    np.testing.assert_allclose(sums[0], sums[1], rtol=1e-5)
+    np.testing.assert_allclose(sums[0], ((frames.astype(float) - c.dark) * c.gain).sum((1, 2)), rtol=1e-5)
     for i in range(3):
         close(cpu.corrected(frames, c, i), reference.corrected(frames, c, i), 1e-6)
 
@@ -155,25 +159,55 @@ def test_gather(dtype, shape, size):
     )
     lattice = lattice.astype(np.float32)
     coefficients = rng.normal(size=(2, t)).astype(np.float32)
-    args = (frames, c, lattice, spacing, origin, kernel.table(), coefficients, size)
-    close(cpu.gather(*args), reference.gather(*args), 1e-3)
+    start = rng.normal(size=(2, *size)).astype(np.float32)
+    fast, slow = start.copy(), start.copy()
+    for kernels, out in ((cpu, fast), (reference, slow)):
+        kernels.gather(frames, c, lattice, spacing, origin, kernel.table(), coefficients, out)
+    close(fast - start, slow - start, 1e-3)
 
 
-def test_gather_does_not_depend_on_threads():
+def small_gather(frames, calibration, lattice, parts):
+    """The sum of frames, gathered in parts."""
+    out = np.zeros((2, 86, 66), np.float32)
+    coefficients = np.random.default_rng(8).normal(size=(2, len(frames)))
+    for p in parts:
+        where = lattice[p], 8, -8, kernel.table(), coefficients[:, p]
+        cpu.gather(frames[p], calibration.of_frames(p), *where, out)
+    return out.tobytes()
+
+
+def test_gather_does_not_depend_on_threads_or_blocks():
     import numba
 
     rng = np.random.default_rng(6)
-    frames = rng.poisson(2, (2, 70, 50)).astype(np.uint8)
-    c = random_calibration(rng, 2, 70, 50, False)
-    lattice = rng.normal(0, 2, (2, 14, 12, 2)).astype(np.float32)
-    args = (frames, c, lattice, 8, -8, kernel.table(), np.ones((1, 2), np.float32), (86, 66))
+    frames = rng.poisson(2, (5, 70, 50)).astype(np.uint8)
+    c = random_calibration(rng, 5, 70, 50, False)
+    lattice = rng.normal(0, 2, (5, 14, 12, 2)).astype(np.float32)
     before = numba.get_num_threads()
     results = []
     for n in {1, numba.config.NUMBA_NUM_THREADS}:
         numba.set_num_threads(n)
-        results.append(cpu.gather(*args).tobytes())
+        for size in (1, 2, 5):
+            parts = [slice(i, min(i + size, 5)) for i in range(0, 5, size)]
+            results.append(small_gather(frames, c, lattice, parts))
     numba.set_num_threads(before)
-    assert len(set(results)) == 1
+    assert len(results) >= 3 and len(set(results)) == 1
+
+
+@pytest.mark.parametrize(("shape", "factor"), [((41, 53), 1), ((64, 50), 2), ((35, 47), 3), ((70, 66), 4)])
+def test_small_frames(shape, factor):
+    rng = np.random.default_rng(9)
+    frames = rng.poisson(2, (2, *shape)).astype(np.uint8)
+    c = random_calibration(rng, 2, *shape, False)
+    taps = rng.random(6 * factor + factor % 2).astype(np.float32) if factor > 1 else np.ones(1, np.float32)
+    outs = [np.zeros((shape[0] // factor, shape[1] // factor), np.int8) for _ in "12"]
+    for kernels, out in zip((cpu, reference), outs, strict=True):
+        kernels.small_frame(frames, c, 1, taps, factor, 12, out)
+    fast, slow = (out.astype(int) for out in outs)
+    assert np.abs(fast - slow).max() <= 1  # the last bit may round either way
+    assert (fast != slow).mean() < 0.01
+    exact = reference.decimate(reference.corrected(frames, c, 1), taps, factor)
+    np.testing.assert_allclose(slow, np.clip(12 * exact / exact.std(), -127, 127), atol=0.51)
 
 
 @pytest.mark.parametrize(("padded", "cropped"), [((36, 42), (36, 42)), ((36, 42), (24, 28)), ((30, 40), (18, 24))])

@@ -87,7 +87,7 @@ def test_success_is_silent_on_stderr(patched, plain):
 def test_stdout_begins_with_the_parameters(run):
     lines = run[0].splitlines()
     assert lines[0] == ""
-    assert all(re.fullmatch(r"--?\w+ *  .*", line) for line in lines[1 : lines.index("", 1)])
+    assert all(re.fullmatch(r"--?[\w-]+ *  .*", line) for line in lines[1 : lines.index("", 1)])
 
 
 def test_stdout_ends_with_the_time(run):
@@ -320,11 +320,37 @@ def test_equal_runs_and_any_number_of_threads_give_equal_bytes(inputs, patched, 
     words = ["-InTiff", inputs / "my movie.tif", "-OutMrc", "sum.mrc", "-LogFile", "old.log", "-Patch", "3", "3"]
     words += ["-Gain", inputs / "gain.mrc", "-PixSize", "1.1", "-FmDose", "1.5", "-FmRef", "0", "-SplitSum", "1"]
     process = restframe(*words, "-Bft", "150", "-Gpu", "-1", "--threads", "1", folder=tmp_path)
+    same_files(process, tmp_path, patched[1])
+
+
+def same_files(process, folder, other):
     assert process.returncode == 0, process.stderr
-    names = sorted(p.name for p in tmp_path.iterdir())
+    names = sorted(p.name for p in folder.iterdir())
     assert len(names) == 8
     for name in names:
-        assert (tmp_path / name).read_bytes() == (patched[1] / name).read_bytes(), name
+        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def test_frames_that_are_read_again_give_equal_bytes(inputs, patched, tmp_path):
+    from restframe.memory import PROGRAM, working_bytes
+    from restframe.movie import fractions
+    from restframe.pipeline import wanted_sums
+    from restframe.restore.dose import make_plan
+    from restframe.settings import Exposure, Settings, Sums
+
+    exposure = Exposure(pixel_size=1.1, frame_dose=1.5)
+    sums = wanted_sums(fractions(FRAMES, exposure), Settings(exposure=exposure, sums=Sums(split=True)))
+    images = len(make_plan(sums).coefficients)
+    limit = PROGRAM + working_bytes((FRAMES, HEIGHT, WIDTH), 1, images, len(sums)) + 4 * HEIGHT * WIDTH
+    words = ["-InTiff", inputs / "my movie.tif", "-OutMrc", "sum.mrc", "-LogFile", "old.log", "-Patch", "3", "3"]
+    words += ["-Gain", inputs / "gain.mrc", "-PixSize", "1.1", "-FmDose", "1.5", "-FmRef", "0", "-SplitSum", "1"]
+    words += ["-Bft", "150", "-Gpu", "-1", "--max-memory"]
+    process = restframe(*words, f"{limit / 1000}KB", folder=tmp_path)
+    assert re.search(r"Frames are read 2 at a time and again in every pass", process.stdout)
+    same_files(process, tmp_path, patched[1])
+    too_little = restframe(*words, "50MB", folder=tmp_path)
+    assert too_little.returncode == 6
+    assert too_little.stderr.startswith("Error: --max-memory 0.05GB: this movie needs ")
 
 
 def test_help_starts_fast_and_loads_nothing_heavy():

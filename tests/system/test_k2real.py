@@ -68,12 +68,12 @@ def test_listed_defects_are_found():
     from restframe.detector.references import references
     from restframe.detector.survey import take_survey
     from restframe.kernels import cpu
+    from restframe.movie import RawFrames
     from restframe.settings import Detector
 
     movie = restframe.open_movie(DATA / "movie.tif")
-    frames = np.stack([movie.read(i) for i in range(movie.shape[0])])
     refs = references(Detector(gain=DATA / "gain.mrc", flip_gain=1), movie.shape[1:])
-    bad = take_survey(cpu, frames, refs, True).bad
+    bad = take_survey(cpu, RawFrames(movie), refs, True, 0)[0].bad
     listed = np.zeros_like(bad)
     for x, y, w, h in np.loadtxt(DATA / "defects.txt", dtype=int):
         listed[HEIGHT - y - h : HEIGHT - y, x : x + w] = True
@@ -87,6 +87,7 @@ def test_the_list_of_defects(tmp_path):
     from restframe.detector.references import references
     from restframe.detector.survey import take_survey
     from restframe.kernels import cpu
+    from restframe.movie import RawFrames
     from restframe.settings import Detector
 
     boxes = np.loadtxt(DATA / "defects.txt", dtype=int)
@@ -94,8 +95,7 @@ def test_the_list_of_defects(tmp_path):
     np.savetxt(tmp_path / "d.txt", np.stack([x, HEIGHT - y - h, w, h], 1), "%d")
     listed = defect_file(tmp_path / "d.txt", (HEIGHT, WIDTH))
     movie = restframe.open_movie(DATA / "movie.tif")
-    frames = np.stack([movie.read(i) for i in range(movie.shape[0])])
     detector = Detector(gain=DATA / "gain.mrc", flip_gain=1, defect_file=tmp_path / "d.txt")
-    survey = take_survey(cpu, frames, references(detector, movie.shape[1:]), False)
+    survey, _ = take_survey(cpu, RawFrames(movie), references(detector, movie.shape[1:]), False, 0)
     dead = references(detector, movie.shape[1:]).gain == 0
     np.testing.assert_array_equal(survey.bad, listed | dead)

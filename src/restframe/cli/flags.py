@@ -355,6 +355,14 @@ def _machine() -> tuple[Flag, ...]:
             low=0,
         ),
         Flag("--threads", int, (0,), "Machine", "CPU threads; 0: all cores that this process may use.", low=0),
+        Flag(
+            "--max-memory",
+            str,
+            ("",),
+            "Machine",
+            "Memory to use at most, with its unit: 6GB, 800MB. Frames that don't fit are read again in every pass "
+            "instead of kept. Without it they are kept.",
+        ),
         _inert("-GpuMemUsage", "Share of GPU memory for frames: frames are not kept there."),
         _inert("-MaskCent", "Centre of the aligned area: all of the frame is aligned."),
         _inert("-MaskSize", "Size of the aligned area."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,8 +117,22 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
             sum_range=(max(low, 0.0), high) if high > 0 and high - max(low, 0.0) > 1 else (0.0, 0.0),
             split=options.integer("-SplitSum") != 0,
         ),
-        machine=Machine(gpus=gpus, threads=options.integer("--threads")),
+        machine=Machine(
+            gpus=gpus,
+            threads=options.integer("--threads"),
+            max_memory=_bytes("--max-memory", options.text("--max-memory")),
+        ),
     )
+
+
+def _bytes(flag: str, text: str) -> int:
+    """Bytes in "6GB", "1.5 GiB", "800M"; 0 for nothing. Raises SettingsError for anything else."""
+    if not text:
+        return 0
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([KMGT])(i?)B?", text.strip(), re.IGNORECASE)
+    if not match or float(match[1]) == 0:
+        raise SettingsError(f"{flag} {text}: expected a number above 0 and a unit, such as 6GB or 800MB.")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2].upper()) + 1))
 
 
 def _notes(options: Options, settings: Settings) -> list[str]:

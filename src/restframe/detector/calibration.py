@@ -23,6 +23,10 @@ class Calibration(NamedTuple):
     edge_rows: np.ndarray  # (2, w) float32 local mean along the first and last row
     edge_columns: np.ndarray  # (2, h) float32 along the first and last column
 
+    def of_frames(self, part: slice) -> Calibration:
+        """The same for some of the frames."""
+        return self._replace(levels=self.levels[part], limits=self.limits[part])
+
 
 def bad_by_row(bad: np.ndarray, local: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bad pixels as compressed rows: first, columns, values."""

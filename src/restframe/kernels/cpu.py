@@ -41,38 +41,32 @@ def irfft2(spectra, size, threads):
     return fft.irfft2(spectra, s=size, workers=threads)
 
 
-def sum_frames(frames):
-    """Plain sum over frames, exact for integers: (h, w) uint32, int64 or float64."""
-    kind = np.uint32 if frames.dtype.kind == "u" else np.int64 if frames.dtype.kind == "i" else np.float64
-    out = np.zeros(frames.shape[1:], kind)
-    _sum_frames(frames, out)
-    return out
+def add_frames(frames, gain, dark, total):
+    """total += every frame, exactly for integers; returns each one's sum of (raw - dark) * gain, (t,) float64."""
+    sums = np.empty(frames.shape[:2])
+    _add_frames(frames, gain, dark, total, sums)
+    return sums.sum(1)
 
 
-@nb.njit(cache=True, parallel=True)
-def _sum_frames(frames, out):
+@nb.njit(cache=True, parallel=True, nogil=True)
+def _add_frames(frames, gain, dark, total, sums):
     t, h, w = frames.shape
     for y in nb.prange(h):
+        o = total[y]
+        g = gain[y]
         for i in range(t):
-            for x in range(w):
-                out[y, x] += frames[i, y, x]
-
-
-@nb.njit(cache=True, parallel=True)
-def _row_sums(frame, gain, dark, out):
-    h, w = frame.shape
-    for y in nb.prange(h):
-        s = 0.0
-        for x in range(w):
-            s += np.float64(frame[y, x] - dark[y, x] if dark.size > 1 else frame[y, x]) * gain[y, x]
-        out[y] = s
-
-
-def frame_sum(frame, gain, dark) -> float:
-    """Sum of (raw - dark) * gain over a frame, float64."""
-    out = np.empty(frame.shape[0])
-    _row_sums(frame, gain, dark, out)
-    return float(out.sum())
+            raw = frames[i, y]
+            s = 0.0
+            if dark.size > 1:
+                d = dark[y]
+                for x in range(w):
+                    o[x] += raw[x]
+                    s += np.float64((np.float32(raw[x]) - d[x]) * g[x])
+            else:
+                for x in range(w):
+                    o[x] += raw[x]
+                    s += np.float64(np.float32(raw[x]) * g[x])
+            sums[i, y] = s
 
 
 @nb.njit(cache=True)
@@ -224,6 +218,22 @@ def filtered(re, im, w, ring, weight):
     out = np.empty_like(re), np.empty_like(im)
     _filtered(re, im, w, ring, weight, *out)
     return out
+
+
+def small_frame(frames, calibration, i, taps, factor, steps, out):
+    """Frame i, corrected and decimated, into ``out`` (h // factor, w // factor) int8: ``steps`` to its standard
+    deviation.
+    """
+    frame = decimate(corrected(frames, calibration, i), taps, factor)
+    _rounded(frame, np.float32(steps / max(float(frame.std()), 1e-20)), out)
+
+
+@nb.njit(cache=True, parallel=True, nogil=True)
+def _rounded(frame, scale, out):
+    for y in nb.prange(len(frame)):
+        for x in range(frame.shape[1]):
+            v = min(max(frame[y, x] * scale, np.float32(-127)), np.float32(127))
+            out[y, x] = np.int8(np.rint(v))
 
 
 @nb.njit(cache=True, fastmath=True)
@@ -393,7 +403,7 @@ def _gather(frames, calibration, lattice, spacing, origin, table, coefficients, 
         y1, x1 = min(y0 + rows, oh), min(x0 + columns, ow)
         l0, l1 = y0 // spacing, (y1 - 1) // spacing + 2
         m0, m1 = x0 // spacing, (x1 - 1) // spacing + 2
-        sums = np.zeros((r, y1 - y0, x1 - x0), np.float32)
+        sums = out[:, y0:y1, x0:x1].copy()
         line = np.empty(x1 - x0, np.float32)
         for i in range(t):
             part = lattice[i, l0:l1, m0:m1]
@@ -420,9 +430,8 @@ def _gather(frames, calibration, lattice, spacing, origin, table, coefficients, 
 GATHER_TILE = (32, 512)  # output pixels: the running images of a tile stay in the cache
 
 
-def gather(frames, calibration, lattice, spacing, origin, table, coefficients, size):
-    """Running images sum_t coefficients[r, t] * frame_t where each output pixel was then; (r, *size) float32."""
-    out = np.empty((len(coefficients), *size), np.float32)
+def gather(frames, calibration, lattice, spacing, origin, table, coefficients, out):
+    """out[r] += sum_t coefficients[r, t] * frame_t where each output pixel was then; (r, h, w) float32."""
     _gather(
         frames,
         tuple(calibration),
@@ -434,7 +443,6 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, s
         *GATHER_TILE,
         out,
     )  # fmt: skip
-    return out
 
 
 @nb.njit(cache=True, parallel=True, fastmath=True)

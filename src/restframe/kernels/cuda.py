@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from restframe.errors import DeviceError
 from restframe.kernels.reference import (
+    add_frames,
     add_weighted,
     align,
     by_ring,
@@ -11,19 +12,19 @@ from restframe.kernels.reference import (
     cut_spectra,
     decimate,
     filtered,
-    frame_sum,
     gather,
     gradient,
     irfft2,
     multiply_smooth,
     pixels,
     rfft2,
-    sum_frames,
+    small_frame,
     to_host,
     zeros,
 )
 
 __all__ = [
+    "add_frames",
     "add_weighted",
     "align",
     "by_ring",
@@ -32,14 +33,13 @@ __all__ = [
     "decimate",
     "empty",
     "filtered",
-    "frame_sum",
     "gather",
     "gradient",
     "irfft2",
     "multiply_smooth",
     "pixels",
     "rfft2",
-    "sum_frames",
+    "small_frame",
     "to_device",
     "to_host",
     "use_device",

@@ -35,27 +35,20 @@ def empty(shape, dtype):
     return np.empty(shape, dtype)
 
 
-def sum_frames(frames):
-    """Plain sum over frames, exact for integers: (h, w)."""
+def add_frames(frames, gain, dark, total) -> np.ndarray:
+    """total += every frame, exactly for integers; returns each one's sum of (raw - dark) * gain, (t,) float64."""
     xp = array_namespace(frames)
-    kind = xp.uint32 if frames.dtype.kind == "u" else xp.int64 if frames.dtype.kind == "i" else xp.float64
-    total = xp.zeros(frames.shape[1:], dtype=kind)
-    for frame in frames:
+    sums = np.empty(len(frames))
+    for i, frame in enumerate(frames):
         total += frame
-    return total
+        sums[i] = float(xp.sum(((frame.astype(xp.float32) - dark) * gain).astype(xp.float64)))
+    return sums
 
 
 def pixels(frames, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Counts of single pixels in every frame, (t, n) on the host."""
     xp = array_namespace(frames)
     return to_host(frames[:, xp.asarray(rows), xp.asarray(columns)])
-
-
-def frame_sum(frame, gain, dark) -> float:
-    """Sum of (raw - dark) * gain over a frame, float64."""
-    xp = array_namespace(frame)
-    raw = frame.astype(xp.float32)
-    return float(xp.sum(((raw - dark) * gain).astype(xp.float64)))
 
 
 def corrected(frames, calibration, i):
@@ -117,6 +110,16 @@ def filtered(re, im, w: np.ndarray, ring: np.ndarray, weight: np.ndarray):
     return f * re, f * im
 
 
+def small_frame(frames, calibration, i, taps, factor, steps, out):
+    """Frame i, corrected and decimated, into ``out`` (h // factor, w // factor) int8: ``steps`` to its standard
+    deviation.
+    """
+    frame = decimate(corrected(frames, calibration, i), taps, factor)
+    xp = array_namespace(frame)
+    scaled = frame * (steps / max(float(frame.std()), 1e-20))
+    out[:] = xp.round(xp.clip(scaled, -127, 127)).astype(xp.int8)
+
+
 def _aligned(re, im, steps, p: int):
     """Spectra of tile p brought to rest, (t, 2m+1, m+1) complex."""
     xp = array_namespace(re)
@@ -162,15 +165,14 @@ def _sample(frame, calibration, i, y, x):
     return xp.where((y < 0) | (y >= h), level * rows[(y >= h).astype(int), xc], out)
 
 
-def gather(frames, calibration, lattice, spacing, origin, table, coefficients, size):
-    """Running images sum_t coefficients[r, t] * frame_t where each output pixel was then; (r, *size) float32.
+def gather(frames, calibration, lattice, spacing, origin, table, coefficients, out):
+    """out[r] += sum_t coefficients[r, t] * frame_t where each output pixel was then; (r, h, w) float32.
 
     ``lattice``: (t, ny, nx, 2) displacement at output pixels origin + j * spacing, linear between. ``table``: kernel
     weights by offset.
     """
     xp = array_namespace(frames)
-    h, w = size
-    out = xp.zeros((len(coefficients), h, w), dtype=xp.float32)
+    h, w = out.shape[1:]
     table = xp.asarray(table)
     fine = table.shape[0] - 2
     y, x = xp.arange(h), xp.arange(w)
@@ -194,7 +196,6 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, s
             value += weights[..., 1, m] * row
         for r in range(len(coefficients)):
             out[r] += xp.float32(coefficients[r, i]) * value
-    return out
 
 
 def _signed(n: int) -> np.ndarray:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from restframe.errors import InputError
 from restframe.movie.movie import ArrayMovie, Movie
+from restframe.movie.raw import RawFrames
 
 
 def open_movie(source: str | os.PathLike[str] | np.ndarray | Movie, expected: str | None = None) -> Movie:
@@ -39,18 +39,11 @@ def open_movie(source: str | os.PathLike[str] | np.ndarray | Movie, expected: st
 
 
 def read_frames(movie: Movie, frames: Sequence[int] | None = None, threads: int = 0) -> np.ndarray:
-    """The frames of these numbers (None: all) in one array (t, h, w) of ``movie.dtype``.
+    """The frames of these numbers (None: all) in one array (t, h, w) of ``movie.dtype``; those of an `ArrayMovie` are
+    not copied.
 
     Each frame is decoded by one of ``threads`` threads (0: as many as cores this process may use) to its place, so the
     result does not depend on their number. Raises `InputError`, which names the frame, when one is damaged.
     """
-    frames = range(movie.shape[0]) if frames is None else frames
-    out = np.empty((len(frames), *movie.shape[1:]), movie.dtype)
-    threads = threads if threads > 0 else len(os.sched_getaffinity(0))
-    pool = ThreadPoolExecutor(max(1, min(threads, len(frames))))
-    try:
-        for _ in pool.map(movie.read, frames, out):
-            pass  # the first frame in order that fails raises here
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return out
+    raw = RawFrames(movie, frames, threads, block=movie.shape[0])
+    return next((block for _, block in raw.blocks()), np.empty(raw.shape, raw.dtype))

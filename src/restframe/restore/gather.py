@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from restframe.detector.calibration import Calibration
+from restframe.movie import RawFrames
 from restframe.restore import kernel
 from restframe.restore.fourier import MARGIN, Size, offset_counts
 
@@ -27,14 +28,27 @@ def field_lattice(field, size: tuple[int, int]) -> np.ndarray:
 
 
 def gather(
-    kernels, frames, calibration: Calibration, field, coefficients: np.ndarray, size: Size
+    kernels, raw: RawFrames, calibration: Calibration, field, coefficients: np.ndarray, size: Size
 ) -> tuple[np.ndarray, np.ndarray]:
     """Running images sum_t coefficients[r, t] * frame_t(x + field).
 
-    (r, *size.padded) float32, and the sub-pixel offsets that occurred.
+    (r, *size.padded) float32, and the sub-pixel offsets that occurred. Every pixel is summed in the order of frames,
+    so the blocks in which they come make no difference.
     """
     lattice = field_lattice(field, size.padded)
     inside = lattice[:, 2:-2, 2:-2] if min(lattice.shape[1:3]) > 8 else lattice
     counts = offset_counts(inside.reshape(len(lattice), -1, 2))
-    images = kernels.gather(frames, calibration, lattice, SPACING, -MARGIN, kernel.table(), coefficients, size.padded)
+    images = kernels.zeros((len(coefficients), *size.padded), np.float32, calibration.gain)
+    for part, block in raw.blocks():
+        frames = kernels.to_device(block)
+        kernels.gather(
+            frames,
+            calibration.of_frames(part),
+            lattice[part],
+            SPACING,
+            -MARGIN,
+            kernel.table(),
+            coefficients[:, part],
+            images,
+        )
     return images, counts

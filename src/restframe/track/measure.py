@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from restframe.detector.small import SmallFrames
 from restframe.restore.dose import damage
 from restframe.result import PatchShifts
 from restframe.settings import Exposure, Motion
@@ -15,7 +16,7 @@ from restframe.track.accept import accept
 from restframe.track.field import MotionField, mode_values, modes_up_to
 from restframe.track.patches import patch_shifts
 from restframe.track.prior import TimeAxis, usual_prior
-from restframe.track.tiles import SmallFrames, Tiles, make_tiles, taper, tile_size
+from restframe.track.tiles import Tiles, make_tiles, taper, tile_size
 from restframe.track.whole_frame import COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
 
 OVERLAP = 0.25  # of neighbouring tiles

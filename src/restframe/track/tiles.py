@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class SmallFrames:
-    """Binned frames on which motion is measured, made again each time they are asked for.
-
-    Mean zero, noise of variance one.
-    """
-
-    frame: Callable[[int], np.ndarray]  # number -> (h, w) float32
-    n_frames: int
-    shape: tuple[int, int]  # (h, w) in small pixels
-    factor: int  # unbinned pixels in a small one
-
-    def unbinned(self, x):
-        """Unbinned coordinate of small pixel ``x``: its centre."""
-        return self.factor * x + (self.factor - 1) / 2
+from restframe.detector.small import SmallFrames
 
 
 @dataclass(frozen=True)

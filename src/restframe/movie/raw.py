@@ -1,0 +1,101 @@
+"""The used frames of a movie, block by block: kept in memory as stored, or read again in every pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from restframe.movie.movie import ArrayMovie, Movie
+
+BLOCK = 8  # frames handed out together while they are read
+
+
+class RawFrames:
+    """Frames as stored, (t, h, w) of `dtype`, for programs that go through all of them in order, several times.
+
+    ``frames``: the numbers of those that are used (None: all). ``keep``: the first pass fills one array, later passes
+    get it whole; otherwise every pass reads the file, and no more than two blocks of ``block`` frames are in memory.
+    Frames are decoded by ``threads`` threads (0: as many as cores this process may use), one by each, a block ahead
+    of the one that is worked on.
+    """
+
+    def __init__(
+        self,
+        movie: Movie,
+        frames: Sequence[int] | None = None,
+        threads: int = 0,
+        keep: bool = True,
+        block: int = BLOCK,
+    ) -> None:
+        self.movie = movie
+        self.numbers = range(movie.shape[0]) if frames is None else frames
+        self.threads = threads if threads > 0 else len(os.sched_getaffinity(0))
+        self.keep = keep
+        self.block = block
+        self._array = _in_memory(movie, self.numbers)
+        self._complete = self._array is not None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.numbers), *self.movie.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.movie.dtype
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def blocks(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """Frames ``first`` ... ``stop`` (None: the last) in order: which, from 0 among the used ones, and the frames
+        (n, h, w), to be read only and only until the next block is asked for.
+
+        Raises `InputError`, which names the frame, when one is damaged.
+        """
+        stop = len(self) if stop is None else stop
+        if self._array is not None and self._complete:
+            if first < stop:
+                yield slice(first, stop), self._array[first:stop]
+        elif self.keep and (first, stop) == (0, len(self)):
+            self._array = np.empty(self.shape, self.dtype)
+            yield from self._read(first, stop, self._array)
+            self._complete = True
+        else:
+            yield from self._read(first, stop, None)
+
+    def _read(self, first: int, stop: int, whole: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
+        """``whole``: where the frames stay; None: in two buffers that take turns."""
+        parts = [slice(i, min(i + self.block, stop)) for i in range(first, stop, self.block)]
+        if whole is None:
+            size = min(self.block, stop - first), *self.shape[1:]
+            buffers = [np.empty(size, self.dtype) for _ in parts[:2]]
+            places = [buffers[k % 2][: part.stop - part.start] for k, part in enumerate(parts)]
+        else:
+            places = [whole[part] for part in parts]
+        pool = ThreadPoolExecutor(max(1, min(self.threads, stop - first)))
+
+        def start(k: int) -> list:
+            part = self.numbers[parts[k]]
+            return [pool.submit(self.movie.read, n, out) for n, out in zip(part, places[k], strict=True)]
+
+        try:
+            # nothing waits for room when all frames stay
+            waiting = [start(k) for k in range(len(parts) if whole is not None else min(1, len(parts)))]
+            for k, part in enumerate(parts):
+                if len(waiting) <= k + 1 < len(parts):
+                    waiting.append(start(k + 1))
+                for frame in waiting[k]:
+                    frame.result()  # the first frame in order that fails raises here
+                yield part, places[k]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _in_memory(movie: Movie, numbers: Sequence[int]) -> np.ndarray | None:
+    """The frames of a movie that lies in memory, if they can be used as they lie."""
+    if not isinstance(movie, ArrayMovie) or movie.frames.dtype != movie.dtype or not isinstance(numbers, range):
+        return None
+    return movie.frames[numbers.start : numbers.stop : numbers.step] if len(numbers) else None

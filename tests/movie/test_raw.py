@@ -1,0 +1,111 @@
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import tifffile
+
+from restframe.errors import InputError
+from restframe.movie import ArrayMovie, RawFrames, open_movie
+
+
+def counts(t=7, h=9, w=11):
+    return np.random.default_rng(2).integers(0, 200, (t, h, w)).astype(np.uint8)
+
+
+@pytest.fixture
+def movie(tmp_path):
+    tifffile.imwrite(tmp_path / "m.tif", counts()[:, ::-1], compression="lzw", photometric="minisblack")
+    return open_movie(tmp_path / "m.tif")
+
+
+def collected(raw, *limits):
+    """What the blocks hold, copied as they come, and their sizes."""
+    parts, frames = [], []
+    for part, block in raw.blocks(*limits):
+        assert part.stop - part.start == len(block)
+        parts.append(part)
+        frames.append(block.copy())
+    assert all(a.stop == b.start for a, b in pairwise(parts))
+    return np.concatenate(frames), [len(f) for f in frames]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("keep", [True, False])
+def test_every_pass_gives_every_frame_in_order(movie, keep, block, threads):
+    raw = RawFrames(movie, None, threads, keep, block)
+    for n in range(3):
+        frames, sizes = collected(raw)
+        np.testing.assert_array_equal(frames, counts())
+        assert max(sizes) <= block or (keep and n)
+    assert raw.shape == (7, 9, 11) and raw.dtype == np.uint8 and len(raw) == 7
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_some_of_the_used_frames(movie, keep, before):
+    raw = RawFrames(movie, range(1, 6), 2, keep, 2)
+    if before:
+        collected(raw)
+    np.testing.assert_array_equal(collected(raw, 1, 4)[0], counts()[2:5])
+    np.testing.assert_array_equal(collected(raw, 2)[0], counts()[3:6])
+    np.testing.assert_array_equal(collected(raw)[0], counts()[1:6])
+    assert list(raw.blocks(3, 3)) == []
+
+
+class Counted(ArrayMovie):
+    """Counts how often frames are read; float64, so that they can't be used as they lie."""
+
+    def read(self, frame, out=None):
+        with LOCK:
+            READ.append(frame)
+        return super().read(frame, out)
+
+
+LOCK = threading.Lock()
+READ: list[int] = []
+
+
+def test_kept_frames_are_read_once_others_in_every_pass():
+    for keep, times in ((True, 1), (False, 3)):
+        READ.clear()
+        raw = RawFrames(Counted(counts().astype(float)), range(1, 7), 2, keep, 2)
+        for _ in range(3):
+            collected(raw)
+        assert sorted(READ) == sorted(list(range(1, 7)) * times)
+
+
+def test_no_more_than_two_blocks_when_not_kept():
+    """A third block is not begun before the first has been used."""
+    READ.clear()
+    raw = RawFrames(Counted(counts().astype(float)), None, 1, False, 2)
+    blocks = raw.blocks()
+    next(blocks)
+    next(blocks)
+    with LOCK:
+        assert max(READ) < 6
+    blocks.close()
+    assert max(READ) < 6
+
+
+def test_an_array_is_used_as_it_lies():
+    array = counts()
+    raw = RawFrames(ArrayMovie(array), range(2, 6))
+    ((part, block),) = raw.blocks()
+    assert part == slice(0, 4) and np.shares_memory(block, array)
+    np.testing.assert_array_equal(block, array[2:6])
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_damaged_frame_is_named(tmp_path, keep):
+    tifffile.imwrite(tmp_path / "m.tif", counts(), compression="lzw", photometric="minisblack", rowsperstrip=9)
+    with tifffile.TiffFile(tmp_path / "m.tif") as file:
+        start = file.pages[4].dataoffsets[0]
+    data = bytearray((tmp_path / "m.tif").read_bytes())
+    data[start : start + 40] = b"\xff" * 40
+    (tmp_path / "m.tif").write_bytes(data)
+    raw = RawFrames(open_movie(tmp_path / "m.tif"), None, 2, keep, 2)
+    for _ in range(2):  # what was read before the error does not count as read
+        with pytest.raises(InputError, match="frame 5"):
+            collected(raw)
