@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 
 import numpy as np
@@ -13,9 +14,9 @@ from restframe import memory
 from restframe.detector.references import references
 from restframe.detector.small import small_factor
 from restframe.detector.survey import take_survey
-from restframe.errors import InputError
 from restframe.movie import Movie, RawFrames, open_movie
 from restframe.movie.fractions import Fractions, fractions
+from restframe.movie.rendered import Rendered
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
 from restframe.restore.fourier import finish, sizes
@@ -23,6 +24,7 @@ from restframe.restore.gather import gather
 from restframe.result import Result
 from restframe.settings import Machine, Settings, with_choices
 from restframe.track.field import MotionField
+from restframe.track.groups import groups
 from restframe.track.measure import measure, reference_frame
 
 Report = Callable[[str], None]
@@ -46,32 +48,33 @@ def correct(
     settings = with_choices(settings or Settings(), choices)
     say = report or (lambda line: None)
     with _one_blas_thread():
-        return _correct(open_movie(movie), settings, field, say)
+        return _correct(open_movie(movie, eer_sampling=settings.exposure.eer_sampling), settings, field, say)
 
 
 def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: Report) -> Result:
     started = time.perf_counter()
     kernels = kernel_choice.choose(settings.machine)
     threads = kernel_choice.threads(settings.machine)
-    if movie.header_gain and settings.detector.gain is None:
-        raise InputError(
-            f"{movie.path}: the header holds a gain reference, which restframe can't read yet. "
-            "Save it to a file and give that with -Gain."
-        )
-    used = fractions(movie.shape[0], settings.exposure)
+    used = fractions(movie.shape[0], settings.exposure, movie.format == "eer")
+    for note in used.notes:
+        say(note)
     shape = movie.shape[1:]
-    refs = references(settings.detector, shape)
+    refs = references(settings.detector, shape, movie.header_gain() if settings.detector.gain is None else None)
     for note in refs.notes:
         say(note)
     if refs.gain is None:
         say("Warning: Gain ref not found.")
         say("......   Gain correction will be skipped.")
     plan = dw.make_plan(wanted_sums(used, settings))
+    if used.summed or movie.spare:
+        movie, refs = Rendered(movie, used.frames, refs.dark), replace(refs, dark=None)
     raw = raw_frames(movie, used, plan, settings.machine, threads)
     if not raw.keep:
         say(f"Frames are read {raw.block} at a time and again in every pass, as --max-memory asks.")
     factor = small_factor(shape) if field is None else 0
     survey, small = take_survey(kernels, raw, refs, settings.detector.find_defects, factor)
+    for note in movie.damage() if isinstance(movie, Rendered) else ():
+        say(note)
     say(f"Frames read, small frames made: {time.perf_counter() - started:.2f} sec")
     say(f"Bad pixels: {int(survey.bad.sum())} of {survey.bad.size}, filled with the local mean")
 
@@ -79,7 +82,9 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
     if field is None:
         dose = used.dose, used.accumulated
         levels = survey.calibration.levels
-        measured = measure(kernels, small, shape, levels, *dose, settings.motion, settings.exposure, threads)
+        motion = settings.motion
+        grouping = groups(used.weight, motion.group[0]), groups(used.weight, motion.group[1])
+        measured = measure(kernels, small, shape, levels, *dose, grouping, motion, settings.exposure, threads)
         field = measured.field
     del small
     reference = reference_frame(len(used.frames), settings.motion.reference)
@@ -116,7 +121,8 @@ def raw_frames(movie: Movie, used: Fractions, plan: dw.Plan, machine: Machine, t
     """The used frames, to be kept in memory or read again in every pass."""
     shape = len(used.frames), *movie.shape[1:]
     room = memory.room(shape, movie.dtype, small_factor(shape[1:]), len(plan.coefficients), len(plan.combine), machine)
-    return RawFrames(movie, used.frames, threads, room.keep, room.block)
+    numbers = None if isinstance(movie, Rendered) else range(used.frames[0].start, used.frames[-1].stop)
+    return RawFrames(movie, numbers, threads, room.keep, room.block)
 
 
 def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 
 Reference = str | PathLike[str] | np.ndarray | None
+
+
+class Row(NamedTuple):
+    """Of an integration file: consecutive raw frames of equal exposure."""
+
+    frames: int  # how many
+    size: int  # of them summed to one fraction
+    dose: float = 0.0  # e/A² of one raw frame; 0: as frame_dose says
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Exposure:
     initial_dose: float = 0.0  # e/A² before the first raw frame
     throw: int = 0  # raw frames left out at the start
     trunc: int = 0  # raw frames left out at the end
+    integration: str | PathLike[str] | tuple[Row, ...] | None = None  # raw frames to fractions: a file, or its rows
+    eer_sampling: int = 1  # pixels of an EER movie: 1, 2 or 3 for 1, 2 or 4 to a side
 
 
 @dataclass(frozen=True)

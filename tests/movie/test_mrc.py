@@ -43,7 +43,7 @@ def test_every_mode_and_byte_order(tmp_path, mode, order, extended, suffix):
     path.write_bytes(header(mode, movie.shape, order, extended) + bytes(extended) + movie.tobytes())
     opened = open_movie(path)
     read = read_frames(opened, threads=2)
-    assert opened.format == "mrc" and opened.shape == movie.shape and not opened.header_gain
+    assert opened.format == "mrc" and opened.shape == movie.shape and opened.header_gain() is None
     assert opened.pixel_size == pytest.approx(1.5)
     assert read.dtype == opened.dtype and read.dtype.isnative
     assert read.dtype == (np.float32 if mode == 12 else STORED[mode])
@@ -104,11 +104,16 @@ def test_wrong_machine_stamp_is_not_believed(tmp_path):
 @pytest.mark.parametrize(("extra", "found"), [(0, True), (4, False)])
 def test_gain_in_the_extended_header(tmp_path, order, extra, found):
     movie = counts("u1")
-    extended = 3 * 4 * (2 + 5) + 4 * 7 * 5 + extra
-    head = header(5, movie.shape, order, extended, numbers=(2, 5))
-    (tmp_path / "m.mrc").write_bytes(head + bytes(extended) + movie.tobytes())
+    gain = np.random.default_rng(2).uniform(0.5, 2, movie.shape[1:]).astype("f4")
+    extended = bytes(3 * 4 * (2 + 5)) + gain.astype(order + "f4").tobytes() + bytes(extra)
+    head = header(5, movie.shape, order, len(extended), numbers=(2, 5))
+    (tmp_path / "m.mrc").write_bytes(head + extended + movie.tobytes())
     opened = open_movie(tmp_path / "m.mrc")
-    assert opened.header_gain is found
+    if found:
+        np.testing.assert_array_equal(opened.header_gain(), gain)
+        assert opened.header_gain().dtype == np.float32
+    else:
+        assert opened.header_gain() is None
     np.testing.assert_array_equal(read_frames(opened), movie)
 
 

@@ -1,7 +1,6 @@
 """Opening anything: the content decides, and what can't be read is named."""
 
 import gzip
-import struct
 
 import numpy as np
 import pytest
@@ -65,17 +64,6 @@ def test_forbidden(tmp_path, monkeypatch):
     monkeypatch.setattr("restframe.movie.sniff.open", denied, raising=False)
     with pytest.raises(InputError, match=r"m\.tif cannot be read: permission denied"):
         open_movie(tmp_path / "m.tif")
-
-
-@pytest.mark.parametrize("compression", [65000, 65001, 65002])
-def test_eer_comes_later(tmp_path, compression):
-    """One directory: width, height, compression, a strip."""
-    tags = [(256, 8), (257, 8), (258, 1), (259, compression), (262, 1), (273, 200), (278, 8), (279, 8)]
-    raw = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
-    raw += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags) + bytes(4)
-    (tmp_path / "m.mrc").write_bytes(raw.ljust(208, b"\0"))
-    with pytest.raises(InputError, match=r"m\.mrc is an EER movie"):
-        open_movie(tmp_path / "m.mrc")
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "<i2", ">i2", "f4", ">f4", "f8", "i8", "?", "f2"])

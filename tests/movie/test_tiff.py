@@ -28,7 +28,7 @@ def saved(path, movie, **options):
 def check(path, movie):
     opened = open_movie(path)
     read = read_frames(opened, threads=2)
-    assert opened.format == "tiff" and opened.shape == movie.shape and not opened.header_gain
+    assert opened.format == "tiff" and opened.shape == movie.shape and opened.header_gain() is None
     assert read.dtype == opened.dtype == movie.dtype and read.dtype.isnative
     np.testing.assert_array_equal(read, movie[:, ::-1])
 

@@ -60,7 +60,7 @@ def _files() -> tuple[Flag, ...]:
     return (
         Flag("-InMrc", str, ("",), "Movie", "Movie in an MRC file.", manual="2"),
         Flag("-InTiff", str, ("",), "Movie", "Movie in a TIFF file; its rows are flipped on reading.", manual="13"),
-        _later("-InEer", str, ("",), "Movie", "Movie in an EER file.", manual="14"),
+        Flag("-InEer", str, ("",), "Movie", "Movie in an EER file.", manual="14"),
         _later(
             "-Serial", int, (0,), "Movie", "1: all movies of a folder; n: wait n seconds for more.", manual="12", low=0
         ),
@@ -190,7 +190,7 @@ def _exposure() -> tuple[Flag, ...]:
             float,
             (0.0,),
             "Exposure",
-            "Pixel of the movie. Needed for dose weighting; headers show it.",
+            "Pixel of the movie, for EER as -EerSampling makes it. Needed for dose weighting; headers show it.",
             unit="A",
             manual="9",
             low=0,
@@ -210,7 +210,7 @@ def _exposure() -> tuple[Flag, ...]:
             float,
             (0.0,),
             "Exposure",
-            "Dose of one frame of the movie. 0: no dose weighting.",
+            "Dose of one raw frame of the movie, where -FmIntFile gives none. 0: no dose weighting.",
             unit="e/A²",
             manual="9",
             low=0,
@@ -236,15 +236,15 @@ def _exposure() -> tuple[Flag, ...]:
             low=0,
         ),
         Flag("-Trunc", int, (0,), "Exposure", "Frames left out at the end.", unit="frames", manual="7", low=0),
-        _later(
+        Flag(
             "-FmIntFile",
             str,
             ("",),
             "Exposure",
-            "Text file: number of raw frames, how many are summed to one, dose of a raw frame.",
+            "Text file of raw frames to be summed: how many frames, how many to one, dose of a raw frame.",
             manual="9.2",
         ),
-        _later(
+        Flag(
             "-EerSampling",
             int,
             (1,),

@@ -10,12 +10,13 @@ from pathlib import Path
 from restframe.cli.devices import choose_gpus, find_gpus
 from restframe.cli.parse import Options
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
+from restframe.movie.integration import read_rows
 from restframe.output.names import image_paths, log_dir_base, log_file_base
 from restframe.output.place import check_folder, check_place
 from restframe.settings import Detector, Exposure, Machine, Motion, Settings, Sums
 
 INPUTS = {"-InTiff": "tiff", "-InMrc": "mrc", "-InEer": "eer"}
-READ_TOO = ("-Gain", "-Dark", "-DefectFile", "-DefectMap")  # no output may take the place of these
+READ_TOO = ("-Gain", "-Dark", "-DefectFile", "-DefectMap", "-FmIntFile")  # no output may take the place of these
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ def _check_inputs_survive(options: Options, movie: Path, images: dict[str, Path]
 def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
     """The library's settings that the flags mean. Raises SettingsError for values that don't go together."""
     frame_dose, voltage = options.number("-FmDose"), options.number("-kV")
-    if frame_dose > 0 and not 80 <= voltage <= 300:
-        raise SettingsError(f"-kV {voltage:g}: dose weighting knows 80 to 300. Give such a voltage, or no -FmDose.")
+    rows = read_rows(options.text("-FmIntFile")) if options.text("-FmIntFile") else None
+    if (frame_dose > 0 or any(row.dose for row in rows or ())) and not 80 <= voltage <= 300:
+        raise SettingsError(f"-kV {voltage:g}: dose weighting knows 80 to 300. Give such a voltage, or no dose.")
     patch, group = options.integers("-Patch")[:2], options.integers("-Group")
     low, high = options.numbers("-SumRange")
     return Settings(
@@ -101,6 +103,8 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
             initial_dose=options.number("-InitDose"),
             throw=options.integer("-Throw"),
             trunc=options.integer("-Trunc"),
+            integration=rows,
+            eer_sampling=options.integer("-EerSampling"),
         ),
         motion=Motion(
             patches=(patch[0], patch[1]),
@@ -138,7 +142,9 @@ def _bytes(flag: str, text: str) -> int:
 def _notes(options: Options, settings: Settings) -> list[str]:
     """What happens that a user may not expect."""
     notes = []
-    if settings.exposure.frame_dose > 0 and settings.exposure.pixel_size == 0:
+    exposure = settings.exposure
+    rows = exposure.integration if isinstance(exposure.integration, tuple) else ()
+    if (exposure.frame_dose > 0 or any(row.dose for row in rows)) and exposure.pixel_size == 0:
         notes.append("Warning: no dose weighting, which needs -PixSize.")
     if options.integers("-Patch")[2]:
         notes.append("Note: the overlap after -Patch has no effect in restframe: patches always overlap.")

@@ -45,11 +45,14 @@ def _correct(arguments: list[str]) -> None:
     from restframe.movie import open_movie
     from restframe.pipeline import correct
 
-    movie = open_movie(job.movie, job.kind)
+    sampling = job.settings.exposure.eer_sampling
+    movie = open_movie(job.movie, job.kind, sampling)
     frames, height, width = movie.shape
     say(f"Movie: {movie.format.upper()}, {width} x {height} pixels, {frames} frames, {movie.dtype}")
     if movie.format != job.kind:
         say(f"Warning: {job.movie} was given as {job.kind.upper()}; it is read as what it is.")
+    if movie.format != "eer" and sampling > 1:
+        say(f"Note: -EerSampling {sampling} has no effect on a {movie.format.upper()} movie.")
     with working(f"{job.movie.name} is brought to rest"):
         result = correct(movie, job.settings, report=say)
     _save(job, result)

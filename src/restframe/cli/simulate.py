@@ -32,7 +32,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--shape", type=int, nargs=3, metavar=("T", "H", "W"), help="frames, rows, columns (the kind's)")
     out.add_argument("--pixel-size", type=float, metavar="A", help="A per pixel (the kind's)")
     out.add_argument("--frame-dose", type=float, metavar="E", help="e/A² per frame (the kind's)")
-    out.add_argument("--format", default="tiff", choices=("tiff", "mrc"), help="TIFF with LZW, or MRC (tiff)")
+    out.add_argument(
+        "--format",
+        default="tiff",
+        choices=("tiff", "mrc", "eer"),
+        help="TIFF with LZW, MRC, or EER with 10 raw frames to one (tiff)",
+    )
     return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,8 @@ class References:
     notes: tuple[str, ...] = ()  # sentences for people
 
 
-def references(detector: Detector, shape: tuple[int, int]) -> References:
-    """The references of a camera for frames of ``shape`` (h, w).
+def references(detector: Detector, shape: tuple[int, int], header_gain: np.ndarray | None = None) -> References:
+    """The references of a camera for frames of ``shape`` (h, w). ``header_gain``: the movie's own, used if no other is.
 
     Both are rotated, then flipped; the gain is then inverted if asked for, and each of its pixels repeated 2 x 2 or
     4 x 4 times where that makes it fit (super-resolution). Listed defects are those of the frames as they lie.
@@ -36,12 +36,15 @@ def references(detector: Detector, shape: tuple[int, int]) -> References:
     """
     notes: tuple[str, ...] = ()
     gain = dark = None
+    if detector.gain is None and header_gain is not None:
+        detector = replace(detector, gain=header_gain)
+        notes = ("Gain reference: that in the movie's header.",)
     if detector.gain is not None:
         gain = load_reference(detector.gain, "gain")
         gain = orient(gain, detector.rot_gain, detector.flip_gain, detector.inv_gain)
         factor = next((n for n in ENLARGEMENTS if (gain.shape[0] * n, gain.shape[1] * n) == shape), 1)
         if factor > 1:
-            notes = (f"Gain of {_size(gain.shape)} pixels enlarged {factor} times to the frames' {_size(shape)}.",)
+            notes += (f"Gain of {_size(gain.shape)} pixels enlarged {factor} times to the frames' {_size(shape)}.",)
             gain = gain.repeat(factor, 0).repeat(factor, 1)
         _check_size("gain", detector, gain.shape, shape)
         if not gain.any():

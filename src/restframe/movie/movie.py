@@ -25,6 +25,26 @@ def delivered_dtype(stored: np.dtype) -> np.dtype:
     raise InputError(f"Pixels of type {stored} are no counts; expected real numbers.")
 
 
+def most_of(dtype: np.dtype) -> float:
+    """The largest magnitude of a value of this type."""
+    if dtype.kind == "f":
+        return float("inf")
+    if dtype.kind == "b":
+        return 1.0
+    return float(max(np.iinfo(dtype).max, -np.iinfo(dtype).min))
+
+
+def sum_dtype(movie: Movie, n: int) -> np.dtype:
+    """The smallest type, of those that are `KEPT`, that holds the sum of ``n`` raw frames: it cannot overflow.
+
+    Sums of float32 and of more than 16 bits are float32, exact up to 2^24.
+    """
+    if n == 1:
+        return movie.dtype
+    kinds = ("u1", "u2") if movie.dtype.kind == "u" else ("i1", "i2") if movie.dtype.kind == "i" else ()
+    return next((np.dtype(k) for k in kinds if n * movie.most <= np.iinfo(k).max), np.dtype(np.float32))
+
+
 @runtime_checkable
 class Movie(Protocol):
     """Frames that can be read one by one, from any thread."""
@@ -53,8 +73,17 @@ class Movie(Protocol):
         ...
 
     @property
-    def header_gain(self) -> bool:
-        """The file brings a gain reference along in its header."""
+    def most(self) -> float:
+        """The largest count that a raw frame can hold; infinite for floating point."""
+        ...
+
+    @property
+    def spare(self) -> float:
+        """Share of the raw frames that may be damaged; they are left out then."""
+        ...
+
+    def header_gain(self) -> np.ndarray | None:
+        """The gain reference (h, w) float32 that the file's header brings along."""
         ...
 
     def read(self, frame: int, out: np.ndarray | None = None) -> np.ndarray:
@@ -64,9 +93,20 @@ class Movie(Protocol):
         """
         ...
 
+    def add(self, frame: int, out: np.ndarray) -> None:
+        """Add the frame to ``out`` (h, w) of a type that holds the sum. If it is damaged ``out`` is as before."""
+        ...
+
+
+class Adding:
+    """Adds a frame by reading it."""
+
+    def add(self: Movie, frame: int, out: np.ndarray) -> None:
+        np.add(out, self.read(frame), out=out, casting="same_kind")
+
 
 @dataclass(frozen=True, eq=False)
-class ArrayMovie:
+class ArrayMovie(Adding):
     """Frames in memory, (t, h, w), used as they lie. Raises `InputError` for another shape or type of array."""
 
     frames: np.ndarray
@@ -74,7 +114,14 @@ class ArrayMovie:
     path = None
     format = "array"
     pixel_size = 0.0
-    header_gain = False
+    spare = 0.0
+
+    def header_gain(self) -> None:
+        return None
+
+    @property
+    def most(self) -> float:
+        return most_of(self.frames.dtype)
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 3 or 0 in self.frames.shape:

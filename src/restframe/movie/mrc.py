@@ -10,7 +10,7 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
 from restframe.errors import InputError
-from restframe.movie.movie import delivered_dtype
+from restframe.movie.movie import Adding, delivered_dtype, most_of
 
 HEADER_BYTES = 1024
 MODES = {0: "u1", 1: "i2", 2: "f4", 5: "u1", 6: "u2", 12: "f2", 101: "u1"}
@@ -36,22 +36,37 @@ def parse_header(head: bytes, file_bytes: int) -> np.void | None:
 
 
 @dataclass(frozen=True, eq=False)
-class MrcMovie:
+class MrcMovie(Adding):
     """All sections of an MRC file are frames; rows as they lie in it."""
 
     path: Path
     shape: tuple[int, int, int]
     stored: np.dtype
     packed: bool  # 4 bits a pixel
+    order: str  # of bytes: < or >
     start: int  # byte where frame 0 begins
     pixel_size: float
-    header_gain: bool
+    gain_start: int | None  # byte of the extended header where a gain begins
 
     format = "mrc"
+    spare = 0.0
+
+    @property
+    def most(self) -> float:
+        return 15.0 if self.packed else most_of(self.stored)
 
     @property
     def dtype(self) -> np.dtype:
         return delivered_dtype(self.stored)
+
+    def header_gain(self) -> np.ndarray | None:
+        if self.gain_start is None:
+            return None
+        gain = np.empty(self.shape[1:], self.order + "f4")
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self.gain_start)
+            _fill(file, gain)
+        return gain.astype(np.float32)
 
     def read(self, frame: int, out: np.ndarray | None = None) -> np.ndarray:
         t, h, w = self.shape
@@ -94,9 +109,10 @@ def open_mrc(path: Path) -> MrcMovie:
         shape=shape,
         stored=np.dtype("i1" if signed else order + MODES[mode]),
         packed=mode == PACKED,
+        order=order,
         start=HEADER_BYTES + int(header["nsymbt"]),
         pixel_size=_pixel_size(header),
-        header_gain=_holds_gain(head, header, order),
+        gain_start=_gain_start(head, header, order),
     )
 
 
@@ -124,11 +140,12 @@ def _pixel_size(header: np.void) -> float:
     return size if np.isfinite(size) and size > 0 else 0.0
 
 
-def _holds_gain(head: bytes, header: np.void, order: str) -> bool:
-    """What the extended header has left after its numbers for each section is the size of a float32 frame."""
+def _gain_start(head: bytes, header: np.void, order: str) -> int | None:
+    """Where a gain begins: what the extended header has left after its numbers for each section is the size of one."""
     ints, floats = np.frombuffer(head, order + "i2", count=2, offset=128).astype(int)
-    left = int(header["nsymbt"]) - int(header["nz"]) * 4 * int(ints + floats)
-    return left == 4 * int(header["nx"]) * int(header["ny"])
+    sections = int(header["nz"]) * 4 * int(ints + floats)
+    left = int(header["nsymbt"]) - sections
+    return HEADER_BYTES + sections if left == 4 * int(header["nx"]) * int(header["ny"]) else None
 
 
 def _int_at(head: bytes, offset: int, order: str) -> int:

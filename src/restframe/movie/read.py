@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from restframe.errors import InputError
 from restframe.movie.movie import ArrayMovie, Movie
 from restframe.movie.raw import RawFrames
 
 
-def open_movie(source: str | os.PathLike[str] | np.ndarray | Movie, expected: str | None = None) -> Movie:
+def open_movie(
+    source: str | os.PathLike[str] | np.ndarray | Movie, expected: str | None = None, eer_sampling: int = 1
+) -> Movie:
     """The movie in a file (its format is found from the content), or in an array (t, h, w) used as it lies.
 
-    ``expected`` ('tiff', 'mrc', 'eer') is what the caller takes the file for: it is only named in messages. Only the
-    structure is read. Raises `InputError` for anything that is no readable movie.
+    ``expected`` ('tiff', 'mrc', 'eer') is what the caller takes the file for: it is only named in messages.
+    ``eer_sampling``: pixels of an EER movie, 1, 2 or 3 for 1, 2 or 4 to the side of a physical one. Only the structure
+    is read. Raises `InputError` for anything that is no readable movie.
     """
     if isinstance(source, np.ndarray):
         return ArrayMovie(source)
@@ -28,7 +30,9 @@ def open_movie(source: str | os.PathLike[str] | np.ndarray | Movie, expected: st
     path = Path(source)
     kind = sniff(path, expected)
     if kind == "eer":
-        raise InputError(f"{path} is an EER movie, which this version can't read yet. Convert it to TIFF first.")
+        from restframe.movie.eer import open_eer
+
+        return open_eer(path, eer_sampling)
     if kind == "mrc":
         from restframe.movie.mrc import open_mrc
 

@@ -41,19 +41,20 @@ def sniff(path: Path, expected: str | None = None) -> str:
     if not head:
         raise InputError(f"{path} is empty. Copy or write it again.")
     if head[:4] in TIFF_MAGIC:
-        return "eer" if _compression(path) in EER_COMPRESSIONS else "tiff"
+        return "eer" if _is_eer(path) else "tiff"
     if parse_header(head, size) is not None:
         return "mrc"
     found = next((name for magic, name in OTHERS.items() if head.startswith(magic)), "an unknown format")
     wanted = f"{expected.upper()} was expected, " if expected else ""
-    raise InputError(f"{path}: {wanted}TIFF and MRC can be read; found {found}.")
+    raise InputError(f"{path}: {wanted}TIFF, MRC and EER can be read; found {found}.")
 
 
-def _compression(path: Path) -> int:
+def _is_eer(path: Path) -> bool:
+    """By the compression of the first frame, before which the sum of all may stand."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as file:
-            return int(file.pages.first.compression)
+            return any(int(page.compression) in EER_COMPRESSIONS for page in file.pages[:2])
     except Exception:
-        return 0  # damaged: whoever opens it as TIFF says how
+        return False  # damaged: whoever opens it as TIFF says how

@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 
 from restframe.errors import InputError
-from restframe.movie.movie import delivered_dtype
+from restframe.movie.movie import Adding, delivered_dtype, most_of
 from restframe.movie.tiffchain import check_chain
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong is said once, by the error
@@ -31,7 +31,7 @@ UNITS = {2: 2.54e8, 3: 1e8}  # A in the resolution's unit: inch, centimetre
 
 
 @dataclass(frozen=True, eq=False)
-class TiffMovie:
+class TiffMovie(Adding):
     """Rows are delivered last first: TIFF counts them from the top, MRC from the bottom."""
 
     path: Path
@@ -41,7 +41,14 @@ class TiffMovie:
     pages: tuple[tifffile.TiffPage, ...]  # parsed, independent of the open file
 
     format = "tiff"
-    header_gain = False
+    spare = 0.0
+
+    def header_gain(self) -> None:
+        return None
+
+    @property
+    def most(self) -> float:
+        return most_of(self.stored)
 
     @property
     def dtype(self) -> np.dtype:
@@ -182,6 +189,15 @@ def _segments(path: Path, offsets, counts):
         else:
             for offset, count in zip(offsets, counts, strict=True):
                 yield memoryview(_read(file, offset, count))
+    finally:
+        os.close(file)
+
+
+def read_bytes(path: Path, offset: int, count: int) -> bytes:
+    """Raises OSError if the file has fewer."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return _read(file, offset, count)
     finally:
         os.close(file)
 

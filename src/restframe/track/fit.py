@@ -10,6 +10,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from restframe.track import likelihood as lk
+from restframe.track.groups import Groups
 from restframe.track.prior import AXES, Prior, TimeAxis, roughness_penalty, speed_penalty
 from restframe.track.tiles import Tiles
 
@@ -26,16 +27,14 @@ class TimeBasis:
     roughness: np.ndarray
 
 
-def time_basis(dose: np.ndarray, axis: TimeAxis, reference: int, group: int) -> TimeBasis:
-    """Free in every frame, or (``group`` > 1) in every group's middle, straight lines between and beyond.
+def time_basis(dose: np.ndarray, axis: TimeAxis, reference: int, groups: Groups) -> TimeBasis:
+    """Free in every frame, or, where ``groups`` are fewer, in every group's middle, straight lines between and beyond.
 
     ``dose``: (t,) e/A² at the middle of each frame, counted from the first.
     """
     t = len(dose)
-    if group > 1 and t > 1:
-        frames = np.arange(t)
-        parts = [frames[i : i + group] for i in range(0, t, group)] if t >= 2 * group else np.array_split(frames, 2)
-        nodes = np.array([dose[p].mean() for p in parts])
+    if len(groups) < t:
+        nodes = np.array([part.mean() for part in np.split(dose, groups[1:])])
         b = np.stack([straight_lines(dose, nodes, e) for e in np.eye(len(nodes))], axis=1)
         u, d, _ = np.linalg.svd(b - b[reference], full_matrices=False)
         values = u[:, d > 1e-9 * d[0]]
@@ -59,7 +58,7 @@ class Problem:
     tiles: Tiles
     modes: tuple[tuple[int, int], ...]
     basis: np.ndarray  # (modes, p): each mode at the tiles' centres; the first is the whole frame
-    groups: tuple[int, int]  # frames aligned together: whole frame, local modes
+    groups: tuple[Groups, Groups]  # frames aligned together: whole frame, local modes
     axis: TimeAxis
     amplitude: np.ndarray  # (t, rings): the signal's amplitude by frame
     ring: np.ndarray  # of each coefficient of a tile

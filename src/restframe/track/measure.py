@@ -14,6 +14,7 @@ from restframe.track import fit as ft
 from restframe.track import likelihood as lk
 from restframe.track.accept import accept
 from restframe.track.field import MotionField, mode_values, modes_up_to
+from restframe.track.groups import Groups
 from restframe.track.patches import patch_shifts
 from restframe.track.prior import TimeAxis, usual_prior
 from restframe.track.tiles import Tiles, make_tiles, taper, tile_size
@@ -65,11 +66,14 @@ def measure(
     levels,
     dose,
     accumulated,
+    grouping: tuple[Groups, Groups],
     motion: Motion,
     exposure: Exposure,
     threads: int,
 ) -> Measured:
-    """``shape``: (h, w) of an unbinned frame; ``levels``: mean counts and doses in e/A², (t,)."""
+    """``shape``: (h, w) of an unbinned frame; ``levels``: mean counts and doses in e/A², (t,); ``grouping``: frames
+    aligned together, for the whole frame and for local motion.
+    """
     t, factor = small.n_frames, small.factor
     reference = reference_frame(t, motion.reference)
     if t < 2:
@@ -81,7 +85,17 @@ def measure(
     track -= track[reference]
 
     problem = make_problem(
-        kernels, small, track, levels, mid_dose(dose, accumulated), dose.sum() > 0, reference, motion, exposure, threads
+        kernels,
+        small,
+        track,
+        levels,
+        mid_dose(dose, accumulated),
+        dose.sum() > 0,
+        reference,
+        grouping,
+        motion,
+        exposure,
+        threads,
     )
     usual = usual_prior((exposure.pixel_size or TYPICAL_PIXEL) * factor, HIGHEST_DEGREE)
     result = ft.fit(kernels, problem, usual, usual, track[None], motion.iterations, tolerance / 2)
@@ -117,6 +131,7 @@ def make_problem(
     when,
     known: bool,
     reference: int,
+    grouping: tuple[Groups, Groups],
     motion: Motion,
     exposure: Exposure,
     threads: int,
@@ -146,7 +161,7 @@ def make_problem(
         tiles,
         ((0, 0),),
         np.ones((1, len(tiles.centres))),
-        motion.group,
+        grouping,
         TimeAxis(),
         amplitude,
         ring,
