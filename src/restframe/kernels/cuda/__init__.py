@@ -1,0 +1,304 @@
+"""The kernels for CUDA: CuPy's arrays and transforms, and our own kernels in CUDA C.
+
+Each does what its namesake in reference.py does. No sum depends on the order in which threads run, so equal input
+gives equal bytes on one kind of device.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from restframe.errors import DeviceError
+from restframe.kernels.cuda.source import launch, module, raw_definitions
+
+BLOCK = 256  # threads
+
+
+def use_device(number: int) -> None:
+    """Work on GPU ``number`` from here on. Raises `DeviceError` if there is none."""
+    import cupy
+
+    try:
+        cupy.cuda.Device(number).use()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(
+            f"-Gpu {number}: no such GPU ({error}). nvidia-smi lists what is there; -Gpu -1 uses the CPU."
+        ) from None
+
+
+def to_device(array):
+    import cupy
+
+    return cupy.asarray(array)
+
+
+def to_host(array) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.get()
+
+
+def zeros(shape, dtype, like=None):
+    import cupy
+
+    return cupy.zeros(shape, dtype)
+
+
+def empty(shape, dtype):
+    import cupy
+
+    return cupy.empty(shape, dtype)
+
+
+def rfft2(images, threads):
+    import cupy
+
+    return cupy.fft.rfft2(images)
+
+
+def irfft2(spectra, size, threads):
+    import cupy
+
+    return cupy.fft.irfft2(spectra, s=size)
+
+
+def _blocks(n: int, block: int = BLOCK) -> int:
+    return -(-n // block)
+
+
+def pixels(frames, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Counts of single pixels in every frame, (t, n) on the host."""
+    return to_host(frames[:, to_device(rows), to_device(columns)])
+
+
+def add_frames(frames, gain, dark, total) -> np.ndarray:
+    """total += every frame, exactly for integers; returns each one's sum of (raw - dark) * gain, (t,) float64."""
+    t, n = len(frames), total.size
+    blocks = _blocks(n, 8 * BLOCK)
+    partial = empty((t, blocks), np.float64)
+    arguments = frames, gain, dark if dark.size > 1 else None, total, partial, t, np.int64(n)
+    launch("raw", "add_frames", (blocks,), BLOCK, arguments, 0, raw_definitions(frames.dtype))
+    return to_host(_add_up(partial))
+
+
+def _add_up(partial):
+    """Sums over the last axis, in one fixed order."""
+    rows, n = partial.size // partial.shape[-1], partial.shape[-1]
+    out = empty(partial.shape[:-1], np.float64)
+    launch("images", "add_up", (rows,), BLOCK, (partial, np.int64(n), out))
+    return out
+
+
+def mark_bad(gain, rows: np.ndarray, columns: np.ndarray):
+    """A copy of the gain with NaN at bad pixels: that is how these kernels know them."""
+    gain = to_device(gain).copy()
+    gain[to_device(rows), to_device(columns)] = np.float32(np.nan)
+    return gain
+
+
+def _calibration(c) -> tuple:
+    """What the kernels take; the short tables go to the device in one piece."""
+    parts = [
+        np.ascontiguousarray(part, kind)
+        for part, kind in (
+            (c.first, np.int64),
+            (c.columns, np.int64),
+            (c.levels, np.float32),
+            (c.limits, np.float32),
+            (c.values, np.float32),
+            (c.edge_rows, np.float32),
+            (c.edge_columns, np.float32),
+        )
+    ]
+    whole = to_device(np.concatenate([part.view(np.uint8).ravel() for part in parts]))
+    ends = np.cumsum([part.nbytes for part in parts])
+    first, columns, levels, limits, values, edge_rows, edge_columns = (
+        whole[end - part.nbytes : end] for end, part in zip(ends, parts, strict=True)
+    )
+    gain = to_device(c.gain)
+    dark = to_device(c.dark) if c.dark.size > 1 else None
+    return gain, dark, levels, limits, first, columns, values, edge_rows, edge_columns, *c.gain.shape
+
+
+def corrected(frames, calibration, i):
+    """Frame i as (raw - dark) * gain less its mean count, bad pixels and outliers filled; (h, w) float32."""
+    h, w = frames.shape[1:]
+    out = empty((h, w), np.float32)
+    arguments = *_calibration(calibration), frames[i], i, out
+    launch("raw", "corrected", (_blocks(w), h), BLOCK, arguments, 0, raw_definitions(frames.dtype))
+    return out
+
+
+SMALL_TILES = ((32, 16), (32, 8), (16, 8), (8, 8), (8, 4), (4, 4), (2, 2), (1, 1))  # across, down
+SHARED = 96 * 1024  # bytes of shared memory a block that any supported GPU has
+TOGETHER = 8  # frames whose small ones are made at a time
+
+
+def small_frames(frames, calibration, taps, factor, steps, out) -> None:
+    """Frames, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
+    deviation of each.
+    """
+    n = len(taps)
+
+    def shared(tile):
+        high, wide = ((side - 1) * factor + n for side in tile[::-1])
+        return 4 * high * (wide + tile[0])
+
+    across, down = next(tile for tile in SMALL_TILES if shared(tile) <= SHARED)
+    h, w = out.shape[1:]
+    grid = _blocks(w, across), _blocks(h, down)
+    taps, table = to_device(taps), _calibration(calibration)
+    image = empty((min(TOGETHER, len(frames)), h, w), np.float32)
+    for i in range(0, len(frames), TOGETHER):
+        part, here = frames[i : i + TOGETHER], list(table)
+        here[2:4] = (v[4 * i :] for v in table[2:4])  # levels and limits of these frames
+        partial = empty((len(part), 2, grid[0] * grid[1]), np.float64)
+        arguments = *here, part, taps, n, factor, across, down, image, h, w, partial
+        definitions = raw_definitions(frames.dtype)
+        launch("raw", "small_frames", (*grid, len(part)), BLOCK, arguments, shared((across, down)), definitions)
+        arguments = image, _add_up(partial), float(steps), np.int64(h * w), out[i : i + TOGETHER]
+        launch("images", "rounded", (min(_blocks(h * w), 1024), len(part)), BLOCK, arguments)
+
+
+def cut_spectra(frame, corners, window, re, im, threads) -> None:
+    """Spectra of square pieces of ``frame``, zero outside it, times ``window``, into ``re``, ``im`` (p, 2m+1, m+1):
+    one frame's part of arrays (p, t, 2m+1, m+1).
+    """
+    p, size, m = len(corners), len(window), re.shape[-1] - 1
+    stack = empty((p, size, size), np.float32)
+    corners, window = to_device(np.ascontiguousarray(corners, np.int32)), to_device(window)
+    few = min(_blocks(size * size), 64)
+    launch("spectra", "cut", (few, p), BLOCK, (frame, *frame.shape, corners, window, size, stack))
+    spectra = rfft2(stack, threads)
+    stride = re.strides[0] // re[0].nbytes
+    launch("spectra", "keep_band", (few, p), BLOCK, (spectra, size, m, stride, 0, re, im))
+
+
+ROWS, FRAMES = 8, 16  # as in spectra.cu
+
+
+def align(re, im, steps):
+    """R = sum_t F_t exp(i k·step_t), as (re, im), and sum_t |F_t|²; each (p, 2m+1, m+1)."""
+    p, t, ny, nx = re.shape
+    totals = tuple(empty((p, ny, nx), np.float32) for _ in range(3))
+    arguments = re, im, to_device(np.ascontiguousarray(steps, np.float32)), t, nx - 1, *totals
+    launch("spectra", "align", (_blocks(ny, ROWS), p), BLOCK, arguments, 8 * FRAMES * (nx + ROWS))
+    return totals
+
+
+@lru_cache(4)
+def _ring_order(ring: bytes, weight: bytes, rings: int, device: int):
+    """The coefficients of one ring after the other, where each ring begins, the weights; on the device."""
+    number, value = np.frombuffer(ring, np.int32), np.frombuffer(weight, np.float32)
+    order = np.argsort(number, kind="stable").astype(np.int32)
+    first = np.searchsorted(number[order], np.arange(rings + 1)).astype(np.int32)
+    return tuple(map(to_device, (order, first, value, number)))
+
+
+def _rings(ring: np.ndarray, weight: np.ndarray):
+    import cupy
+
+    parts = np.ascontiguousarray(ring, np.int32).tobytes(), np.ascontiguousarray(weight, np.float32).tobytes()
+    return _ring_order(*parts, ring.shape[-1], cupy.cuda.Device().id)
+
+
+def by_ring(values, ring, weight) -> np.ndarray:
+    """Sums of values (p, 2m+1, m+1) times ``weight`` over the coefficients of every ring, (p, m+1) on the host."""
+    order, first, value, _ = _rings(ring, weight)
+    p, rings = len(values), ring.shape[-1]
+    out = empty((p, rings), np.float64)
+    arguments = values, None, order, first, value, ring.size, rings, out
+    launch("spectra", "by_ring", (_blocks(rings, BLOCK // 32), p), BLOCK, arguments)
+    return to_host(out)
+
+
+def filtered(re, im, w, ring, weight):
+    """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
+    _, _, value, number = _rings(ring, weight)
+    out = empty(re.shape, np.float32), empty(re.shape, np.float32)
+    arguments = re, im, to_device(np.ascontiguousarray(w, np.float32)), number, value, ring.size, ring.shape[-1], *out
+    launch("spectra", "filtered", (_blocks(ring.size), len(re)), BLOCK, arguments)
+    return out
+
+
+def gradient(re, im, steps, weighted_re, weighted_im) -> np.ndarray:
+    """-sum_k k Im(conj(weighted) F_t exp(i k·step_t)), (p, t, 2) on the host, k in cycles a tile."""
+    p, t, ny, nx = re.shape
+    out = empty((p, t, 2), np.float64)
+    steps = to_device(np.ascontiguousarray(steps, np.float32))
+    arguments = re, im, steps, weighted_re, weighted_im, t, nx - 1, out
+    launch("spectra", "gradient", (t, p), BLOCK, arguments, 8 * (nx + ny))
+    return to_host(out)
+
+
+GATHER = {"TX": 128, "TY": 8, "EACH": 2, "BLOCKS": 1}  # raw.cu says what they mean; measured on an H100
+
+
+def gather(frames, calibration, lattice, spacing, origin, table, coefficients, out) -> None:
+    """out[r] += sum_t coefficients[r, t] * frame_t where each output pixel was then; (r, h, w) float32."""
+    r, h, w = out.shape
+    if spacing % GATHER["TY"]:
+        raise ValueError(f"a spacing of {spacing} is no multiple of {GATHER['TY']}")
+    definitions = (*raw_definitions(frames.dtype, r), *(f"-D{k}={v}" for k, v in GATHER.items()))
+    _set_polynomials(table, definitions)
+    lattice = to_device(np.ascontiguousarray(lattice, np.float32))
+    coefficients = to_device(np.ascontiguousarray(coefficients, np.float32))
+    arguments = (
+        *_calibration(calibration), frames, len(frames), lattice, *lattice.shape[1:3], spacing, origin, coefficients,
+        out, h, w,
+    )  # fmt: skip
+    threads = GATHER["TX"] * GATHER["TY"] // GATHER["EACH"]
+    launch("raw", "gather", (_blocks(w, GATHER["TX"]), _blocks(h, GATHER["TY"])), threads, arguments, 0, definitions)
+
+
+def _set_polynomials(table: np.ndarray, definitions: tuple[str, ...]) -> None:
+    import cupy
+
+    place = module("raw", definitions, cupy.cuda.Device().id).get_global("polynomials")
+    values = _polynomials(np.ascontiguousarray(table).tobytes())
+    place.copy_from_host(values.ctypes.data, values.nbytes)
+
+
+@lru_cache(4)
+def _polynomials(table: bytes, order: int = 4) -> np.ndarray:
+    """Even and odd part of the first and of the second of four weights, which the others mirror: coefficients of powers
+    of s² (times s), s the offset less 1/2; (4, order) float32. Raises ValueError where that errs by 1e-5.
+    """
+    weights = np.frombuffer(table, np.float32).reshape(-1, 4)[:-1].astype(np.float64)
+    s = np.linspace(-0.5, 0.5, len(weights))
+    even = s[:, None] ** (2 * np.arange(order))
+    out = []
+    for left, right in ((0, 3), (1, 2)):
+        for part, powers in (
+            (weights[:, left] + weights[:, right], even),
+            (weights[:, left] - weights[:, right], even * s[:, None]),
+        ):
+            found = np.linalg.lstsq(powers, part / 2, rcond=None)[0]
+            if np.abs(powers @ found - part / 2).max() > 1e-5:
+                raise ValueError("these weights are no polynomials of low order, symmetric about 1/2")
+            out.append(found)
+    return np.array(out, np.float32)
+
+
+def add_weighted(total, spectrum, samples, steps) -> None:
+    """total += samples(|k|) * the middle of the half spectrum; ``steps``: samples per row and column."""
+    arguments = total, *total.shape, spectrum, *spectrum.shape, to_device(samples), len(samples), *map(float, steps)
+    launch("images", "add_weighted", (_blocks(total.shape[1]), total.shape[0]), BLOCK, arguments)
+
+
+def multiply_smooth(total, grid) -> None:
+    """total *= grid, given at frequencies from -Nyquist to Nyquist and from 0 to Nyquist, linear between."""
+    grid = to_device(np.ascontiguousarray(grid, np.complex64))
+    arguments = total, *total.shape, grid, *grid.shape
+    launch("images", "multiply_smooth", (_blocks(total.shape[1]), total.shape[0]), BLOCK, arguments)
+
+
+def local_mean(image, bad, size: int, other: float):
+    """Mean of the pixels that are not bad in a square of ``size`` around each; ``other`` where there are none."""
+    h, w = image.shape
+    before, after = size // 2, size - 1 - size // 2
+    rows, out = empty((h, w, 2), np.float32), empty((h, w), np.float32)
+    arguments = image, bad, h, w, before, after, rows
+    launch("images", "box_rows", (_blocks(w), h), BLOCK, arguments, 8 * (BLOCK + size))
+    launch("images", "box_columns", (_blocks(w), _blocks(h, 64)), BLOCK, (rows, h, w, before, after, float(other), out))
+    return out

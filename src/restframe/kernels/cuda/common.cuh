@@ -1,0 +1,26 @@
+// What all kernels share.
+typedef unsigned char u1;
+typedef signed char i1;
+typedef unsigned short u2;
+typedef short i2;
+typedef unsigned int u4;
+typedef float f4;
+typedef long long i8;
+typedef unsigned long long u8;
+
+#define EVERY 0xffffffffu  // lanes of a warp
+
+// Sum over the threads of a block in one fixed order; the result is right in thread 0. ``shared``: 32 values.
+__device__ inline double block_sum(double v, double* shared)
+{
+    for (int d = 16; d; d >>= 1) v += __shfl_down_sync(EVERY, v, d);
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    __syncthreads();
+    if (lane == 0) shared[warp] = v;
+    __syncthreads();
+    if (warp == 0) {
+        v = lane < (int)(blockDim.x + 31) / 32 ? shared[lane] : 0;
+        for (int d = 16; d; d >>= 1) v += __shfl_down_sync(EVERY, v, d);
+    }
+    return v;
+}

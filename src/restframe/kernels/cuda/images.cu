@@ -1,0 +1,101 @@
+// Whole images and their half spectra.
+
+// One sum of partial sums (rows, n) a block, in one fixed order.
+extern "C" __global__ void add_up(const double* __restrict__ partial, i8 n, double* out)
+{
+    __shared__ double shared[32];
+    double s = 0;
+    for (i8 k = threadIdx.x; k < n; k += blockDim.x) s += partial[blockIdx.x * n + k];
+    s = block_sum(s, shared);
+    if (threadIdx.x == 0) out[blockIdx.x] = s;
+}
+
+// Images (frames, n) in steps of their own standard deviation; moments: (frames, 2) sum and sum of squares.
+extern "C" __global__ void rounded(
+    const float* __restrict__ image, const double* __restrict__ moments, float steps, i8 n, i1* out)
+{
+    const i8 f = blockIdx.y;
+    const double mean = moments[2 * f] / n, sd = sqrt(fmax(moments[2 * f + 1] / n - mean * mean, 0.));
+    const float scale = steps / fmax(sd, 1e-20);
+    for (i8 at = (i8)blockIdx.x * blockDim.x + threadIdx.x; at < n; at += (i8)gridDim.x * blockDim.x)
+        out[f * n + at] = (i1)rintf(fminf(fmaxf(image[f * n + at] * scale, -127.f), 127.f));
+}
+
+// total (rows, columns) += samples(|k|) * the middle of the half spectrum (h, w); steps: samples a row and a column.
+extern "C" __global__ void add_weighted(
+    float2* total, int rows, int columns, const float2* __restrict__ spectrum, int h, int w,
+    const float* __restrict__ samples, int n_samples, float step_y, float step_x)
+{
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
+    if (x >= columns) return;
+    const int ky = y < (rows + 1) / 2 ? y : y - rows;
+    const float at = hypotf(ky * step_y, x * step_x);
+    const int n = min((int)at, n_samples - 2);
+    const float weight = samples[n] + (at - n) * (samples[n + 1] - samples[n]);
+    const float2 v = spectrum[(i8)(ky < 0 ? ky + h : ky) * w + x];
+    float2& o = total[(i8)y * columns + x];
+    o = make_float2(o.x + weight * v.x, o.y + weight * v.y);
+}
+
+// total *= grid (ny, nx), given from -Nyquist to Nyquist and from 0 to Nyquist, linear between.
+extern "C" __global__ void multiply_smooth(
+    float2* total, int rows, int columns, const float2* __restrict__ grid, int ny, int nx)
+{
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
+    if (x >= columns) return;
+    const int ky = y < (rows + 1) / 2 ? y : y - rows;
+    const float down = ((float)ky / rows + 0.5f) * (ny - 1), across = (float)x / (columns - 1) * (nx - 1);
+    const int n = min((int)down, ny - 2), m = min((int)across, nx - 2);
+    const float fy = down - n, fx = across - m;
+    const float2 a = grid[n * nx + m], b = grid[n * nx + m + 1], c = grid[(n + 1) * nx + m], d = grid[(n + 1) * nx + m + 1];
+    const float re = (a.x + fx * (b.x - a.x)) * (1 - fy) + (c.x + fx * (d.x - c.x)) * fy;
+    const float im = (a.y + fx * (b.y - a.y)) * (1 - fy) + (c.y + fx * (d.y - c.y)) * fy;
+    float2& o = total[(i8)y * columns + x];
+    o = make_float2(o.x * re - o.y * im, o.x * im + o.y * re);
+}
+
+// Sums of good pixels and of their number over ``size`` columns centred on each; the image continues as in a mirror.
+__device__ __forceinline__ int mirror(int i, int n)
+{
+    i %= 2 * n;
+    if (i < 0) i += 2 * n;
+    return i < n ? i : 2 * n - 1 - i;
+}
+
+extern "C" __global__ void box_rows(
+    const float* __restrict__ image, const u1* __restrict__ bad, int h, int w, int before, int after, float2* out)
+{
+    extern __shared__ float2 line[];
+    const int y = blockIdx.y, x0 = blockIdx.x * blockDim.x, n = blockDim.x + before + after;
+    for (int k = threadIdx.x; k < n; k += blockDim.x) {
+        const i8 at = (i8)y * w + mirror(x0 + k - before, w);
+        line[k] = bad[at] ? make_float2(0, 0) : make_float2(image[at], 1);
+    }
+    __syncthreads();
+    if (x0 + threadIdx.x >= w) return;
+    float2 s = make_float2(0, 0);
+    for (int k = 0; k <= before + after; k++) s.x += line[threadIdx.x + k].x, s.y += line[threadIdx.x + k].y;
+    out[(i8)y * w + x0 + threadIdx.x] = s;
+}
+
+#define STRIP 64  // rows that a thread goes down
+
+// Mean of the good pixels in a square, from box_rows; ``other`` where there are none.
+extern "C" __global__ void box_columns(
+    const float2* __restrict__ rows, int h, int w, int before, int after, float other, float* out)
+{
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, y0 = blockIdx.y * STRIP, y1 = min(y0 + STRIP, h);
+    if (x >= w) return;
+    double s = 0, n = 0;
+    for (int k = -before; k < after; k++) {
+        const float2 v = rows[(i8)mirror(y0 + k, h) * w + x];
+        s += v.x, n += v.y;
+    }
+    for (int y = y0; y < y1; y++) {
+        const float2 v = rows[(i8)mirror(y + after, h) * w + x];
+        s += v.x, n += v.y;
+        out[(i8)y * w + x] = n > 0.5 ? (float)(s / n) : other;
+        const float2 gone = rows[(i8)mirror(y - before, h) * w + x];
+        s -= gone.x, n -= gone.y;
+    }
+}

@@ -1,0 +1,149 @@
+// Spectra of tiles (p, t, ny = 2m+1, nx = m+1): row m is ky = 0.
+
+// Pieces of one frame (h, w), times window (size, size), zero outside the frame.
+extern "C" __global__ void cut(
+    const float* __restrict__ frame, int h, int w, const int* __restrict__ corners, const float* __restrict__ window,
+    int size, float* out)
+{
+    const int i = blockIdx.y, y0 = corners[2 * i], x0 = corners[2 * i + 1];
+    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < size * size; at += gridDim.x * blockDim.x) {
+        const int y = y0 + at / size, x = x0 + at % size;
+        const bool there = y >= 0 && y < h && x >= 0 && x < w;
+        out[(i8)i * size * size + at] = there ? frame[(i8)y * w + x] * window[at] : 0.f;
+    }
+}
+
+// The band of full half spectra (p, size, size / 2 + 1) to frame f of re and im.
+extern "C" __global__ void keep_band(
+    const float2* __restrict__ spectra, int size, int m, int t, int f, float* re, float* im)
+{
+    const int i = blockIdx.y, ny = 2 * m + 1, nx = m + 1, half = size / 2 + 1;
+    const i8 base = ((i8)i * t + f) * ny * nx;
+    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < ny * nx; at += gridDim.x * blockDim.x) {
+        const int ky = at / nx - m;
+        const float2 v = spectra[((i8)i * size + (ky < 0 ? ky + size : ky)) * half + at % nx];
+        re[base + at] = v.x;
+        im[base + at] = v.y;
+    }
+}
+
+#define ROWS 8     // rows of a spectrum that a block of `align` works on
+#define FRAMES 16  // frames whose phases it holds
+
+// R = sum_t F_t exp(i k step_t) and sum_t |F_t|²; grid (row blocks, p).
+extern "C" __global__ __launch_bounds__(256) void align(
+    const float* __restrict__ re, const float* __restrict__ im, const float* __restrict__ steps, int t, int m,
+    float* total_re, float* total_im, float* total_auto)
+{
+    extern __shared__ float2 phases[];  // FRAMES rows of nx, then FRAMES of ROWS
+    const int nx = m + 1, ny = 2 * m + 1, p = blockIdx.y, y0 = blockIdx.x * ROWS;
+    const int n = min(ROWS, ny - y0) * nx;
+    float2* rows = phases + FRAMES * nx;
+    // a thread's coefficients: at most 8 of them, those of wider spectra in turns
+    for (int start = 0; start < n; start += 8 * blockDim.x) {
+        float sr[8], si[8], sa[8];
+#pragma unroll
+        for (int k = 0; k < 8; k++) sr[k] = si[k] = sa[k] = 0;
+        for (int f0 = 0; f0 < t; f0 += FRAMES) {
+            const int here = min(FRAMES, t - f0);
+            __syncthreads();
+            for (int k = threadIdx.x; k < here * (nx + ROWS); k += blockDim.x) {
+                const int f = k / (nx + ROWS), c = k % (nx + ROWS);
+                const float* step = steps + 2 * ((i8)p * t + f0 + f);
+                float s, cosine;
+                sincosf(c < nx ? c * step[0] : (y0 + c - nx - m) * step[1], &s, &cosine);
+                (c < nx ? phases[f * nx + c] : rows[f * ROWS + c - nx]) = make_float2(cosine, s);
+            }
+            __syncthreads();
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                const int at = start + k * blockDim.x + threadIdx.x;
+                if (at >= n) continue;
+                const int y = at / nx, x = at % nx;
+                const i8 base = (((i8)p * t + f0) * ny + y0) * nx + at;
+#pragma unroll 4
+                for (int f = 0; f < here; f++) {
+                    const float a = re[base + (i8)f * ny * nx], b = im[base + (i8)f * ny * nx];
+                    const float2 u = phases[f * nx + x], v = rows[f * ROWS + y];
+                    const float cr = u.x * v.x - u.y * v.y, ci = u.x * v.y + u.y * v.x;
+                    sr[k] += a * cr - b * ci;
+                    si[k] += a * ci + b * cr;
+                    sa[k] += a * a + b * b;
+                }
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            const int at = start + k * blockDim.x + threadIdx.x;
+            if (at >= n) continue;
+            const i8 o = ((i8)p * ny + y0) * nx + at;
+            total_re[o] = sr[k], total_im[o] = si[k], total_auto[o] = sa[k];
+        }
+    }
+}
+
+// Sums over rings: order lists the coefficients of ring 0, then ring 1, ...; one warp for each ring and tile.
+extern "C" __global__ void by_ring(
+    const float* __restrict__ a, const float* __restrict__ b, const int* __restrict__ order,
+    const int* __restrict__ first, const float* __restrict__ weight, int n, int rings, double* out)
+{
+    const int ring = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, p = blockIdx.y;
+    if (ring >= rings) return;
+    double s = 0;
+    for (int k = first[ring] + threadIdx.x % 32; k < first[ring + 1]; k += 32) {
+        const int at = order[k];
+        const double v = a[(i8)p * n + at];
+        s += (b ? v * v + (double)b[(i8)p * n + at] * b[(i8)p * n + at] : v) * weight[at];
+    }
+    for (int d = 16; d; d >>= 1) s += __shfl_down_sync(EVERY, s, d);
+    if (threadIdx.x % 32 == 0) out[p * rings + ring] = s;
+}
+
+// a, b times w of the ring and weight of each coefficient.
+extern "C" __global__ void filtered(
+    const float* __restrict__ re, const float* __restrict__ im, const float* __restrict__ w,
+    const int* __restrict__ ring, const float* __restrict__ weight, int n, int rings, float* out_re, float* out_im)
+{
+    const int at = blockIdx.x * blockDim.x + threadIdx.x, p = blockIdx.y;
+    if (at >= n) return;
+    const float f = ring[at] >= 0 ? w[p * rings + ring[at]] * weight[at] : 0.f;
+    out_re[(i8)p * n + at] = f * re[(i8)p * n + at];
+    out_im[(i8)p * n + at] = f * im[(i8)p * n + at];
+}
+
+// -sum_k k Im(conj(weighted) F_t exp(i k step_t)); grid (t, p).
+extern "C" __global__ __launch_bounds__(256) void gradient(
+    const float* __restrict__ re, const float* __restrict__ im, const float* __restrict__ steps,
+    const float* __restrict__ weighted_re, const float* __restrict__ weighted_im, int t, int m, double* out)
+{
+    extern __shared__ float2 phases[];  // nx of the columns, then ny of the rows
+    __shared__ double shared[32];
+    const int nx = m + 1, ny = 2 * m + 1, f = blockIdx.x, p = blockIdx.y, n = nx * ny;
+    const float* step = steps + 2 * ((i8)p * t + f);
+    for (int k = threadIdx.x; k < nx + ny; k += blockDim.x) {
+        float s, c;
+        sincosf(k < nx ? k * step[0] : (k - nx - m) * step[1], &s, &c);
+        phases[k] = make_float2(c, s);
+    }
+    __syncthreads();
+    const i8 base = ((i8)p * t + f) * n, own = (i8)p * n;
+    float gx = 0, gy = 0;
+    int y = threadIdx.x / nx, x = threadIdx.x % nx;
+    const int down = blockDim.x / nx, across = blockDim.x % nx;
+#pragma unroll 4
+    for (int at = threadIdx.x; at < n; at += blockDim.x) {
+        const float2 u = phases[x], v = phases[nx + y];
+        const float cr = u.x * v.x - u.y * v.y, ci = u.x * v.y + u.y * v.x;
+        const float a = re[base + at], b = im[base + at];
+        const float s = weighted_re[own + at] * (a * ci + b * cr) - weighted_im[own + at] * (a * cr - b * ci);
+        gx += x * s;
+        gy += (y - m) * s;
+        y += down, x += across;
+        if (x >= nx) x -= nx, y++;
+    }
+    const double sx = block_sum(gx, shared), sy = block_sum(gy, shared);
+    if (threadIdx.x == 0) {
+        out[2 * ((i8)p * t + f)] = -sx;
+        out[2 * ((i8)p * t + f) + 1] = -sy;
+    }
+}
