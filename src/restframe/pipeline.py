@@ -71,12 +71,13 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
     raw = raw_frames(movie, used, plan, settings.machine, threads)
     if not raw.keep:
         say(f"Frames are read {raw.block} at a time and again in every pass, as --max-memory asks.")
+    raw = kernels.device_frames(raw, settings.machine)
     factor = small_factor(shape) if field is None else 0
     survey, small = take_survey(kernels, raw, refs, settings.detector.find_defects, factor)
     for note in movie.damage() if isinstance(movie, Rendered) else ():
         say(note)
     say(f"Frames read, small frames made: {time.perf_counter() - started:.2f} sec")
-    say(f"Bad pixels: {int(survey.bad.sum())} of {survey.bad.size}, filled with the local mean")
+    say(f"Bad pixels: {len(survey.rows)} of {shape[0] * shape[1]}, filled with the local mean")
 
     measured = None
     if field is None:
@@ -113,7 +114,7 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
         global_shifts=shifts,
         movie_shape=(len(used.frames), *shape),
         decisions=measured.notes if measured else (),
-        numbers={"bad_pixels": float(survey.bad.sum()), **((measured.numbers or {}) if measured else {})},
+        numbers={"bad_pixels": float(len(survey.rows)), **((measured.numbers or {}) if measured else {})},
     )
 
 

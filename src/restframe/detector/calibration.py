@@ -13,7 +13,7 @@ class Calibration(NamedTuple):
     A tuple because the kernels take it apart. Local means are fractions of the frame's mean count, less one.
     """
 
-    gain: np.ndarray  # (h, w) float32
+    gain: np.ndarray  # (h, w) float32, as the kernels' mark_bad gives it
     dark: np.ndarray  # (h, w) float32, or (1, 1): none
     levels: np.ndarray  # (t,) float32 mean corrected count of each frame
     limits: np.ndarray  # (t,) float32 a corrected count above this is no electron of the image (cosmic ray)
@@ -31,5 +31,12 @@ class Calibration(NamedTuple):
 def bad_by_row(bad: np.ndarray, local: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bad pixels as compressed rows: first, columns, values."""
     rows, columns = np.nonzero(bad)
-    first = np.searchsorted(rows, np.arange(bad.shape[0] + 1))
-    return first.astype(np.int64), columns.astype(np.int64), local[rows, columns].astype(np.float32)
+    return by_row(rows, columns, local[rows, columns], len(bad))
+
+
+def by_row(
+    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, h: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same from the places of the bad pixels, row by row, in an image of ``h`` rows."""
+    first = np.searchsorted(rows, np.arange(h + 1))
+    return first.astype(np.int64), columns.astype(np.int64), values.astype(np.float32)

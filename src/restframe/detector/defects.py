@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+from array_api_compat import array_namespace
 
 NEIGHBOURHOOD = 15  # pixels a side for the local mean
 SUSPECT = 5.0  # robust standard deviations: looked at more closely
@@ -11,59 +11,77 @@ BAD = 7.0  # further than this from the local mean
 CLUSTER = 3.5  # for pixels that touch a bad one
 
 
-def local_mean(image: np.ndarray, good: np.ndarray | None = None, size: int = NEIGHBOURHOOD) -> np.ndarray:
+def local_mean(kernels, image, bad, size: int = NEIGHBOURHOOD):
     """Mean of the good pixels in a square around each pixel; of the whole image where there are none."""
-    if good is None:
-        return ndimage.uniform_filter(image, size, mode="reflect")
-    weight = ndimage.uniform_filter(good.astype(np.float32), size, mode="reflect")
-    total = ndimage.uniform_filter(np.where(good, image, np.float32(0)), size, mode="reflect")
-    mean = float(image[good].mean()) if good.any() else 0.0
-    return np.where(weight > 0.5 / size**2, total / np.maximum(weight, 1e-6), np.float32(mean))
+    return kernels.local_mean(image, bad, size, good_mean(image, bad))
 
 
-def stabilised(image: np.ndarray) -> np.ndarray:
+def good_mean(image, bad) -> float:
+    """Mean of the good pixels; 0 if there are none."""
+    xp = array_namespace(image)
+    n = bad.size - int(xp.count_nonzero(bad))
+    return float(xp.sum(xp.where(bad, np.float32(0), image), dtype=xp.float64)) / n if n else 0.0
+
+
+def stabilised(image):
     """2 sqrt(x + 3/8): counts with an error that does not depend on their number (Anscombe 1948).
 
     Images with negative values as they are.
     """
-    if image.min() < -0.5:
+    xp = array_namespace(image)
+    if float(xp.min(image)) < -0.5:
         return image
-    return 2 * np.sqrt(np.maximum(image, 0) + np.float32(0.375))
+    return 2 * xp.sqrt(xp.maximum(image, np.float32(0)) + np.float32(0.375))
 
 
-def robust_sd(values: np.ndarray) -> float:
+def robust_sd(values) -> float:
     """1.4826 times the median absolute deviation."""
-    values = values.ravel()
+    xp = array_namespace(values)
+    values = xp.reshape(values, (-1,))
     values = values[:: max(1, values.size // 1_000_000)]
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return 1.4826 * float(xp.median(xp.abs(values - xp.median(values))))
 
 
-def find_defects(total: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """Mask (h, w) of bad pixels in the gain-corrected sum of all frames, in counts.
+def find_defects(kernels, total, known):
+    """Mask (h, w) of bad pixels in the gain-corrected sum of all frames, in counts, where the kernels work.
 
     A pixel is bad when it stands out from the local mean, in units of the robust spread of the variance-stabilised
     sum, and from the median of its neighbours too, so that the rim of a gold bead or a hole is none. Pixels around a
     bad one are held to a stricter limit: clusters are taken whole.
     ``known``: pixels that are bad already (gain zero, listed by the user).
     """
-    bad = ~np.isfinite(total) if known is None else known | ~np.isfinite(total)
-    z = stabilised(np.where(bad, np.float32(np.median(total)), total))
-    z = z - local_mean(z, ~bad)
-    z[bad] = 0
+    xp = array_namespace(total)
+    bad = known | ~xp.isfinite(total)
+    z = stabilised(xp.where(bad, np.float32(0), total))
+    z = xp.where(bad, np.float32(0), z - local_mean(kernels, z, bad))
     sd = robust_sd(z)
     if sd == 0:
         return bad
-    z /= sd
-    rows, columns = np.nonzero(np.abs(z) > SUSPECT)
-    # the local mean that the outliers themselves did not pull
-    suspect = bad.copy()
-    suspect[rows, columns] = True
-    for y, x in zip(rows, columns, strict=True):
-        window = (slice(max(y - 3, 0), y + 4), slice(max(x - 3, 0), x + 4))
-        quiet = z[window][~suspect[window]]
-        middle = float(np.median(quiet)) if quiet.size >= 8 else 0.0
-        if abs(z[y, x] - middle) > BAD:
-            bad[y, x] = True
-    touching = ndimage.binary_dilation(bad, np.ones((3, 3), bool)) & ~bad
-    crowded = ndimage.uniform_filter(bad.astype(np.float32), 5) * 25 > 2.5
-    return bad | (touching & crowded & (np.abs(z) > CLUSTER))
+    z /= np.float32(sd)
+    suspects = xp.abs(z) > SUSPECT
+    middle = quiet_median(kernels, z, bad | suspects, suspects)
+    rows, columns = xp.nonzero(suspects)
+    bad[rows, columns] |= xp.abs(z[rows, columns] - kernels.to_device(middle)) > BAD
+    return bad | (kernels.crowded(bad) & (xp.abs(z) > CLUSTER))
+
+
+def quiet_median(kernels, z, suspect, places) -> np.ndarray:
+    """Median of the pixels that are not suspect in the 7 x 7 around each of the ``places`` (a mask), row by row, (n,)
+    float32; 0 where there are fewer than 8.
+
+    That is the local mean that the outliers themselves did not pull.
+    """
+    xp = array_namespace(z)
+    h, w = z.shape
+    rows, columns = xp.nonzero(places)
+    around = xp.arange(-3, 4)
+    y = rows[:, None, None] + around[None, :, None]
+    x = columns[:, None, None] + around[None, None, :]
+    inside = (y >= 0) & (y < h) & (x >= 0) & (x < w)
+    y, x = xp.clip(y, 0, h - 1), xp.clip(x, 0, w - 1)
+    values = xp.where(inside & ~suspect[y, x], z[y, x], np.float32(np.inf))
+    values = np.sort(kernels.to_host(values).reshape(len(rows), 49), axis=1)  # the quiet ones first
+    n = np.isfinite(values).sum(1)
+    each = np.arange(len(values))
+    middle = (values[each, np.maximum(n - 1, 0) // 2] + values[each, n // 2]) / 2
+    return np.where(n >= 8, middle, 0).astype(np.float32)

@@ -7,9 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from array_api_compat import array_namespace
 
-from restframe.detector.calibration import Calibration, bad_by_row
-from restframe.detector.defects import find_defects, local_mean
+from restframe.detector.calibration import Calibration, by_row
+from restframe.detector.defects import find_defects, good_mean, local_mean
 from restframe.detector.references import References
 from restframe.detector.small import STEPS, SmallFrames, decimation_taps, empty_small_frames
 from restframe.movie import RawFrames
@@ -20,7 +21,16 @@ OUTLIER = 20.0  # standard deviations of a single frame's pixels
 @dataclass(frozen=True, eq=False)
 class Survey:
     calibration: Calibration
-    bad: np.ndarray  # (h, w) bool
+    rows: np.ndarray  # of the bad pixels
+    columns: np.ndarray
+    shape: tuple[int, int]
+
+    @property
+    def bad(self) -> np.ndarray:
+        """(h, w) bool"""
+        out = np.zeros(self.shape, bool)
+        out[self.rows, self.columns] = True
+        return out
 
 
 def take_survey(
@@ -43,31 +53,34 @@ def take_survey(
         if part.start <= t // 2 < part.stop:
             middle = frames[t // 2 - part.start :][:1].copy()
 
-    total = kernels.to_host(total).astype(np.float32)
+    total = total.astype(np.float32)
     if dark.size > 1:
-        total -= np.float32(t) * dark
-    total *= gain
-    known = gain == 0 if references.bad is None else references.bad | (gain == 0)
-    bad = find_defects(total, known) if look_for_defects else known
-    rows, columns = np.nonzero(bad)
-    smooth = local_mean(total, ~bad, 31)
-    mean = float(total[~bad].mean(dtype=np.float64)) if len(rows) < bad.size else 0.0
-    local = smooth / np.float32(mean) - 1 if mean > 0 else np.zeros_like(smooth)
-    del total, smooth
+        total -= np.float32(t) * on_device[1]
+    total *= on_device[0]
+    known = on_device[0] == 0
+    if references.bad is not None:
+        known |= kernels.to_device(references.bad)
+    bad = find_defects(kernels, total, known) if look_for_defects else known
+    rows, columns = map(kernels.to_host, bad.nonzero())
+    mean = good_mean(total, bad)
+    local = local_mean(kernels, total, bad, 31) / np.float32(mean) - 1 if mean > 0 else 0 * total
+    del total, known, bad
 
     def levels(frames, sums: np.ndarray) -> np.ndarray:
         """Mean corrected counts of the good pixels."""
         wrong = kernels.pixels(frames, rows, columns).astype(np.float64)
         wrong = (wrong - (dark[rows, columns] if dark.size > 1 else 0)) * gain[rows, columns]
-        return ((sums - wrong.sum(1)) / max(bad.size - len(rows), 1)).astype(np.float32)
+        return ((sums - wrong.sum(1)) / max(h * w - len(rows), 1)).astype(np.float32)
 
+    values = kernels.to_host(local[kernels.to_device(rows), kernels.to_device(columns)])
     calibration = Calibration(
-        *on_device,
+        kernels.mark_bad(on_device[0], rows, columns),
+        on_device[1],
         np.zeros(t, np.float32),
         np.full(t, np.inf, np.float32),
-        *bad_by_row(bad, local),
-        local[[0, -1]].astype(np.float32),
-        np.ascontiguousarray(local[:, [0, -1]].T, np.float32),
+        *by_row(rows, columns, values, h),
+        kernels.to_host(local[[0, -1]]).astype(np.float32),
+        np.ascontiguousarray(kernels.to_host(local[:, [0, -1]]).T, np.float32),
     )
     del local
     one = calibration._replace(levels=levels(middle, sums[t // 2 :][:1]), limits=calibration.limits[:1])
@@ -78,10 +91,9 @@ def take_survey(
         frames = kernels.to_device(block)
         calibration.levels[part] = levels(frames, sums[part])
         calibration.limits[part] = outlier_limits(calibration.levels[part], float(one.levels[0]), sd)
-        here = calibration.of_frames(part)
-        for i, out in enumerate(small.stack[part]):
-            kernels.small_frame(frames, here, i, taps, factor, STEPS, out)
-    return Survey(calibration, bad), small
+        if factor:
+            kernels.small_frames(frames, calibration.of_frames(part), taps, factor, STEPS, small.stack[part])
+    return Survey(calibration, rows, columns, (h, w)), small
 
 
 def _sum_dtype(counts: np.dtype) -> type:
@@ -91,8 +103,9 @@ def _sum_dtype(counts: np.dtype) -> type:
 
 def clean_sd(kernels, frames, calibration: Calibration) -> float:
     """Standard deviation of the first frame's corrected counts, its top thousandth left out."""
-    sample = kernels.to_host(kernels.corrected(frames, calibration, 0)).ravel()[::7]
-    return float(sample[sample <= np.quantile(sample, 0.999)].std())
+    sample = kernels.corrected(frames, calibration, 0).ravel()[::7]
+    xp = array_namespace(sample)
+    return float(xp.std(sample[sample <= xp.quantile(sample, 0.999)]))
 
 
 def outlier_limits(levels: np.ndarray, middle: float, sd: float) -> np.ndarray:

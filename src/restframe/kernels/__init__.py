@@ -1,7 +1,7 @@
 """The loops that take the time, once for each kind of device.
 
 `reference.py` is the specification: readable, for NumPy and CuPy arrays alike. `cpu.py` does the same with Numba,
-`cuda.py` runs what it can on a GPU.
+`cuda` on an NVIDIA GPU.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from restframe.settings import Machine
 
 def choose(machine: Machine) -> ModuleType:
     """CUDA for the first of ``machine.gpus``, else the CPU. Numba's threads are set to ``machine.threads``."""
+    if machine.gpus:  # without Numba, whose import takes a second
+        from restframe.kernels import cuda
+
+        cuda.use_device(machine.gpus[0])
+        return cuda
     import numba
 
     if not _can_cache():
@@ -23,12 +28,7 @@ def choose(machine: Machine) -> ModuleType:
     from restframe.kernels import cpu
 
     numba.set_num_threads(min(threads(machine), cpu.MOST_THREADS))
-    if not machine.gpus:
-        return cpu
-    from restframe.kernels import cuda
-
-    cuda.use_device(machine.gpus[0])
-    return cuda
+    return cpu
 
 
 def threads(machine: Machine) -> int:

@@ -9,11 +9,20 @@ import numba as nb
 import numpy as np
 from scipy import fft
 
+from restframe.kernels.reference import crowded, local_mean, mark_bad
+
+__all__ = ["crowded", "local_mean", "mark_bad"]
+
 MOST_THREADS = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
 
 def to_device(array):
     return array
+
+
+def device_frames(raw, machine):
+    """Raw frames whose blocks lie where these kernels work."""
+    return raw
 
 
 def pixels(frames, rows, columns):
@@ -220,10 +229,16 @@ def filtered(re, im, w, ring, weight):
     return out
 
 
-def small_frame(frames, calibration, i, taps, factor, steps, out):
-    """Frame i, corrected and decimated, into ``out`` (h // factor, w // factor) int8: ``steps`` to its standard
-    deviation.
+def small_frames(frames, calibration, taps, factor, steps, out):
+    """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
+    deviation of each.
     """
+    for i, one in enumerate(out):
+        small_frame(frames, calibration, i, taps, factor, steps, one)
+
+
+def small_frame(frames, calibration, i, taps, factor, steps, out):
+    """Frame i as in `small_frames`."""
     frame = decimate(corrected(frames, calibration, i), taps, factor)
     _rounded(frame, np.float32(steps / max(float(frame.std()), 1e-20)), out)
 

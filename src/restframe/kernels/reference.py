@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from array_api_compat import array_namespace, is_cupy_array
+from scipy import ndimage
 
 
 def to_device(array):
@@ -110,10 +111,37 @@ def filtered(re, im, w: np.ndarray, ring: np.ndarray, weight: np.ndarray):
     return f * re, f * im
 
 
-def small_frame(frames, calibration, i, taps, factor, steps, out):
-    """Frame i, corrected and decimated, into ``out`` (h // factor, w // factor) int8: ``steps`` to its standard
-    deviation.
+def mark_bad(gain, rows: np.ndarray, columns: np.ndarray):
+    """The gain as these kernels want it: as it is, the calibration lists bad pixels."""
+    return gain
+
+
+def local_mean(image, bad, size: int, other: float):
+    """Mean of the pixels that are not bad in a square of ``size`` around each; ``other`` where there are none.
+
+    The image continues as in a mirror.
     """
+    weight = ndimage.uniform_filter((~bad).astype(np.float32), size, mode="reflect")
+    total = ndimage.uniform_filter(np.where(bad, np.float32(0), image), size, mode="reflect")
+    return np.where(weight > 0.5 / size**2, total / np.maximum(weight, 1e-6), np.float32(other))
+
+
+def crowded(bad):
+    """Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them."""
+    touching = ndimage.binary_dilation(bad, np.ones((3, 3), bool)) & ~bad
+    return touching & (ndimage.uniform_filter(bad.astype(np.float32), 5) * 25 > 2.5)
+
+
+def small_frames(frames, calibration, taps, factor, steps, out):
+    """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
+    deviation of each.
+    """
+    for i, one in enumerate(out):
+        small_frame(frames, calibration, i, taps, factor, steps, one)
+
+
+def small_frame(frames, calibration, i, taps, factor, steps, out):
+    """Frame i as in `small_frames`."""
     frame = decimate(corrected(frames, calibration, i), taps, factor)
     xp = array_namespace(frame)
     scaled = frame * (steps / max(float(frame.std()), 1e-20))

@@ -49,6 +49,10 @@ class RawFrames:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def held(self) -> np.ndarray | None:
+        """All frames, if they are in memory already."""
+        return self._array if self._complete else None
+
     def blocks(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
         """Frames ``first`` ... ``stop`` (None: the last) in order: which, from 0 among the used ones, and the frames
         (n, h, w), to be read only and only until the next block is asked for.

@@ -8,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 COARSE_SIDE = 512  # samples across the short side of the images that are correlated
+TOGETHER = 16  # frames correlated at a time
 REFERENCE_SIDE = 2048  # MotionCor's B-factors are in pixels of an image with this short side
 
 
@@ -80,11 +81,13 @@ def coarse_track(
         moved *= kernels.to_device(x)
         total = moved.sum(0)
         surfaces = xp.empty((t, ny, width), dtype=xp.float32)
-        for i in range(t):
-            product = xp.conj(total - moved[i]) * moved[i]
+        for i in range(0, t, TOGETHER):
+            part = moved[i : i + TOGETHER]
+            product = xp.conj(total - part) * part
             if phase_only:
-                product /= xp.abs(product) + 1e-20
-            surfaces[i] = kernels.irfft2(product * damping, (ny, width), threads)
+                product /= xp.abs(product) + np.float32(1e-20)
+            product *= damping
+            surfaces[i : i + TOGETHER] = kernels.irfft2(product, (ny, width), threads)
         step = help_weak(kernels, surfaces) / (per_x, per_y)
         shift += step
         if np.abs(step).max() < tolerance:

@@ -28,6 +28,13 @@ def use_device(number: int) -> None:
         ) from None
 
 
+def device_frames(raw, machine):
+    """Raw frames whose blocks lie on the GPU."""
+    from restframe.kernels.cuda.frames import DeviceFrames
+
+    return DeviceFrames(raw, machine.gpu_memory)
+
+
 def to_device(array):
     import cupy
 
@@ -301,4 +308,12 @@ def local_mean(image, bad, size: int, other: float):
     arguments = image, bad, h, w, before, after, rows
     launch("images", "box_rows", (_blocks(w), h), BLOCK, arguments, 8 * (BLOCK + size))
     launch("images", "box_columns", (_blocks(w), _blocks(h, 64)), BLOCK, (rows, h, w, before, after, float(other), out))
+    return out
+
+
+def crowded(bad):
+    """Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them."""
+    h, w = bad.shape
+    out = empty((h, w), np.bool_)
+    launch("images", "crowded", (_blocks(w), h), BLOCK, (bad, h, w, out))
     return out

@@ -99,3 +99,18 @@ extern "C" __global__ void box_columns(
         s -= gone.x, n -= gone.y;
     }
 }
+
+// Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them.
+extern "C" __global__ void crowded(const u1* __restrict__ bad, int h, int w, u1* out)
+{
+    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
+    if (x >= w) return;
+    int touching = 0, around = 0;
+    for (int j = -2; j <= 2; j++)
+        for (int i = -2; i <= 2; i++) {
+            const int b = bad[(i8)mirror(y + j, h) * w + mirror(x + i, w)];
+            around += b;
+            if (abs(i) < 2 && abs(j) < 2 && y + j >= 0 && y + j < h && x + i >= 0 && x + i < w) touching |= b;
+        }
+    out[(i8)y * w + x] = touching && around >= 3 && !bad[(i8)y * w + x];
+}

@@ -1,0 +1,45 @@
+"""Decoding on the GPU: every strip is a stream of its own, and a movie has thousands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from restframe.kernels.cuda.source import launch
+
+GOOD, DAMAGED, TOO_LONG = range(3)  # as in decode.cu
+PAD = 16  # bytes that may be read beyond the end of the compressed data
+
+
+def decode(codec: str, data, start: np.ndarray, count: np.ndarray, size: np.ndarray):
+    """Streams ("lzw" or "deflate") of compressed ``data`` (uint8 on the device, `PAD` bytes longer than needed).
+
+    ``start``, ``count``: first byte and number of bytes of each, (n,); ``size``: bytes that each gives. Returns the
+    bytes, one stream after the other, on the device, and which streams could not be decoded, (n,) bool on the host.
+    """
+    import cupy
+
+    ends = np.cumsum(size)
+    out = cupy.empty(int(ends[-1]), cupy.uint8)
+    status = cupy.zeros(len(start), cupy.int32)
+    tables = (
+        cupy.asarray(np.ascontiguousarray(v, kind))
+        for v, kind in ((start, np.int64), (count, np.int64), (ends - size, np.int64), (size, np.int32))
+    )
+    begin, length, place, room = tables
+    arguments = data, begin, length, out, place, room, status
+    kernel = {"lzw": "lzw_short", "deflate": "deflate"}[codec]
+    launch("decode", kernel, (len(start),), 32, (*arguments, None))
+    found = status.get()
+    again = np.flatnonzero(found == TOO_LONG)
+    if len(again):
+        which = cupy.asarray(again.astype(np.int32))
+        launch("decode", "lzw_long", (len(again),), 32, (*arguments, which))
+        found = status.get()
+    return out, found != GOOD
+
+
+def turn_rows(decoded, out) -> None:
+    """Rows of ``decoded`` (bytes of frames from the top row on) into ``out`` (t, h, w), the last row first."""
+    t, h, _ = out.shape
+    row = out[0, 0].nbytes
+    launch("decode", "turn_rows", (-(-row // (16 * 128)), h, t), 128, (decoded, out, h, row))

@@ -1,0 +1,183 @@
+"""Raw frames in GPU memory: decoded there where that pays, kept there where they fit, else streamed in every pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import local
+from typing import Any
+
+import numpy as np
+
+from restframe.kernels.cuda.decode import PAD, decode, turn_rows
+from restframe.movie import RawFrames
+from restframe.movie.streams import Strips, strips
+
+CHUNK = 8 << 20  # bytes of a file that a thread reads and sends at a time
+READERS = 8  # threads that do so
+WORKING = 48  # bytes a pixel that the program needs beside raw frames, at most
+
+
+class DeviceFrames:
+    """What `RawFrames` is, with blocks of frames on the GPU.
+
+    ``share``: of the free GPU memory that frames may take.
+    """
+
+    def __init__(self, raw: RawFrames, share: float) -> None:
+        self.raw = raw
+        t, h, w = raw.shape
+        frame = h * w * raw.dtype.itemsize
+        free = free_memory()
+        room = int(min(share * free, free - WORKING * h * w))
+        # decoding takes the frames once more
+        self.keep = 2 * t * frame <= room
+        self.block = t if self.keep else int(max(1, min(t, room // (4 * frame))))
+        self._array: Any = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.raw.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.raw.dtype
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """All frames in order: which, and the frames (n, h, w) on the GPU."""
+        if self._array is not None:
+            yield slice(0, len(self)), self._array
+            return
+        parts = [slice(i, min(i + self.block, len(self))) for i in range(0, len(self), self.block)]
+        if self.keep:
+            self._array = self._load(parts[0])
+            yield parts[0], self._array
+            return
+        import cupy
+
+        device = cupy.cuda.Device()
+
+        def load(part: slice):
+            with device, cupy.cuda.Stream(non_blocking=True):
+                return self._load(part)
+
+        with ThreadPoolExecutor(1) as ahead:
+            waiting = ahead.submit(load, parts[0])
+            for k, part in enumerate(parts):
+                frames = waiting.result()
+                if k + 1 < len(parts):
+                    waiting = ahead.submit(load, parts[k + 1])
+                yield part, frames
+                cupy.cuda.get_current_stream().synchronize()
+
+    def _load(self, part: slice):
+        """Frames on the GPU, when this returns."""
+        import cupy
+
+        numbers = self.raw.numbers[part]
+        out = cupy.empty((len(numbers), *self.shape[1:]), self.dtype)
+        held = self.raw.held()
+        packed = None if held is not None else strips(self.raw.movie, numbers)
+        if held is not None:
+            _send(list(held[part]), out, self.raw.threads)
+        elif packed is not None:
+            damaged = _decode(packed, out)
+            # for these the CPU says what is wrong, or knows better
+            _read([numbers[i] for i in damaged], [out[i] for i in damaged], self.raw)
+        else:
+            _read(numbers, list(out), self.raw)
+        cupy.cuda.get_current_stream().synchronize()
+        return out
+
+
+def free_memory() -> int:
+    """Bytes of GPU memory that can be had."""
+    import cupy
+
+    return int(cupy.cuda.runtime.memGetInfo()[0]) + cupy.get_default_memory_pool().free_bytes()
+
+
+def _decode(packed: Strips, out) -> list[int]:
+    """Frames into ``out`` (t, h, w); returns the numbers of those that failed, from 0."""
+    first, last = int(packed.offsets.min()), int((packed.offsets + packed.counts).max())
+    data = upload(packed.path, first, last)
+    t, n = packed.offsets.shape
+    size = np.tile(packed.sizes, t)
+    decoded, failed = decode(packed.codec, data, packed.offsets.ravel() - first, packed.counts.ravel(), size)
+    turn_rows(decoded, out)
+    return [int(i) for i in np.flatnonzero(failed.reshape(t, n).any(1))]
+
+
+def upload(path: os.PathLike[str], first: int, last: int):
+    """Bytes ``first`` ... ``last`` of a file, and `PAD` more, on the GPU."""
+    import cupy
+
+    out = cupy.empty(last - first + PAD, cupy.uint8)
+    out[last - first :] = 0
+    file = os.open(path, os.O_RDONLY)
+
+    def fill(start: int, buffer: np.ndarray) -> None:
+        done = 0
+        while done < len(buffer):
+            got = os.preadv(file, [memoryview(buffer[done:].data)], start + done)
+            if not got:
+                raise OSError(f"{len(buffer) - done} bytes are missing")
+            done += got
+
+    starts = range(first, last, CHUNK)
+    try:
+        _through_pinned(
+            [out[s - first : min(s + CHUNK, last) - first] for s in starts],
+            [lambda buffer, s=s: fill(s, buffer) for s in starts],
+            READERS,
+        )
+    finally:
+        os.close(file)
+    return out
+
+
+def _read(numbers: Sequence[int], out: list, raw: RawFrames) -> None:
+    """Frames of the movie, each decoded by a thread, to their places on the GPU."""
+    _through_pinned(
+        out,
+        [lambda buffer, n=n: raw.movie.read(n, buffer.view(raw.dtype).reshape(raw.shape[1:])) for n in numbers],
+        raw.threads,
+    )
+
+
+def _send(frames: list[np.ndarray], out, threads: int) -> None:
+    """Frames in memory to the GPU."""
+
+    def fill(frame: np.ndarray) -> Callable[[np.ndarray], None]:
+        return lambda buffer: np.copyto(buffer.view(frame.dtype).reshape(frame.shape), frame)
+
+    _through_pinned(list(out), [fill(frame) for frame in frames], threads)
+
+
+def _through_pinned(places: list, fill: list[Callable], threads: int) -> None:
+    """Each ``fill`` writes into a buffer that the GPU can read, which then goes to its place there."""
+    import cupy
+    import cupyx
+
+    if not places:
+        return
+    device, mine = cupy.cuda.Device(), local()
+    size = max(place.nbytes for place in places)
+    cupy.cuda.get_current_stream().synchronize()  # what was in this memory before has been used
+
+    def work(place, write: Callable) -> None:
+        with device:
+            if not hasattr(mine, "buffer"):
+                mine.buffer, mine.stream = cupyx.empty_pinned(size, np.uint8), cupy.cuda.Stream(non_blocking=True)
+            buffer = mine.buffer[: place.nbytes]
+            write(buffer)
+            place.data.copy_from_host_async(buffer.ctypes.data, place.nbytes, mine.stream)
+            mine.stream.synchronize()
+
+    with ThreadPoolExecutor(max(1, min(threads, len(places)))) as pool:
+        for _ in pool.map(work, places, fill):
+            pass  # the first in order that fails raises here

@@ -1,0 +1,174 @@
+"""The CUDA kernels against the readable ones, on odd shapes and random data. They need a GPU."""
+
+import numpy as np
+import pytest
+from calibrations import close, random_calibration
+
+from restframe.detector.calibration import Calibration
+from restframe.kernels import reference
+from restframe.kernels.cuda.source import RAW_TYPES
+from restframe.restore import kernel
+
+cupy = pytest.importorskip("cupy")
+try:
+    there = cupy.cuda.runtime.getDeviceCount() > 0
+except Exception:
+    there = False
+if not there:
+    pytest.skip("no CUDA device", allow_module_level=True)
+
+from restframe.kernels import cuda  # noqa: E402
+
+SHAPES = [(3, 37, 51), (9, 64, 40), (2, 7, 300)]
+
+
+def on_device(c: Calibration) -> Calibration:
+    rows = np.repeat(np.arange(len(c.first) - 1), np.diff(c.first))
+    return c._replace(gain=cuda.mark_bad(c.gain, rows, c.columns), dark=cuda.to_device(c.dark))
+
+
+def counts(rng, shape, dtype):
+    frames = rng.poisson(2, shape).astype(dtype)
+    return frames - np.int8(1) if np.dtype(dtype).kind in "if" else frames
+
+
+@pytest.mark.parametrize("dtype", list(RAW_TYPES))
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_add_and_correct_frames(dtype, shape, dark):
+    rng = np.random.default_rng(1)
+    frames = counts(rng, shape, dtype)
+    c = random_calibration(rng, *shape, dark)
+    kind = {"u": np.uint32, "i": np.int64, "f": np.float64}[frames.dtype.kind]
+    slow, fast = np.ones(shape[1:], kind), cuda.to_device(np.ones(shape[1:], kind))
+    sums = reference.add_frames(frames, c.gain, c.dark, slow)
+    device = cuda.to_device(frames)
+    found = cuda.add_frames(device, cuda.to_device(c.gain), cuda.to_device(c.dark), fast)
+    np.testing.assert_array_equal(fast.get(), slow)
+    np.testing.assert_allclose(found, sums, rtol=1e-5, atol=1e-3)
+    d = on_device(c)
+    for i in range(len(frames)):
+        close(cuda.corrected(device, d, i).get(), reference.corrected(frames, c, i), 1e-6)
+    rows, columns = np.array([1, 5, 6]), np.array([0, 39, 2])
+    np.testing.assert_array_equal(cuda.pixels(device, rows, columns), frames[:, rows, columns])
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_small_frames(factor, dtype):
+    rng = np.random.default_rng(factor)
+    shape = (11, 117, 150)
+    frames = counts(rng, shape, dtype)
+    c = random_calibration(rng, *shape, False)
+    taps = rng.normal(size=6 * factor + factor % 2).astype(np.float32) if factor > 1 else np.ones(1, np.float32)
+    out = np.zeros((11, 117 // factor, 150 // factor), np.int8)
+    reference.small_frames(frames, c, taps, factor, 12, out)
+    fast = cuda.to_device(np.full_like(out, 99))
+    cuda.small_frames(cuda.to_device(frames), on_device(c), taps, factor, 12, fast)
+    difference = np.abs(fast.get().astype(int) - out)
+    assert difference.max() <= 1  # rounding of what differs by 1e-6
+    assert (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("size", [8, 30, 96])
+def test_cut_spectra(size):
+    rng = np.random.default_rng(8)
+    frame = rng.normal(size=(123, 131)).astype(np.float32)
+    window = rng.random((size, size)).astype(np.float32)
+    corners = np.array([(-3, 4), (5, 9), (115, 98), (123, -size), (140, 2), (2, -4)])
+    band = 3
+    slow = np.full((2, len(corners), 2 * band + 1, band + 1), np.nan, np.float32)
+    reference.cut_spectra(frame, corners, window, *slow, 1)
+    fast = [cuda.to_device(np.full((len(corners), 4, 2 * band + 1, band + 1), 7, np.float32)) for _ in "ab"]
+    cuda.cut_spectra(cuda.to_device(frame), corners, window, *(part[:, 2] for part in fast), 1)
+    for a, b in zip(fast, slow, strict=True):
+        close(a[:, 2].get(), b)
+        assert (a.get()[:, [0, 1, 3]] == 7).all()
+
+
+@pytest.mark.parametrize(("p", "t", "m"), [(3, 5, 7), (1, 37, 20), (2, 3, 102)])
+def test_sums_over_tiles(p, t, m):
+    rng = np.random.default_rng(3)
+    re, im = rng.normal(size=(2, p, t, 2 * m + 1, m + 1)).astype(np.float32)
+    steps = rng.normal(0, 0.3, (p, t, 2)).astype(np.float32)
+    d = cuda.to_device(re), cuda.to_device(im)
+    fast, slow = cuda.align(*d, steps), reference.align(re, im, steps)
+    for a, b in zip(fast, slow, strict=True):
+        close(a.get(), b)
+    ring = rng.integers(-1, m + 1, re.shape[2:])
+    weight, w = rng.random(ring.shape), rng.random((p, m + 1))
+    close(cuda.by_ring(fast[2], ring, weight), reference.by_ring(slow[2], ring, weight), 1e-6)
+    weighted = reference.filtered(*slow[:2], w, ring, weight)
+    filtered = cuda.filtered(*fast[:2], w, ring, weight)
+    for a, b in zip(filtered, weighted, strict=True):
+        close(a.get(), b)
+    close(cuda.gradient(*d, steps, *filtered), reference.gradient(re, im, steps, *weighted))
+
+
+@pytest.mark.parametrize("dtype", list(RAW_TYPES))
+@pytest.mark.parametrize(("shape", "size"), [((45, 61), (70, 96)), ((64, 140), (96, 172)), ((300, 9), (310, 30))])
+@pytest.mark.parametrize("images", [1, 2, 5])
+@pytest.mark.parametrize("slope", [0.02, 3.0])  # 3 px between lattice points: no tile of the frame fits the block
+def test_gather(dtype, shape, size, images, slope):
+    rng = np.random.default_rng(5)
+    t = 3
+    frames = counts(rng, (t, *shape), dtype)
+    c = random_calibration(rng, t, *shape, images == 2)
+    spacing, origin = 8, -10
+    lattice = rng.normal(0, 3, (t, 1, 1, 2)) + rng.normal(
+        0, slope, (t, size[0] // spacing + 2, size[1] // spacing + 2, 2)
+    )
+    lattice = lattice.astype(np.float32)
+    coefficients = rng.normal(size=(images, t)).astype(np.float32)
+    start = rng.normal(size=(images, *size)).astype(np.float32)
+    slow, fast = start.copy(), cuda.to_device(start)
+    rest = lattice, spacing, origin, kernel.table(), coefficients
+    reference.gather(frames, c, *rest, slow)
+    cuda.gather(cuda.to_device(frames), on_device(c), *rest, fast)
+    close(fast.get(), slow, 1e-5)
+    again = cuda.to_device(start)
+    cuda.gather(cuda.to_device(frames), on_device(c), *rest, again)
+    assert again.get().tobytes() == fast.get().tobytes()
+
+
+@pytest.mark.parametrize(("padded", "cropped"), [((36, 42), (36, 42)), ((36, 42), (24, 28)), ((30, 640), (18, 600))])
+def test_weighted_and_smooth_spectra(padded, cropped):
+    rng = np.random.default_rng(7)
+    spectrum = np.fft.rfft2(rng.normal(size=padded)).astype(np.complex64)
+    samples = rng.normal(size=33).astype(np.float32)
+    grid = (rng.normal(size=(9, 5)) + 1j * rng.normal(size=(9, 5))).astype(np.complex64)
+    steps = 32 / np.sqrt(0.5) / np.array(padded)
+    start = rng.normal(size=(cropped[0], cropped[1] // 2 + 1)).astype(np.complex64)
+    slow, fast = start.copy(), cuda.to_device(start)
+    reference.add_weighted(slow, spectrum, samples, steps)
+    reference.multiply_smooth(slow, grid)
+    cuda.add_weighted(fast, cuda.to_device(spectrum), samples, steps)
+    cuda.multiply_smooth(fast, grid)
+    assert np.abs(fast.get() - slow).max() < 1e-4 * np.abs(slow).max()
+
+
+@pytest.mark.parametrize("size", [4, 15, 31])
+@pytest.mark.parametrize("shape", [(70, 91), (9, 300), (130, 5)])
+def test_local_mean_and_crowds(size, shape):
+    rng = np.random.default_rng(size)
+    image = rng.normal(40, 5, shape).astype(np.float32)
+    bad = rng.random(shape) < 0.1
+    bad[:, : shape[1] // 2] = True
+    found = cuda.local_mean(cuda.to_device(image), cuda.to_device(bad), size, 7.0).get()
+    np.testing.assert_allclose(found, reference.local_mean(image, bad, size, 7.0), rtol=1e-4)
+    sparse = rng.random(shape) < 0.05
+    np.testing.assert_array_equal(cuda.crowded(cuda.to_device(sparse)).get(), reference.crowded(sparse))
+
+
+def test_defects_are_those_of_the_cpu():
+    from restframe.detector.defects import find_defects
+
+    rng = np.random.default_rng(4)
+    total = rng.poisson(40, (200, 311)).astype(np.float32)
+    total[rng.integers(0, 200, 30), rng.integers(0, 311, 30)] = 900
+    total[50:53, 60:63] = 95
+    total[0, :40] = 0
+    known = rng.random(total.shape) < 1e-3
+    slow = find_defects(reference, total, known)
+    assert 30 < slow.sum() < 2000
+    np.testing.assert_array_equal(find_defects(cuda, cuda.to_device(total), cuda.to_device(known)).get(), slow)
