@@ -47,8 +47,7 @@ def test_decimate(factor, shape):
     rng = np.random.default_rng(factor)
     frame = rng.normal(size=shape).astype(np.float32)
     taps = rng.normal(size=4 * factor + factor % 2).astype(np.float32) if factor > 1 else np.ones(1, np.float32)
-    out = cpu.decimate(frame, taps, factor)
-    close(out, reference.decimate(frame, taps, factor), 1e-5)
+    out = reference.decimate(frame, taps, factor)
     # one pixel by hand: symmetric about the middle of its factor x factor block
     j, i = shape[0] // factor // 2, shape[1] // factor // 2
     first = (factor - 1) // 2 - (len(taps) - 1) // 2
@@ -130,13 +129,12 @@ def test_gradient_is_the_derivative():
 @pytest.mark.parametrize(("shape", "size"), [((45, 61), (70, 96)), ((64, 40), (96, 72))])
 def test_gather(dtype, shape, size):
     rng = np.random.default_rng(5)
-    t = 3
+    t = 7
     frames = rng.poisson(2, (t, *shape)).astype(dtype)
     c = random_calibration(rng, t, *shape, False)
     spacing, origin = 8, -10
-    # smooth, as motion is: the fast kernel takes weights as linear between lattice points
     lattice = rng.normal(0, 3, (t, 1, 1, 2)) + rng.normal(
-        0, 0.02, (t, size[0] // spacing + 2, size[1] // spacing + 2, 2)
+        0, 0.4, (t, size[0] // spacing + 2, size[1] // spacing + 2, 2)
     )
     lattice = lattice.astype(np.float32)
     coefficients = rng.normal(size=(2, t)).astype(np.float32)
@@ -144,7 +142,7 @@ def test_gather(dtype, shape, size):
     fast, slow = start.copy(), start.copy()
     for kernels, out in ((cpu, fast), (reference, slow)):
         kernels.gather(frames, c, lattice, spacing, origin, kernel.table(), coefficients, out)
-    close(fast - start, slow - start, 1e-3)
+    close(fast - start, slow - start, 3e-6)
 
 
 def small_gather(frames, calibration, lattice, parts):
@@ -178,17 +176,31 @@ def test_gather_does_not_depend_on_threads_or_blocks():
 @pytest.mark.parametrize(("shape", "factor"), [((41, 53), 1), ((64, 50), 2), ((35, 47), 3), ((70, 66), 4)])
 def test_small_frames(shape, factor):
     rng = np.random.default_rng(9)
-    frames = rng.poisson(2, (2, *shape)).astype(np.uint8)
-    c = random_calibration(rng, 2, *shape, False)
+    frames = rng.poisson(2, (6, *shape)).astype(np.uint8)
+    c = random_calibration(rng, 6, *shape, False)
     taps = rng.random(6 * factor + factor % 2).astype(np.float32) if factor > 1 else np.ones(1, np.float32)
-    outs = [np.zeros((shape[0] // factor, shape[1] // factor), np.int8) for _ in "12"]
+    outs = [np.zeros((6, shape[0] // factor, shape[1] // factor), np.int8) for _ in "12"]
     for kernels, out in zip((cpu, reference), outs, strict=True):
-        kernels.small_frame(frames, c, 1, taps, factor, 12, out)
+        kernels.small_frames(frames, c, taps, factor, 12, out)
     fast, slow = (out.astype(int) for out in outs)
     assert np.abs(fast - slow).max() <= 1  # the last bit may round either way
     assert (fast != slow).mean() < 0.01
     exact = reference.decimate(reference.corrected(frames, c, 1), taps, factor)
-    np.testing.assert_allclose(slow, np.clip(12 * exact / exact.std(), -127, 127), atol=0.51)
+    np.testing.assert_allclose(slow[1], np.clip(12 * exact / exact.std(), -127, 127), atol=0.51)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((41, 53), 15), ((150, 31), 31), ((9, 7), 15), ((70, 33), 5)])
+def test_local_means_and_crowds(shape, size):
+    rng = np.random.default_rng(10)
+    image = rng.normal(5, 1, shape).astype(np.float32)
+    bad = rng.random(shape) < 0.05
+    bad[: min(size, 8), :9] = True
+    image[bad] = np.nan
+    fast, slow = (k.local_mean(image, bad, size, 7.0) for k in (cpu, reference))
+    np.testing.assert_allclose(fast, slow, rtol=1e-6)
+    assert fast.dtype == np.float32 and (size > 5 or (fast == 7).any())
+    assert reference.crowded(bad).any()
+    np.testing.assert_array_equal(cpu.crowded(bad), reference.crowded(bad))
 
 
 @pytest.mark.parametrize(("padded", "cropped"), [((36, 42), (36, 42)), ((36, 42), (24, 28)), ((30, 40), (18, 24))])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal
 
 STEPS = 12  # of a small frame's 8 bits in its standard deviation; rounding adds 6e-4 to the noise's power
 
@@ -47,10 +46,12 @@ def small_factor(shape: tuple[int, int]) -> int:
 
 
 def decimation_taps(factor: int) -> np.ndarray:
-    """Low-pass that keeps what the small pixels can hold.
+    """Low-pass that keeps what the small pixels can hold: a sinc to 0.95 of their Nyquist frequency, Hamming's window.
 
     Symmetric about the middle of the ``factor`` pixels of each.
     """
     if factor == 1:
         return np.ones(1, np.float32)
-    return signal.firwin(6 * factor + factor % 2, 0.95 / factor).astype(np.float32)
+    n = 6 * factor + factor % 2
+    taps = np.sinc((np.arange(n) - (n - 1) / 2) * 0.95 / factor) * np.hamming(n)
+    return (taps / taps.sum()).astype(np.float32)

@@ -21,6 +21,8 @@ def choose(machine: Machine) -> ModuleType:
 
         cuda.use_device(machine.gpus[0])
         return cuda
+    # threads that wait for work must not take the time of those that decode
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import numba
 
     if not _can_cache():

@@ -1,0 +1,138 @@
+"""Whole images: sums of frames, local means, crowds of bad pixels."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+STRIP = 64  # rows
+
+
+def add_frames(frames, gain, dark, total):
+    """total += every frame, exactly for integers; returns each one's sum of (raw - dark) * gain, (t,) float64."""
+    sums = np.empty(frames.shape[:2])
+    _add_frames(frames, gain, dark, total, sums)
+    return sums.sum(1)
+
+
+@nb.njit(cache=True, nogil=True)
+def _add_row(raw, total):
+    for x in range(len(total)):
+        total[x] += raw[x]
+
+
+@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _row_sum(raw, gain):
+    s = np.float64(0)
+    for x in range(len(gain)):
+        s += np.float64(np.float32(raw[x]) * gain[x])
+    return s
+
+
+@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _row_sum_less(raw, dark, gain):
+    s = np.float64(0)
+    for x in range(len(gain)):
+        s += np.float64((np.float32(raw[x]) - dark[x]) * gain[x])
+    return s
+
+
+@nb.njit(cache=True, parallel=True, nogil=True)
+def _add_frames(frames, gain, dark, total, sums):
+    for y in nb.prange(frames.shape[1]):
+        for i in range(len(frames)):
+            _add_row(frames[i, y], total[y])
+            if dark.size > 1:
+                sums[i, y] = _row_sum_less(frames[i, y], dark[y], gain[y])
+            else:
+                sums[i, y] = _row_sum(frames[i, y], gain[y])
+
+
+@nb.njit(cache=True, nogil=True)
+def _mirrored(i, n):
+    """Where position i of a line lies in its mirror image d c b a | a b c d | d c b a."""
+    i %= 2 * n
+    return i if i < n else 2 * n - 1 - i
+
+
+@nb.njit(cache=True, nogil=True)
+def _add_good(image, bad, sign, total, count):
+    for x in range(len(total)):
+        good = not bad[x]
+        total[x] += sign * (np.float64(image[x]) if good else np.float64(0))
+        count[x] += sign * good
+
+
+@nb.njit(cache=True, parallel=True, nogil=True)
+def _local_mean(image, bad, size, other, out):
+    h, w = image.shape
+    before = size // 2
+    for strip in nb.prange((h + STRIP - 1) // STRIP):
+        top = strip * STRIP
+        total = np.zeros(w)
+        count = np.zeros(w, np.int64)
+        totals = np.zeros(w + size)  # of all columns before
+        counts = np.zeros(w + size, np.int64)
+        for y in range(top - before, top - before + size - 1):
+            row = _mirrored(y, h)
+            _add_good(image[row], bad[row], 1, total, count)
+        for y in range(top, min(top + STRIP, h)):
+            row = _mirrored(y - before + size - 1, h)
+            _add_good(image[row], bad[row], 1, total, count)
+            s = np.float64(0)
+            c = 0
+            for x in range(before):
+                m = _mirrored(x - before, w)
+                s += total[m]
+                c += count[m]
+                totals[x + 1] = s
+                counts[x + 1] = c
+            for x in range(w):
+                s += total[x]
+                c += count[x]
+                totals[before + x + 1] = s
+                counts[before + x + 1] = c
+            for x in range(w, w + size - 1 - before):
+                m = _mirrored(x, w)
+                s += total[m]
+                c += count[m]
+                totals[before + x + 1] = s
+                counts[before + x + 1] = c
+            o = out[y]
+            for x in range(w):
+                n = counts[x + size] - counts[x]
+                o[x] = (totals[x + size] - totals[x]) / n if n > 0 else other
+            row = _mirrored(y - before, h)
+            _add_good(image[row], bad[row], -1, total, count)
+
+
+def local_mean(image, bad, size, other):
+    """Mean of the pixels that are not bad in a square of ``size`` around each; ``other`` where there are none.
+
+    The image continues as in a mirror.
+    """
+    out = np.empty(image.shape, np.float32)
+    _local_mean(image, bad, size, other, out)
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def _crowded(bad, rows, columns, out):
+    h, w = bad.shape
+    for i in range(len(rows)):
+        for y in range(max(rows[i] - 1, 0), min(rows[i] + 2, h)):
+            for x in range(max(columns[i] - 1, 0), min(columns[i] + 2, w)):
+                if bad[y, x] or out[y, x]:
+                    continue
+                n = 0
+                for a in range(y - 2, y + 3):
+                    for b in range(x - 2, x + 3):
+                        n += bad[_mirrored(a, h), _mirrored(b, w)]
+                out[y, x] = n >= 3
+
+
+def crowded(bad):
+    """Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them."""
+    out = np.zeros(bad.shape, bool)
+    _crowded(bad, *np.nonzero(bad), out)
+    return out
