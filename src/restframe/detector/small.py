@@ -27,7 +27,12 @@ class SmallFrames:
 
     def frame(self, i: int) -> np.ndarray:
         """Frame i, (h, w) float32: mean zero, noise of variance one."""
-        return self.stack[i] * np.float32(1 / STEPS)
+        return self.stack[i] * np.float32(self.scale)
+
+    @property
+    def scale(self) -> float:
+        """What the stack's numbers are to be multiplied with."""
+        return 1 / STEPS
 
     def unbinned(self, x):
         """Unbinned coordinate of small pixel ``x``: its centre."""

@@ -132,6 +132,15 @@ def crowded(bad):
     return touching & (ndimage.uniform_filter(bad.astype(np.float32), 5) * 25 > 2.5)
 
 
+def peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
+    """Of each surface (t, h, w): where it is highest, as a place in h * w, and how high, less its mean, in its own
+    standard deviation; (t,).
+    """
+    flat = surfaces.reshape(len(surfaces), -1)
+    sd = np.maximum(flat.std(axis=1), np.float32(1e-30))
+    return flat.argmax(axis=1), (flat.max(axis=1) - flat.mean(axis=1)) / sd
+
+
 def small_frames(frames, calibration, taps, factor, steps, out):
     """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
     deviation of each.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from restframe.track import likelihood as lk
+from restframe.track.evidence import quadratic
 from restframe.track.groups import Groups
 from restframe.track.prior import AXES, Prior, TimeAxis, roughness_penalty, speed_penalty
 from restframe.track.tiles import Tiles
@@ -228,8 +230,11 @@ def settle(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior)
 
 def learn_prior(
     problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior, steps: int
-) -> Prior:
-    """The prior's scales with the highest evidence, within an order of magnitude or so of the ``usual`` ones."""
+) -> tuple[Prior, float]:
+    """The prior's scales with the highest evidence, within an order of magnitude or so of the ``usual`` ones; and that
+    evidence.
+    """
+    turned = quadratic(problem, data, linear)
     used = np.unique(problem.degrees)
     center = np.log([usual.speed[used], usual.roughness[used]])
 
@@ -239,10 +244,11 @@ def learn_prior(
         return Prior(speed, roughness)
 
     def loss(theta):
-        s = settle(problem, data, linear, with_scales(theta))
+        scales = with_scales(theta)
+        evidence, slope = turned.evidence(scales.speed, scales.roughness)
         away = theta.reshape(2, -1) - center
-        value = -s.evidence + 0.5 * float(np.sum(away**2)) / SCALE_SPREAD**2
-        return value, (-s.slope[:, used] + away / SCALE_SPREAD**2).ravel()
+        value = -evidence + 0.5 * float(np.sum(away**2)) / SCALE_SPREAD**2
+        return value, (-slope[:, used] + away / SCALE_SPREAD**2).ravel()
 
     start = np.log([prior.speed[used], prior.roughness[used]]).ravel()
     found = optimize.minimize(
@@ -253,17 +259,21 @@ def learn_prior(
         options={"maxiter": steps},
         bounds=[(v - 12, v + 12) for v in center.ravel()],
     )
-    return with_scales(found.x)
+    best = with_scales(found.x)
+    return best, turned.evidence(best.speed, best.roughness)[0]
 
 
-def choose_axis(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior) -> Problem:
+def choose_axis(
+    problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior, threads: int
+) -> Problem:
     """The problem on the time axis with the highest evidence, each with its own best scales."""
 
     def evidence(axis: TimeAxis) -> float:
-        on_axis = replace(problem, axis=axis)
-        return settle(on_axis, data, linear, learn_prior(on_axis, data, linear, prior, usual, LEARNING_STEPS)).evidence
+        return learn_prior(replace(problem, axis=axis), data, linear, prior, usual, LEARNING_STEPS)[1]
 
-    return replace(problem, axis=max(AXES, key=evidence))
+    with ThreadPoolExecutor(max(1, min(threads, len(AXES)))) as pool:
+        found = list(pool.map(evidence, AXES))
+    return replace(problem, axis=AXES[int(np.argmax(found))])
 
 
 def fit(
@@ -275,13 +285,14 @@ def fit(
     rounds: int,
     tolerance: float,
     try_axes: bool = False,
+    threads: int = 1,
 ) -> Fit:
     """Fisher scoring until the field moves by less than ``tolerance`` small pixels or ``rounds`` are used up.
 
     Each round estimates the spectrum at the present field, takes the likelihood's gradient and expected curvature
     there, settles prior and field on that quadratic and goes there, less far if the posterior does not rise.
     ``start``: amplitudes (some modes, t, 2), small pixels. ``usual``: the prior's scales before any data, ``prior``:
-    those to begin with. ``try_axes``: choose the prior's time axis in the second round.
+    those to begin with. ``try_axes``: choose the prior's time axis in the second round, with ``threads`` threads.
     """
     x = problem.coefficients(start)
     u = problem.displacement(x)
@@ -291,8 +302,8 @@ def fit(
         data = information(problem, like.information)
         linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, at))
         if try_axes and i == 1:
-            problem = choose_axis(problem, data, linear, prior, usual)
-        prior = learn_prior(problem, data, linear, prior, usual, LEARNING_STEPS)
+            problem = choose_axis(problem, data, linear, prior, usual, threads)
+        prior = learn_prior(problem, data, linear, prior, usual, LEARNING_STEPS)[0]
         settled = settle(problem, data, linear, prior)
 
         def posterior(x, at, like=like, precision=settled.precision):

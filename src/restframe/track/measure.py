@@ -107,7 +107,8 @@ def measure(
     across, down = (len(np.unique(c)) for c in problem.tiles.centres.T)
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
     problem = with_modes(problem, modes, shape, motion)
-    result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, motion.iterations, tolerance / 2, True)
+    rounds = motion.iterations, tolerance / 2
+    result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True, threads)
     problem = replace(problem, axis=result.axis)
     verdict = accept(kernels, problem, result)
     if verdict.degree < problem.degrees.max():

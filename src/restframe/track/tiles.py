@@ -70,8 +70,9 @@ def make_tiles(kernels, small: SmallFrames, offsets, size: int, overlap: float, 
     window = window[:, None] * window[None, :]
     window /= np.sqrt(np.sum(window.astype(np.float64) ** 2))
     shape = (len(corners), small.n_frames, 2 * band + 1, band + 1)
-    re, im = kernels.empty(shape, np.float32), kernels.empty(shape, np.float32)
+    window = (window * small.scale).astype(np.float32)
+    re, im = kernels.empty_spectra(shape), kernels.empty_spectra(shape)
     for f, (dx, dy) in enumerate(offsets):
-        kernels.cut_spectra(small.frame(f), corners + np.array([dy, dx]), window, re[:, f], im[:, f], threads)
+        kernels.cut_spectra(small.stack[f], corners + np.array([dy, dx]), window, re[:, f], im[:, f], threads)
     middle = corners[:, ::-1] + (size - 1) / 2
     return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor)

@@ -104,11 +104,8 @@ def phase(shift, ky, kx):
 
 def peaks(kernels, surfaces) -> tuple[np.ndarray, np.ndarray]:
     """Where each periodic surface (t, h, w) is highest, (t, 2) x, y in samples, and how high, in its own sd, (t,)."""
-    xp = array_namespace(surfaces)
     t, h, w = surfaces.shape
-    flat = xp.reshape(surfaces, (t, -1))
-    highest = kernels.to_host(xp.argmax(flat, axis=1))
-    clear = kernels.to_host(xp.max(flat, axis=1) / xp.maximum(xp.std(flat, axis=1), np.float32(1e-30)))
+    highest, clear = kernels.peaks(surfaces)
     y, x = np.divmod(highest, w)
     rows, columns = (y[:, None] + (-1, 0, 1)) % h, (x[:, None] + (-1, 0, 1)) % w
     frame, around = np.arange(t)[:, None, None], (rows[:, :, None], columns[:, None, :])

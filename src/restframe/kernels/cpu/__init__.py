@@ -13,9 +13,9 @@ from restframe.kernels.cpu.counts import corrected_span
 from restframe.kernels.cpu.gathering import gather
 from restframe.kernels.cpu.images import add_frames, crowded, local_mean
 from restframe.kernels.cpu.small import small_frames
-from restframe.kernels.reference import mark_bad
+from restframe.kernels.reference import mark_bad, peaks
 
-__all__ = ["add_frames", "crowded", "gather", "local_mean", "mark_bad", "small_frames"]
+__all__ = ["add_frames", "crowded", "gather", "local_mean", "mark_bad", "peaks", "small_frames"]
 
 MOST_THREADS = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
@@ -44,6 +44,11 @@ def zeros(shape, dtype, like):
 
 def empty(shape, dtype):
     return np.empty(shape, dtype)
+
+
+def empty_spectra(shape):
+    """Room for spectra of tiles."""
+    return np.empty(shape, np.float32)
 
 
 def rfft2(images, threads):

@@ -41,8 +41,15 @@ def to_device(array):
     return cupy.asarray(array)
 
 
+PINNED = 1 << 20  # bytes above which copies to the host go to memory that the GPU writes to itself
+
+
 def to_host(array) -> np.ndarray:
-    return array if isinstance(array, np.ndarray) else array.get()
+    import cupyx
+
+    if isinstance(array, np.ndarray) or array.nbytes < PINNED:
+        return array if isinstance(array, np.ndarray) else array.get()
+    return array.get(out=cupyx.empty_pinned(array.shape, array.dtype))
 
 
 def zeros(shape, dtype, like=None):
@@ -136,13 +143,13 @@ def corrected(frames, calibration, i):
     return out
 
 
-SMALL_TILES = ((32, 16), (32, 8), (16, 8), (8, 8), (8, 4), (4, 4), (2, 2), (1, 1))  # across, down
+SMALL_TILES = ((32, 32), (32, 16), (16, 16), (16, 8), (8, 8), (8, 4), (4, 4), (2, 2), (1, 1))  # across, down
 SHARED = 96 * 1024  # bytes of shared memory a block that any supported GPU has
 TOGETHER = 8  # frames whose small ones are made at a time
 
 
 def small_frames(frames, calibration, taps, factor, steps, out) -> None:
-    """Frames, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
+    """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
     deviation of each.
     """
     n = len(taps)
@@ -152,6 +159,10 @@ def small_frames(frames, calibration, taps, factor, steps, out) -> None:
         return 4 * high * (wide + tile[0])
 
     across, down = next(tile for tile in SMALL_TILES if shared(tile) <= SHARED)
+    definitions = (
+        raw_definitions(frames.dtype)[0],
+        *(f"-D{k}={v}" for k, v in {"FACTOR": factor, "TAPS": n, "ACROSS": across, "DOWN": down}.items()),
+    )
     h, w = out.shape[1:]
     grid = _blocks(w, across), _blocks(h, down)
     taps, table = to_device(taps), _calibration(calibration)
@@ -160,11 +171,15 @@ def small_frames(frames, calibration, taps, factor, steps, out) -> None:
         part, here = frames[i : i + TOGETHER], list(table)
         here[2:4] = (v[4 * i :] for v in table[2:4])  # levels and limits of these frames
         partial = empty((len(part), 2, grid[0] * grid[1]), np.float64)
-        arguments = *here, part, taps, n, factor, across, down, image, h, w, partial
-        definitions = raw_definitions(frames.dtype)
-        launch("raw", "small_frames", (*grid, len(part)), BLOCK, arguments, shared((across, down)), definitions)
+        arguments = *here, part, taps, image, h, w, partial
+        launch("small", "small_frames", (*grid, len(part)), BLOCK, arguments, shared((across, down)), definitions)
         arguments = image, _add_up(partial), float(steps), np.int64(h * w), out[i : i + TOGETHER]
         launch("images", "rounded", (min(_blocks(h * w), 1024), len(part)), BLOCK, arguments)
+
+
+def empty_spectra(shape):
+    """Room for spectra of tiles. They are kept in 16 bits: rounding adds 1e-7 to the power of the noise."""
+    return empty(shape, np.float16)
 
 
 def cut_spectra(frame, corners, window, re, im, threads) -> None:
@@ -175,13 +190,14 @@ def cut_spectra(frame, corners, window, re, im, threads) -> None:
     stack = empty((p, size, size), np.float32)
     corners, window = to_device(np.ascontiguousarray(corners, np.int32)), to_device(window)
     few = min(_blocks(size * size), 64)
-    launch("spectra", "cut", (few, p), BLOCK, (frame, *frame.shape, corners, window, size, stack))
+    kernel = "cut_bytes" if frame.dtype == np.int8 else "cut_floats"
+    launch("spectra", kernel, (few, p), BLOCK, (frame, *frame.shape, corners, window, size, stack))
     spectra = rfft2(stack, threads)
     stride = re.strides[0] // re[0].nbytes
     launch("spectra", "keep_band", (few, p), BLOCK, (spectra, size, m, stride, 0, re, im))
 
 
-ROWS, FRAMES = 8, 16  # as in spectra.cu
+ROWS, FRAMES, ALIGN_BLOCK = 26, 20, 512  # as in spectra.cu
 
 
 def align(re, im, steps):
@@ -189,7 +205,7 @@ def align(re, im, steps):
     p, t, ny, nx = re.shape
     totals = tuple(empty((p, ny, nx), np.float32) for _ in range(3))
     arguments = re, im, to_device(np.ascontiguousarray(steps, np.float32)), t, nx - 1, *totals
-    launch("spectra", "align", (_blocks(ny, ROWS), p), BLOCK, arguments, 8 * FRAMES * (nx + ROWS))
+    launch("spectra", "align", (_blocks(ny, ROWS), p), ALIGN_BLOCK, arguments, 8 * FRAMES * (nx + ROWS))
     return totals
 
 
@@ -248,14 +264,19 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, o
         raise ValueError(f"a spacing of {spacing} is no multiple of {GATHER['TY']}")
     definitions = (*raw_definitions(frames.dtype, r), *(f"-D{k}={v}" for k, v in GATHER.items()))
     _set_polynomials(table, definitions)
-    lattice = to_device(np.ascontiguousarray(lattice, np.float32))
+    t, (ny, nx) = len(frames), lattice.shape[1:3]
+    lattice = to_device(lattice.astype(np.float32))
+    grid = _blocks(w, GATHER["TX"]), _blocks(h, GATHER["TY"])
+    reach = empty((t, grid[0] * grid[1], 4), np.int32)
+    arguments = lattice, t, ny, nx, spacing, h, w, reach
+    launch("raw", "reach", (_blocks(32 * t * grid[0] * grid[1]),), BLOCK, arguments, 0, definitions)
     coefficients = to_device(np.ascontiguousarray(coefficients, np.float32))
     arguments = (
-        *_calibration(calibration), frames, len(frames), lattice, *lattice.shape[1:3], spacing, origin, coefficients,
-        out, h, w,
-    )  # fmt: skip
+        *(*_calibration(calibration), frames, t, lattice, ny, nx, spacing, origin, reach, coefficients),
+        *(out, h, w),
+    )
     threads = GATHER["TX"] * GATHER["TY"] // GATHER["EACH"]
-    launch("raw", "gather", (_blocks(w, GATHER["TX"]), _blocks(h, GATHER["TY"])), threads, arguments, 0, definitions)
+    launch("raw", "gather", grid, threads, arguments, 0, definitions)
 
 
 def _set_polynomials(table: np.ndarray, definitions: tuple[str, ...]) -> None:
@@ -317,3 +338,20 @@ def crowded(bad):
     out = empty((h, w), np.bool_)
     launch("images", "crowded", (_blocks(w), h), BLOCK, (bad, h, w, out))
     return out
+
+
+def peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
+    """Of each surface (t, h, w): where it is highest, as a place in h * w, and how high, less its mean, in its own
+    standard deviation; (t,) on the host.
+    """
+    t, n = len(surfaces), surfaces[0].size
+    blocks = min(_blocks(n), 64)
+    height, place = empty((t, blocks), np.float32), empty((t, blocks), np.int32)
+    sums = empty((t, blocks, 2), np.float64)
+    launch("images", "peaks", (blocks, t), BLOCK, (surfaces, n, height, place, sums))
+    height, place, sums = height.get(), place.get(), sums.get().sum(1)
+    top = height.max(1)
+    at = np.where(height == top[:, None], place, n).min(1)
+    mean = sums[:, 0] / n
+    sd = np.sqrt(np.maximum(sums[:, 1] / n - mean**2, 0))
+    return at, (top - mean) / np.maximum(sd, 1e-30)

@@ -8,6 +8,22 @@ typedef float f4;
 typedef long long i8;
 typedef unsigned long long u8;
 
+typedef unsigned short half;  // its bits
+
+__device__ __forceinline__ float wide(half v)
+{
+    float f;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(v));
+    return f;
+}
+
+__device__ __forceinline__ half narrow(float f)  // what is too large becomes the largest
+{
+    half v;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(v) : "f"(fminf(fmaxf(f, -65504.f), 65504.f)));
+    return v;
+}
+
 #define EVERY 0xffffffffu  // lanes of a warp
 
 // Sum over the threads of a block in one fixed order; the result is right in thread 0. ``shared``: 32 values.

@@ -114,3 +114,33 @@ extern "C" __global__ void crowded(const u1* __restrict__ bad, int h, int w, u1*
         }
     out[(i8)y * w + x] = touching && around >= 3 && !bad[(i8)y * w + x];
 }
+
+// Of each image (t, n): where it is highest (first), how high, its sum and sum of squares; parts of it by block, (t,
+// blocks).
+extern "C" __global__ __launch_bounds__(256) void peaks(
+    const float* __restrict__ image, int n, float* highest, int* place, double* sums)
+{
+    __shared__ double shared[32];
+    __shared__ float heights[256];
+    __shared__ int places[256];
+    const int f = blockIdx.y, out = f * gridDim.x + blockIdx.x;
+    float top = -3.4e38f, sum = 0, square = 0;
+    int where = 0;
+    for (int at = blockIdx.x * 256 + threadIdx.x; at < n; at += gridDim.x * 256) {
+        const float v = image[(i8)f * n + at];
+        if (v > top) top = v, where = at;
+        sum += v, square += v * v;
+    }
+    heights[threadIdx.x] = top, places[threadIdx.x] = where;
+    for (int d = 128; d; d /= 2) {
+        __syncthreads();
+        if (threadIdx.x < d) {
+            const float other = heights[threadIdx.x + d];
+            const int there = places[threadIdx.x + d];
+            if (other > heights[threadIdx.x] || (other == heights[threadIdx.x] && there < places[threadIdx.x]))
+                heights[threadIdx.x] = other, places[threadIdx.x] = there;
+        }
+    }
+    const double s = block_sum(sum, shared), q = block_sum(square, shared);
+    if (threadIdx.x == 0) highest[out] = heights[0], place[out] = places[0], sums[2 * out] = s, sums[2 * out + 1] = q;
+}

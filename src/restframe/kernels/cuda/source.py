@@ -16,7 +16,8 @@ TOTAL_TYPES = {"u": "u4", "i": "i8", "f": "double"}  # in which sums over frames
 
 def source(name: str) -> str:
     """The text of a module: what all share, then its own."""
-    return (HERE / "common.cuh").read_text() + (HERE / f"{name}.cu").read_text()
+    parts = ["common.cuh", *(["calibration.cuh"] if name in ("raw", "small") else []), f"{name}.cu"]
+    return "".join((HERE / part).read_text() for part in parts)
 
 
 def raw_definitions(dtype: np.dtype, images: int = 1) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 // Spectra of tiles (p, t, ny = 2m+1, nx = m+1): row m is ky = 0.
 
 // Pieces of one frame (h, w), times window (size, size), zero outside the frame.
-extern "C" __global__ void cut(
-    const float* __restrict__ frame, int h, int w, const int* __restrict__ corners, const float* __restrict__ window,
+template <typename Pixel>
+__device__ void cut(
+    const Pixel* __restrict__ frame, int h, int w, const int* __restrict__ corners, const float* __restrict__ window,
     int size, float* out)
 {
     const int i = blockIdx.y, y0 = corners[2 * i], x0 = corners[2 * i + 1];
@@ -13,37 +14,46 @@ extern "C" __global__ void cut(
     }
 }
 
+#define CUT(name, Pixel)                                                                                             \
+    extern "C" __global__ void name(                                                                                 \
+        const Pixel* frame, int h, int w, const int* corners, const float* window, int size, float* out)             \
+    {                                                                                                                \
+        cut(frame, h, w, corners, window, size, out);                                                                \
+    }
+CUT(cut_bytes, i1)
+CUT(cut_floats, float)
+
 // The band of full half spectra (p, size, size / 2 + 1) to frame f of re and im.
 extern "C" __global__ void keep_band(
-    const float2* __restrict__ spectra, int size, int m, int t, int f, float* re, float* im)
+    const float2* __restrict__ spectra, int size, int m, int t, int f, half* re, half* im)
 {
     const int i = blockIdx.y, ny = 2 * m + 1, nx = m + 1, half = size / 2 + 1;
     const i8 base = ((i8)i * t + f) * ny * nx;
     for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < ny * nx; at += gridDim.x * blockDim.x) {
         const int ky = at / nx - m;
         const float2 v = spectra[((i8)i * size + (ky < 0 ? ky + size : ky)) * half + at % nx];
-        re[base + at] = v.x;
-        im[base + at] = v.y;
+        re[base + at] = narrow(v.x);
+        im[base + at] = narrow(v.y);
     }
 }
 
-#define ROWS 8     // rows of a spectrum that a block of `align` works on
-#define FRAMES 16  // frames whose phases it holds
+#define ROWS 26    // rows of a spectrum that a block of `align` works on
+#define FRAMES 20  // frames whose phases it holds
+#define OWN 6      // coefficients of a thread
 
 // R = sum_t F_t exp(i k step_t) and sum_t |F_t|²; grid (row blocks, p).
-extern "C" __global__ __launch_bounds__(256) void align(
-    const float* __restrict__ re, const float* __restrict__ im, const float* __restrict__ steps, int t, int m,
+extern "C" __global__ __launch_bounds__(512) void align(
+    const half* __restrict__ re, const half* __restrict__ im, const float* __restrict__ steps, int t, int m,
     float* total_re, float* total_im, float* total_auto)
 {
     extern __shared__ float2 phases[];  // FRAMES rows of nx, then FRAMES of ROWS
     const int nx = m + 1, ny = 2 * m + 1, p = blockIdx.y, y0 = blockIdx.x * ROWS;
     const int n = min(ROWS, ny - y0) * nx;
     float2* rows = phases + FRAMES * nx;
-    // a thread's coefficients: at most 8 of them, those of wider spectra in turns
-    for (int start = 0; start < n; start += 8 * blockDim.x) {
-        float sr[8], si[8], sa[8];
+    for (int start = 0; start < n; start += OWN * blockDim.x) {  // once, unless spectra are wide
+        float sr[OWN], si[OWN], sa[OWN];
 #pragma unroll
-        for (int k = 0; k < 8; k++) sr[k] = si[k] = sa[k] = 0;
+        for (int k = 0; k < OWN; k++) sr[k] = si[k] = sa[k] = 0;
         for (int f0 = 0; f0 < t; f0 += FRAMES) {
             const int here = min(FRAMES, t - f0);
             __syncthreads();
@@ -56,14 +66,14 @@ extern "C" __global__ __launch_bounds__(256) void align(
             }
             __syncthreads();
 #pragma unroll
-            for (int k = 0; k < 8; k++) {
+            for (int k = 0; k < OWN; k++) {
                 const int at = start + k * blockDim.x + threadIdx.x;
                 if (at >= n) continue;
                 const int y = at / nx, x = at % nx;
                 const i8 base = (((i8)p * t + f0) * ny + y0) * nx + at;
-#pragma unroll 4
+#pragma unroll 10
                 for (int f = 0; f < here; f++) {
-                    const float a = re[base + (i8)f * ny * nx], b = im[base + (i8)f * ny * nx];
+                    const float a = wide(re[base + (i8)f * ny * nx]), b = wide(im[base + (i8)f * ny * nx]);
                     const float2 u = phases[f * nx + x], v = rows[f * ROWS + y];
                     const float cr = u.x * v.x - u.y * v.y, ci = u.x * v.y + u.y * v.x;
                     sr[k] += a * cr - b * ci;
@@ -73,7 +83,7 @@ extern "C" __global__ __launch_bounds__(256) void align(
             }
         }
 #pragma unroll
-        for (int k = 0; k < 8; k++) {
+        for (int k = 0; k < OWN; k++) {
             const int at = start + k * blockDim.x + threadIdx.x;
             if (at >= n) continue;
             const i8 o = ((i8)p * ny + y0) * nx + at;
@@ -113,7 +123,7 @@ extern "C" __global__ void filtered(
 
 // -sum_k k Im(conj(weighted) F_t exp(i k step_t)); grid (t, p).
 extern "C" __global__ __launch_bounds__(256) void gradient(
-    const float* __restrict__ re, const float* __restrict__ im, const float* __restrict__ steps,
+    const half* __restrict__ re, const half* __restrict__ im, const float* __restrict__ steps,
     const float* __restrict__ weighted_re, const float* __restrict__ weighted_im, int t, int m, double* out)
 {
     extern __shared__ float2 phases[];  // nx of the columns, then ny of the rows
@@ -130,11 +140,11 @@ extern "C" __global__ __launch_bounds__(256) void gradient(
     float gx = 0, gy = 0;
     int y = threadIdx.x / nx, x = threadIdx.x % nx;
     const int down = blockDim.x / nx, across = blockDim.x % nx;
-#pragma unroll 4
+#pragma unroll 8
     for (int at = threadIdx.x; at < n; at += blockDim.x) {
         const float2 u = phases[x], v = phases[nx + y];
         const float cr = u.x * v.x - u.y * v.y, ci = u.x * v.y + u.y * v.x;
-        const float a = re[base + at], b = im[base + at];
+        const float a = wide(re[base + at]), b = wide(im[base + at]);
         const float s = weighted_re[own + at] * (a * ci + b * cr) - weighted_im[own + at] * (a * cr - b * ci);
         gx += x * s;
         gy += (y - m) * s;

@@ -1,0 +1,46 @@
+"""The evidence for a prior's scales: the fast form against the plain one."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from restframe.track import fit as ft
+from restframe.track.evidence import quadratic
+from restframe.track.prior import AXES, Prior
+
+
+def random_problem(rng, axis, t=9):
+    """What `settle` reads of a problem: a whole-frame mode, free in every frame, and local modes in groups."""
+    dose = np.cumsum(rng.uniform(0.5, 1.5, t))
+    free = ft.time_basis(dose, axis, 3, np.arange(t))
+    grouped = ft.time_basis(dose, axis, 3, np.array([0, 3, 6]))
+    degrees = np.array([0, 1, 1, 2])
+    time = (free, grouped, grouped, grouped)
+    ends = np.cumsum([0] + [b.values.shape[1] for b in time])
+    slices = [slice(a, b) for a, b in pairwise(ends)]
+    return SimpleNamespace(degrees=degrees, time=time, slices=slices)
+
+
+@pytest.mark.parametrize("axis", AXES[:3])
+def test_evidence_and_its_slopes(axis):
+    rng = np.random.default_rng(1)
+    problem = random_problem(rng, axis)
+    n = problem.slices[-1].stop
+    root = rng.normal(size=(n, n + 5)) * 3
+    data, linear = root @ root.T, 10 * rng.normal(size=(n, 2))
+    for _ in range(5):
+        prior = Prior(np.exp(rng.normal(size=3)), np.exp(rng.normal(-3, 1, size=3)))
+        plain = ft.settle(problem, data, linear, prior)
+        value, slope = quadratic(problem, data, linear).evidence(prior.speed, prior.roughness)
+        assert value == pytest.approx(plain.evidence, rel=1e-9)
+        np.testing.assert_allclose(slope, plain.slope, rtol=1e-6, atol=1e-7)
+
+
+def test_a_precision_that_is_none_is_an_error():
+    rng = np.random.default_rng(2)
+    problem = random_problem(rng, AXES[0])
+    n = problem.slices[-1].stop
+    with pytest.raises(np.linalg.LinAlgError):
+        quadratic(problem, -1e6 * np.eye(n), np.zeros((n, 2))).evidence(np.ones(3), np.ones(3))
