@@ -1,8 +1,9 @@
 """How well a prior's scales explain the data, fast: `fit.settle` says the same for one prior at a time.
 
 Every mode's coefficients are turned so that both penalties on its course in time become diagonal (their generalised
-eigenvectors). The prior's precision is then a diagonal, whatever its scales, and the evidence and its slopes need one
-Cholesky factor and the diagonal of an inverse.
+eigenvectors). The prior's precision is then a diagonal, whatever its scales. It is large for whatever changes quickly:
+of 585 coefficients the data say more than a thousandth of what the prior says about 200. Among the others, what the
+data say of two together is left out, so that only those 200 need a Cholesky factor.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh, lapack
+
+NEGLIGIBLE = 3e-3  # of the prior's precision: less information than this is that of one coefficient alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,18 +30,36 @@ class Quadratic:
         n = len(speed)
         by_speed, by_roughness = 1 / speed[self.degree], self.rough / roughness[self.degree]
         q = by_speed + by_roughness
-        factor = self.data.copy(order="F")
-        factor[np.diag_indices_from(factor)] += q
-        factor, failed = lapack.dpotrf(factor, lower=1, clean=1, overwrite_a=1)
-        if failed:
-            raise np.linalg.LinAlgError("the posterior's precision is not positive definite")
-        x, _ = lapack.dpotrs(factor, self.linear, lower=1)
-        value = 0.5 * float(np.sum(self.linear * x)) - 2 * float(np.log(np.diag(factor)).sum())
-        value += float(np.log(q).sum())
-        inverse, _ = lapack.dtrtri(factor, lower=1, overwrite_c=1)
-        seen = (x**2).sum(1) + 2 * np.einsum("ij,ij->j", inverse, inverse)
+        seen, log_det, gain = self._posterior(q)
+        value = 0.5 * gain - log_det + float(np.log(q).sum())
         slopes = [0.5 * np.bincount(self.degree, k * (seen - 2 / q), n) for k in (by_speed, by_roughness)]
         return value, np.array(slopes)
+
+    def _posterior(self, q: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """For the precision data + diag(q): of each coefficient its squares' expectation over both axes, (n,); the log
+        determinant; linear·x.
+        """
+        own = self.data.diagonal()
+        strong = own > NEGLIGIBLE * q
+        strong[np.argmax(own / q)] = True
+        a, b = np.flatnonzero(strong), np.flatnonzero(~strong)
+        d = q[b] + own[b]  # the others are as good as independent of each other
+        between = self.data[np.ix_(a, b)]
+        factor = np.asfortranarray(self.data[np.ix_(a, a)] - (between / d) @ between.T)
+        factor[np.diag_indices_from(factor)] += q[a]
+        factor, failed = lapack.dpotrf(factor, lower=1, clean=1, overwrite_a=1)
+        if failed or d.min(initial=1) <= 0:
+            raise np.linalg.LinAlgError("the posterior's precision is not positive definite")
+        x = np.empty_like(self.linear)
+        x[a], _ = lapack.dpotrs(factor, self.linear[a] - between @ (self.linear[b] / d[:, None]), lower=1)
+        x[b] = (self.linear[b] - between.T @ x[a]) / d[:, None]
+        log_det = 2 * float(np.log(np.diag(factor)).sum()) + float(np.log(d).sum())
+        inverse, _ = lapack.dtrtri(factor, lower=1, overwrite_c=1)
+        variance = np.empty_like(q)
+        variance[a] = np.einsum("ij,ij->j", inverse, inverse)
+        passed_on = inverse @ between
+        variance[b] = 1 / d + np.einsum("ij,ij->j", passed_on, passed_on) / d**2
+        return (x**2).sum(1) + 2 * variance, log_det, float(np.sum(self.linear * x))
 
 
 def quadratic(problem, data: np.ndarray, linear: np.ndarray) -> Quadratic:

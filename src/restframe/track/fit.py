@@ -188,44 +188,48 @@ def stated_error(problem: Problem, result: Fit) -> float:
     return float(np.sqrt(2 * total / len(values[0])))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Settled:
     """The posterior of a quadratic likelihood."""
 
     x: np.ndarray  # (n, 2) most probable coefficients
     precision: np.ndarray  # (n, n) of the prior
-    covariance: np.ndarray  # (n, n) of the posterior, per axis
+    factor: np.ndarray  # (n, n) lower Cholesky factor of the posterior's precision
     evidence: float  # log, up to a constant of the data
-    slope: np.ndarray  # (2, degrees) of the evidence by the log of the prior's speed and roughness
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """(n, n) of the posterior, per axis."""
+        lower, _ = linalg.lapack.dpotri(self.factor, lower=1)
+        return np.tril(lower) + np.tril(lower, -1).T
 
 
 def settle(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior) -> Settled:
     """Most probable coefficients for the log likelihood linear·x - x·data·x / 2 of each axis, and the evidence for
     the prior's scales.
 
-    log evidence = sum over both axes of (linear·x + log det Q - log det (data + Q)) / 2, Q the prior's precision; its
-    derivatives after MacKay (1992).
+    log evidence = sum over both axes of (linear·x + log det Q - log det (data + Q)) / 2, Q the prior's precision.
     """
     q = prior_matrix(problem, prior)
-    factor = linalg.cho_factor(data + q, lower=True)
-    x = linalg.cho_solve(factor, linear)
-    covariance = linalg.cho_solve(factor, np.eye(len(x)))
-    evidence = 0.5 * float(np.sum(linear * x)) - 2 * float(np.log(np.diag(factor[0])).sum())
+    factor, _ = linalg.cho_factor(data + q, lower=True)
+    x = linalg.cho_solve((factor, True), linear)
+    believed = [
+        linalg.cholesky(prior.precision(d, b.speed, b.roughness), lower=True)
+        for d, b in zip(problem.degrees, problem.time, strict=True)
+    ]
+    log_det = [2 * float(np.log(np.diag(f)).sum()) for f in (factor, *believed)]
+    return Settled(x, q, factor, 0.5 * float(np.sum(linear * x)) + sum(log_det[1:]) - log_det[0])
+
+
+def evidence_slope(problem: Problem, settled: Settled, prior: Prior) -> np.ndarray:
+    """Of the evidence by the log of the prior's speed and roughness, (2, degrees), after MacKay (1992)."""
     slope = np.zeros((2, len(prior.speed)))
-    slices = problem.slices
-    for d in np.unique(problem.degrees):
-        modes = np.flatnonzero(problem.degrees == d)
-        basis = problem.time[modes[0]]
-        own = linalg.cho_factor(prior.precision(d, basis.speed, basis.roughness), lower=True)
-        evidence += len(modes) * 2 * float(np.log(np.diag(own[0])).sum())
-        believed = linalg.cho_solve(own, np.eye(len(own[0])))
+    for s, d, basis in zip(problem.slices, problem.degrees, problem.time, strict=True):
+        x, posterior = settled.x[s], settled.covariance[s, s]
+        believed = linalg.inv(prior.precision(d, basis.speed, basis.roughness))
         for i, k in enumerate((basis.speed / prior.speed[d], basis.roughness / prior.roughness[d])):
-            seen = sum(
-                float(np.sum(x[s] * (k @ x[s]))) + 2 * float(np.sum(covariance[s, s] * k))
-                for s in (slices[m] for m in modes)
-            )
-            slope[i, d] = 0.5 * (seen - 2 * len(modes) * float(np.sum(believed * k)))
-    return Settled(x, q, covariance, evidence, slope)
+            slope[i, d] += 0.5 * (float(np.sum(x * (k @ x))) + 2 * float(np.sum((posterior - believed) * k)))
+    return slope
 
 
 def learn_prior(

@@ -89,7 +89,7 @@ def add_frames(frames, gain, dark, total) -> np.ndarray:
     """total += every frame, exactly for integers; returns each one's sum of (raw - dark) * gain, (t,) float64."""
     t, n = len(frames), total.size
     blocks = _blocks(n, 8 * BLOCK)
-    partial = empty((t, blocks), np.float64)
+    partial = empty((t, blocks * BLOCK // 32), np.float64)
     arguments = frames, gain, dark if dark.size > 1 else None, total, partial, t, np.int64(n)
     launch("raw", "add_frames", (blocks,), BLOCK, arguments, 0, raw_definitions(frames.dtype))
     return to_host(_add_up(partial))
@@ -172,7 +172,7 @@ def small_frames(frames, calibration, taps, factor, steps, out) -> None:
         here[2:4] = (v[4 * i :] for v in table[2:4])  # levels and limits of these frames
         partial = empty((len(part), 2, grid[0] * grid[1]), np.float64)
         arguments = *here, part, taps, image, h, w, partial
-        launch("small", "small_frames", (*grid, len(part)), BLOCK, arguments, shared((across, down)), definitions)
+        launch("small", "small_frames", (len(part), *grid), BLOCK, arguments, shared((across, down)), definitions)
         arguments = image, _add_up(partial), float(steps), np.int64(h * w), out[i : i + TOGETHER]
         launch("images", "rounded", (min(_blocks(h * w), 1024), len(part)), BLOCK, arguments)
 
@@ -197,7 +197,7 @@ def cut_spectra(frame, corners, window, re, im, threads) -> None:
     launch("spectra", "keep_band", (few, p), BLOCK, (spectra, size, m, stride, 0, re, im))
 
 
-ROWS, FRAMES, ALIGN_BLOCK = 26, 20, 512  # as in spectra.cu
+ROWS, FRAMES, ALIGN_BLOCK, SLOPES = 26, 20, 512, 4  # as in spectra.cu
 
 
 def align(re, im, steps):
@@ -250,11 +250,14 @@ def gradient(re, im, steps, weighted_re, weighted_im) -> np.ndarray:
     out = empty((p, t, 2), np.float64)
     steps = to_device(np.ascontiguousarray(steps, np.float32))
     arguments = re, im, steps, weighted_re, weighted_im, t, nx - 1, out
-    launch("spectra", "gradient", (t, p), BLOCK, arguments, 8 * (nx + ny))
+    launch("spectra", "gradient", (_blocks(t, SLOPES), p), BLOCK, arguments, 8 * SLOPES * (nx + ny))
     return to_host(out)
 
 
-GATHER = {"TX": 128, "TY": 8, "EACH": 2, "BLOCKS": 1}  # raw.cu says what they mean; measured on an H100
+GATHER = {"TX": 128, "TY": 8, "EACH": 1, "BLOCKS": 1}  # raw.cu says what they mean; measured on an H100
+
+
+MOST = 2048  # coefficients of one launch, which lie in shared memory
 
 
 def gather(frames, calibration, lattice, spacing, origin, table, coefficients, out) -> None:
@@ -263,28 +266,31 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, o
     if spacing % GATHER["TY"]:
         raise ValueError(f"a spacing of {spacing} is no multiple of {GATHER['TY']}")
     definitions = (*raw_definitions(frames.dtype, r), *(f"-D{k}={v}" for k, v in GATHER.items()))
-    _set_polynomials(table, definitions)
-    t, (ny, nx) = len(frames), lattice.shape[1:3]
-    lattice = to_device(lattice.astype(np.float32))
+    _set("polynomials", _polynomials(np.ascontiguousarray(table).tobytes()), definitions)
+    (ny, nx), padded = lattice.shape[1:3], 4 * _blocks(r, 4)
+    together = max(1, MOST // padded)
     grid = _blocks(w, GATHER["TX"]), _blocks(h, GATHER["TY"])
-    reach = empty((t, grid[0] * grid[1], 4), np.int32)
-    arguments = lattice, t, ny, nx, spacing, h, w, reach
-    launch("raw", "reach", (_blocks(32 * t * grid[0] * grid[1]),), BLOCK, arguments, 0, definitions)
-    coefficients = to_device(np.ascontiguousarray(coefficients, np.float32))
-    arguments = (
-        *(*_calibration(calibration), frames, t, lattice, ny, nx, spacing, origin, reach, coefficients),
-        *(out, h, w),
-    )
     threads = GATHER["TX"] * GATHER["TY"] // GATHER["EACH"]
-    launch("raw", "gather", grid, threads, arguments, 0, definitions)
+    for i in range(0, len(frames), together):
+        part = slice(i, min(i + together, len(frames)))
+        t = part.stop - part.start
+        weights = np.zeros((t, padded), np.float32)
+        weights[:, :r] = coefficients[:, part].T
+        here = to_device(lattice[part].astype(np.float32))
+        reach = empty((t, grid[0] * grid[1], 4), np.int32)
+        arguments = here, t, ny, nx, spacing, h, w, reach
+        launch("raw", "reach", (_blocks(32 * t * grid[0] * grid[1]),), BLOCK, arguments, 0, definitions)
+        own = _calibration(calibration.of_frames(part))
+        arguments = *own, frames[part], t, here, ny, nx, spacing, origin, reach, to_device(weights), out, h, w
+        launch("raw", "gather", grid, threads, arguments, weights.nbytes, definitions)
 
 
-def _set_polynomials(table: np.ndarray, definitions: tuple[str, ...]) -> None:
+def _set(name: str, values: np.ndarray, definitions: tuple[str, ...]) -> None:
+    """A constant of the module `raw`; always the same one, so that movies in flight don't disturb each other."""
     import cupy
 
-    place = module("raw", definitions, cupy.cuda.Device().id).get_global("polynomials")
-    values = _polynomials(np.ascontiguousarray(table).tobytes())
-    place.copy_from_host(values.ctypes.data, values.nbytes)
+    place = module("raw", definitions, cupy.cuda.Device().id).get_global(name)
+    place.copy_from_device_async(cupy.asarray(values).data, values.nbytes)
 
 
 @lru_cache(4)

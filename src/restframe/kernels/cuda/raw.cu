@@ -2,12 +2,12 @@
 
 #define PER_THREAD 8
 
-// total += frames (t, n); partial[frame, block] = sum of (raw - dark) * gain over the block's pixels.
+// total += frames (t, n); partial[frame, warp] = sum of (raw - dark) * gain over the warp's pixels.
 extern "C" __global__ __launch_bounds__(256) void add_frames(
     const RAW* __restrict__ frames, const float* __restrict__ gain, const float* __restrict__ dark, TOTAL* total,
     double* partial, int t, i8 n)
 {
-    __shared__ double shared[32];
+    const int warps = gridDim.x * 8, warp = blockIdx.x * 8 + threadIdx.x / 32;
     TOTAL sum[PER_THREAD];
     float g[PER_THREAD], d[PER_THREAD];
     i8 at[PER_THREAD];
@@ -20,6 +20,7 @@ extern "C" __global__ __launch_bounds__(256) void add_frames(
         sum[k] = 0;
         if (!there) at[k] = 0;  // read, times nothing
     }
+#pragma unroll 2
     for (int f = 0; f < t; f++) {
         const RAW* frame = frames + f * n;
         double s = 0;
@@ -31,8 +32,8 @@ extern "C" __global__ __launch_bounds__(256) void add_frames(
             part += ((float)v - d[k]) * g[k];
             if (k % 4 == 3) s += part, part = 0;
         }
-        s = block_sum(s, shared);
-        if (threadIdx.x == 0) partial[(i8)f * gridDim.x + blockIdx.x] = s;
+        for (int e = 16; e; e >>= 1) s += __shfl_down_sync(EVERY, s, e);
+        if (threadIdx.x % 32 == 0) partial[(i8)f * warps + warp] = s;
     }
 #pragma unroll
     for (int k = 0; k < PER_THREAD; k++) {
@@ -52,15 +53,16 @@ extern "C" __global__ void corrected(CALIBRATION, const RAW* __restrict__ frame,
 // ---- gather: every output pixel takes from each frame where its specimen point was then
 
 #ifndef TX
-#define TX 128  // output pixels of a block
+#define TX 128    // output pixels of a block
 #define TY 8
-#define EACH 2  // rows of them a thread
+#define EACH 1    // rows of them a thread
 #define BLOCKS 1  // of them on a multiprocessor at least
 #endif
 #define HIGH (TY + 3 + 3)  // corrected pixels that a block holds of one frame
 #define WIDE (TX + 3 + 13)
 #define ORDER 4  // coefficients of each polynomial
 
+#define FOURS ((IMAGES + 3) / 4)
 __constant__ float polynomials[4][ORDER];  // even and odd part of weight 0, of weight 1
 
 // The four weights at offset s + 1/2; 3 and 2 mirror 0 and 1.
@@ -152,21 +154,23 @@ __device__ __forceinline__ void fetch(
 }
 
 // out[r] += sum over frames of coefficients[r, frame] * frame where the pixel was. lattice (t, ny, nx): displacement at
-// every spacing-th output pixel, linear between; output pixel 0 lies at ``origin``. The pixels of the next frame are on
-// their way while those of one are used.
+// every spacing-th output pixel, linear between; output pixel 0 lies at ``origin``. coefficients (frames, 4 FOURS). The
+// pixels of the next frame are on their way while those of one are used.
 extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void gather(
     CALIBRATION, const RAW* __restrict__ frames, int t, const float2* __restrict__ lattice, int ny, int nx, int spacing,
-    int origin, const int4* __restrict__ reaches, const float* __restrict__ coefficients, float* out, int oh, int ow)
+    int origin, const int4* __restrict__ reaches, const float4* __restrict__ coefficients, float* out, int oh, int ow)
 {
     CALIBRATED;
     __shared__ float room[2][HIGH * WIDE];
+    extern __shared__ float4 weights[];  // (frames, FOURS)
+    for (int k = threadIdx.x; k < t * FOURS; k += THREADS) weights[k] = coefficients[k];
     const int x0 = blockIdx.x * TX, y0 = blockIdx.y * TY;
     const int column = threadIdx.x % TX, x = x0 + column, down = threadIdx.x / TX * EACH, y1 = y0 + down;
     const int ly = y0 / spacing, lx = min(x, ow - 1) / spacing;
     const float step = 1.f / spacing, fx = (x - lx * spacing) * step, fy = (y1 - ly * spacing) * step;
     const int blocks = gridDim.x * gridDim.y;
     reaches += blockIdx.y * gridDim.x + blockIdx.x;
-    float sum[IMAGES][EACH];
+    float sum[4 * FOURS][EACH];
 #pragma unroll
     for (int r = 0; r < IMAGES; r++)
 #pragma unroll
@@ -213,7 +217,13 @@ extern "C" __global__ __launch_bounds__(THREADS, BLOCKS) void gather(
                     c.limits[f] - level, wy, wx);
             }
 #pragma unroll
-            for (int k = 0; k < IMAGES; k++) sum[k][j] += coefficients[k * t + f] * value;
+            for (int k = 0; k < FOURS; k++) {
+                const float4 weight = weights[f * FOURS + k];
+                sum[4 * k][j] += weight.x * value;
+                if (4 * k + 1 < IMAGES) sum[4 * k + 1][j] += weight.y * value;
+                if (4 * k + 2 < IMAGES) sum[4 * k + 2][j] += weight.z * value;
+                if (4 * k + 3 < IMAGES) sum[4 * k + 3][j] += weight.w * value;
+            }
         }
         a = next;
     }

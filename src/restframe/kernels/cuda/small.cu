@@ -13,7 +13,8 @@ extern "C" __global__ __launch_bounds__(256) void small_frames(
     CALIBRATED;
     extern __shared__ float room[];  // HIGH x WIDE corrected pixels, then HIGH x ACROSS with their rows filtered
     __shared__ double shared[32];
-    const int f = blockIdx.z, y0 = blockIdx.y * DOWN, x0 = blockIdx.x * ACROSS;
+    // frames follow each other fastest: their blocks at one place use the same gain
+    const int f = blockIdx.x, y0 = blockIdx.z * DOWN, x0 = blockIdx.y * ACROSS;
     const int top = y0 * FACTOR + AHEAD, left = x0 * FACTOR + AHEAD;
     float* narrow = room + HIGH * WIDE;
     const RAW* frame = frames + (i8)f * c.h * c.w;
@@ -55,7 +56,7 @@ extern "C" __global__ __launch_bounds__(256) void small_frames(
     sum = block_sum(sum, shared);
     square = block_sum(square, shared);
     if (threadIdx.x == 0) {
-        const i8 blocks = gridDim.x * gridDim.y, block = blockIdx.y * gridDim.x + blockIdx.x;
+        const i8 blocks = gridDim.y * gridDim.z, block = blockIdx.z * gridDim.y + blockIdx.y;
         partial[2 * f * blocks + block] = sum;
         partial[(2 * f + 1) * blocks + block] = square;
     }

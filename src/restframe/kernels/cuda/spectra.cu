@@ -42,7 +42,7 @@ extern "C" __global__ void keep_band(
 #define OWN 6      // coefficients of a thread
 
 // R = sum_t F_t exp(i k step_t) and sum_t |F_t|²; grid (row blocks, p).
-extern "C" __global__ __launch_bounds__(512) void align(
+extern "C" __global__ __launch_bounds__(512, 2) void align(
     const half* __restrict__ re, const half* __restrict__ im, const float* __restrict__ steps, int t, int m,
     float* total_re, float* total_im, float* total_auto)
 {
@@ -71,7 +71,7 @@ extern "C" __global__ __launch_bounds__(512) void align(
                 if (at >= n) continue;
                 const int y = at / nx, x = at % nx;
                 const i8 base = (((i8)p * t + f0) * ny + y0) * nx + at;
-#pragma unroll 10
+#pragma unroll 5
                 for (int f = 0; f < here; f++) {
                     const float a = wide(re[base + (i8)f * ny * nx]), b = wide(im[base + (i8)f * ny * nx]);
                     const float2 u = phases[f * nx + x], v = rows[f * ROWS + y];
@@ -121,39 +121,53 @@ extern "C" __global__ void filtered(
     out_im[(i8)p * n + at] = f * im[(i8)p * n + at];
 }
 
-// -sum_k k Im(conj(weighted) F_t exp(i k step_t)); grid (t, p).
+#define SLOPES 4  // frames that a block of `gradient` works on
+
+// -sum_k k Im(conj(weighted) F_t exp(i k step_t)); grid (t / SLOPES, p).
 extern "C" __global__ __launch_bounds__(256) void gradient(
     const half* __restrict__ re, const half* __restrict__ im, const float* __restrict__ steps,
     const float* __restrict__ weighted_re, const float* __restrict__ weighted_im, int t, int m, double* out)
 {
-    extern __shared__ float2 phases[];  // nx of the columns, then ny of the rows
+    extern __shared__ float2 phases[];  // for each frame nx of the columns, then ny of the rows
     __shared__ double shared[32];
-    const int nx = m + 1, ny = 2 * m + 1, f = blockIdx.x, p = blockIdx.y, n = nx * ny;
-    const float* step = steps + 2 * ((i8)p * t + f);
-    for (int k = threadIdx.x; k < nx + ny; k += blockDim.x) {
+    const int nx = m + 1, ny = 2 * m + 1, f0 = blockIdx.x * SLOPES, p = blockIdx.y, n = nx * ny, all = nx + ny;
+    const int here = min(SLOPES, t - f0);
+    const float* step = steps + 2 * ((i8)p * t + f0);
+    for (int k = threadIdx.x; k < SLOPES * all; k += blockDim.x) {
+        const int f = min(k / all, here - 1), at = k % all;
         float s, c;
-        sincosf(k < nx ? k * step[0] : (k - nx - m) * step[1], &s, &c);
+        sincosf(at < nx ? at * step[2 * f] : (at - nx - m) * step[2 * f + 1], &s, &c);
         phases[k] = make_float2(c, s);
     }
     __syncthreads();
-    const i8 base = ((i8)p * t + f) * n, own = (i8)p * n;
-    float gx = 0, gy = 0;
+    i8 base[SLOPES];
+    float gx[SLOPES], gy[SLOPES];
+#pragma unroll
+    for (int f = 0; f < SLOPES; f++) base[f] = ((i8)p * t + f0 + min(f, here - 1)) * n, gx[f] = gy[f] = 0;
+    weighted_re += (i8)p * n, weighted_im += (i8)p * n;
     int y = threadIdx.x / nx, x = threadIdx.x % nx;
     const int down = blockDim.x / nx, across = blockDim.x % nx;
-#pragma unroll 8
+#pragma unroll 2
     for (int at = threadIdx.x; at < n; at += blockDim.x) {
-        const float2 u = phases[x], v = phases[nx + y];
-        const float cr = u.x * v.x - u.y * v.y, ci = u.x * v.y + u.y * v.x;
-        const float a = wide(re[base + at]), b = wide(im[base + at]);
-        const float s = weighted_re[own + at] * (a * ci + b * cr) - weighted_im[own + at] * (a * cr - b * ci);
-        gx += x * s;
-        gy += (y - m) * s;
+        const float wr = weighted_re[at], wi = weighted_im[at];
+#pragma unroll
+        for (int f = 0; f < SLOPES; f++) {
+            const float2 u = phases[f * all + x], v = phases[f * all + nx + y];
+            const float cr = u.x * v.x - u.y * v.y, ci = u.x * v.y + u.y * v.x;
+            const float a = wide(re[base[f] + at]), b = wide(im[base[f] + at]);
+            const float s = wr * (a * ci + b * cr) - wi * (a * cr - b * ci);
+            gx[f] += x * s;
+            gy[f] += (y - m) * s;
+        }
         y += down, x += across;
         if (x >= nx) x -= nx, y++;
     }
-    const double sx = block_sum(gx, shared), sy = block_sum(gy, shared);
-    if (threadIdx.x == 0) {
-        out[2 * ((i8)p * t + f)] = -sx;
-        out[2 * ((i8)p * t + f) + 1] = -sy;
+#pragma unroll
+    for (int f = 0; f < SLOPES; f++) {
+        const double sx = block_sum(gx[f], shared), sy = block_sum(gy[f], shared);
+        if (threadIdx.x == 0 && f < here) {
+            out[2 * ((i8)p * t + f0 + f)] = -sx;
+            out[2 * ((i8)p * t + f0 + f) + 1] = -sy;
+        }
     }
 }
