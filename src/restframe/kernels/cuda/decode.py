@@ -38,6 +38,21 @@ def decode(codec: str, data, start: np.ndarray, count: np.ndarray, size: np.ndar
     return out, found != GOOD
 
 
+def add_events(data, start: np.ndarray, count: np.ndarray, coding, level: int, targets: np.ndarray, out) -> np.ndarray:
+    """Raw EER frames, at ``start`` (n,) with ``count`` bytes of ``data``, added to frames ``targets`` of ``out`` (t, h,
+    w), uint8 or uint16. Returns the bits that each took, -1 where it is damaged, (n,) on the host.
+    """
+    import cupy
+
+    used = cupy.empty(len(start), cupy.int64)
+    begin, length = (cupy.asarray(np.ascontiguousarray(v, np.int64)) for v in (start, count))
+    h, w = (n >> level for n in out.shape[1:])
+    own = (coding.run, coding.x, coding.y, int(coding.always), level)
+    arguments = data, begin, length, cupy.asarray(targets), out, out.itemsize, h, w, *own, used
+    launch("decode", "eer", (len(start),), 32, arguments)
+    return used.get()
+
+
 def turn_rows(decoded, out) -> None:
     """Rows of ``decoded`` (bytes of frames from the top row on) into ``out`` (t, h, w), the last row first."""
     t, h, _ = out.shape

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from restframe.kernels.cuda.decode import PAD, decode, turn_rows
+from restframe.kernels.cuda.decode import PAD, add_events, decode, turn_rows
 from restframe.movie import RawFrames
-from restframe.movie.streams import Strips, strips
+from restframe.movie.streams import Events, Strips, events, strips
 
 CHUNK = 8 << 20  # bytes of a file that a thread reads and sends at a time
 READERS = 8  # threads that do so
@@ -47,16 +47,18 @@ class DeviceFrames:
     def __len__(self) -> int:
         return len(self.raw)
 
+    def fill(self) -> None:
+        """Read what can be kept."""
+        if self.keep and self._array is None:
+            self._array = self._load(slice(0, len(self)))
+
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """All frames in order: which, and the frames (n, h, w) on the GPU."""
+        self.fill()
         if self._array is not None:
             yield slice(0, len(self)), self._array
             return
         parts = [slice(i, min(i + self.block, len(self))) for i in range(0, len(self), self.block)]
-        if self.keep:
-            self._array = self._load(parts[0])
-            yield parts[0], self._array
-            return
         import cupy
 
         device = cupy.cuda.Device()
@@ -81,15 +83,16 @@ class DeviceFrames:
         numbers = self.raw.numbers[part]
         out = cupy.empty((len(numbers), *self.shape[1:]), self.dtype)
         held = self.raw.held()
-        packed = None if held is not None else strips(self.raw.movie, numbers)
         if held is not None:
             _send(list(held[part]), out, self.raw.threads)
-        elif packed is not None:
-            damaged = _decode(packed, out)
-            # for these the CPU says what is wrong, or knows better
-            _read([numbers[i] for i in damaged], [out[i] for i in damaged], self.raw)
         else:
-            _read(numbers, list(out), self.raw)
+            left: Sequence[int] = range(len(numbers))
+            if (packed := strips(self.raw.movie, numbers)) is not None:
+                left = _decode(packed, out)
+            elif (electrons := events(self.raw.movie, numbers)) is not None:
+                left = _count(electrons, out)
+            # what is damaged too: the CPU says what is wrong, or knows better
+            _read([numbers[i] for i in left], [out[i] for i in left], self.raw)
         cupy.cuda.get_current_stream().synchronize()
         return out
 
@@ -110,6 +113,16 @@ def _decode(packed: Strips, out) -> list[int]:
     decoded, failed = decode(packed.codec, data, packed.offsets.ravel() - first, packed.counts.ravel(), size)
     turn_rows(decoded, out)
     return [int(i) for i in np.flatnonzero(failed.reshape(t, n).any(1))]
+
+
+def _count(electrons: Events, out) -> list[int]:
+    """Electrons into ``out`` (t, h, w); returns the numbers of the frames that damaged ones belong to, from 0."""
+    out.fill(0)
+    first, last = int(electrons.offsets.min()), int((electrons.offsets + electrons.counts).max())
+    data = upload(electrons.path, first, last)
+    start, targets = electrons.offsets - first, electrons.targets
+    used = add_events(data, start, electrons.counts, electrons.coding, electrons.level, targets, out)
+    return [int(i) for i in np.unique(targets[~electrons.padded(used)])]
 
 
 def upload(path: os.PathLike[str], first: int, last: int):
