@@ -17,6 +17,7 @@ PROGRAM = 300_000_000  # bytes: interpreter, libraries, compiled loops
 class Room:
     keep: bool  # the raw frames stay in memory; otherwise they are read again in every pass
     block: int  # frames handed out together while they are read
+    ahead: bool = False  # another movie of that size fits too
 
 
 def room(shape: tuple[int, int, int], dtype: np.dtype, factor: int, images: int, sums: int, machine: Machine) -> Room:
@@ -29,7 +30,7 @@ def room(shape: tuple[int, int, int], dtype: np.dtype, factor: int, images: int,
     frame = h * w * dtype.itemsize
     rest = PROGRAM + working_bytes(shape, factor, images, sums)
     if machine.max_memory == 0 or rest + t * frame <= machine.max_memory:
-        return Room(True, BLOCK)
+        return Room(True, BLOCK, machine.max_memory == 0 or rest + 2 * t * frame <= machine.max_memory)
     fitting = (machine.max_memory - rest) // (2 * frame)
     if fitting < 1:
         raise SettingsError(

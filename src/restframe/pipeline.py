@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 
 import numpy as np
 
 from restframe import kernels as kernel_choice
 from restframe import memory
-from restframe.detector.references import references
+from restframe.detector.references import References, references
 from restframe.detector.small import small_factor
 from restframe.detector.survey import take_survey
+from restframe.errors import InputError
 from restframe.movie import Movie, RawFrames, open_movie
 from restframe.movie.fractions import Fractions, fractions
 from restframe.movie.rendered import Rendered
@@ -22,10 +23,11 @@ from restframe.restore import dose as dw
 from restframe.restore.fourier import finish, sizes
 from restframe.restore.gather import gather
 from restframe.result import Result
-from restframe.settings import Machine, Settings, with_choices
+from restframe.settings import Detector, Settings, with_choices
 from restframe.track.field import MotionField
 from restframe.track.groups import groups
 from restframe.track.measure import measure, reference_frame
+from restframe.track.patches import shifts_of_field
 
 Report = Callable[[str], None]
 
@@ -46,32 +48,70 @@ def correct(
     called with lines of text as the work goes on. Raises `RestframeError` when the input allows no result.
     """
     settings = with_choices(settings or Settings(), choices)
-    say = report or (lambda line: None)
+    opened = open_movie(movie, eer_sampling=settings.exposure.eer_sampling)
+    return correct_prepared(prepare(opened, settings), settings, field=field, report=report)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A movie, its references and its used frames, which may have been read, and what is to be made of them."""
+
+    movie: Movie
+    references: References
+    used: Fractions
+    plan: dw.Plan
+    raw: RawFrames
+    ahead: bool  # memory allows to read the frames while another movie is corrected
+
+
+def prepare(movie: Movie, settings: Settings, refs: References | None = None) -> Prepared:
+    """What is known before frames are read. ``refs``: the references, where they are known. Raises `RestframeError`."""
+    used = fractions(movie.shape[0], settings.exposure, movie.format == "eer")
+    refs = refs or own_references(movie, settings.detector)
+    plan = dw.make_plan(wanted_sums(used, settings))
+    frames: Movie = movie
+    numbers: range | None = range(used.frames[0].start, used.frames[-1].stop)
+    if used.summed or movie.spare:
+        frames, numbers, refs = Rendered(movie, used.frames, refs.dark), None, replace(refs, dark=None)
+    shape = len(used.frames), *movie.shape[1:]
+    factor, images, sums = small_factor(shape[1:]), len(plan.coefficients), len(plan.combine)
+    room = memory.room(shape, frames.dtype, factor, images, sums, settings.machine)
+    raw = RawFrames(frames, numbers, kernel_choice.threads(settings.machine), room.keep, room.block)
+    return Prepared(frames, refs, used, plan, raw, room.ahead)
+
+
+def own_references(movie: Movie, detector: Detector) -> References:
+    """The references that fit ``movie``, with the gain in its header where no other is given."""
+    return references(detector, movie.shape[1:], movie.header_gain() if detector.gain is None else None)
+
+
+def correct_prepared(
+    prepared: Prepared, settings: Settings, *, field: MotionField | None = None, report: Report | None = None
+) -> Result:
+    """`correct` for a movie that is prepared. Forgets the raw frames as soon as they are not needed.
+
+    Raises `RestframeError`.
+    """
     with _one_blas_thread():
-        return _correct(open_movie(movie, eer_sampling=settings.exposure.eer_sampling), settings, field, say)
+        return _correct(prepared, settings, field, report or (lambda line: None))
 
 
-def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: Report) -> Result:
+def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, say: Report) -> Result:
     started = time.perf_counter()
     kernels = kernel_choice.choose(settings.machine)
     threads = kernel_choice.threads(settings.machine)
-    used = fractions(movie.shape[0], settings.exposure, movie.format == "eer")
-    for note in used.notes:
-        say(note)
+    movie, refs, used, plan = prepared.movie, prepared.references, prepared.used, prepared.plan
     shape = movie.shape[1:]
-    refs = references(settings.detector, shape, movie.header_gain() if settings.detector.gain is None else None)
-    for note in refs.notes:
+    if field is not None:
+        check_field(field, (len(used.frames), *shape))
+    for note in (*used.notes, *refs.notes):
         say(note)
     if refs.gain is None:
         say("Warning: Gain ref not found.")
         say("......   Gain correction will be skipped.")
-    plan = dw.make_plan(wanted_sums(used, settings))
-    if used.summed or movie.spare:
-        movie, refs = Rendered(movie, used.frames, refs.dark), replace(refs, dark=None)
-    raw = raw_frames(movie, used, plan, settings.machine, threads)
-    if not raw.keep:
-        say(f"Frames are read {raw.block} at a time and again in every pass, as --max-memory asks.")
-    raw = kernels.device_frames(raw, settings.machine)
+    if not prepared.raw.keep:
+        say(f"Frames are read {prepared.raw.block} at a time and again in every pass, as --max-memory asks.")
+    raw = kernels.device_frames(prepared.raw, settings.machine)
     factor = small_factor(shape) if field is None else 0
     survey, small = take_survey(kernels, raw, refs, settings.detector.find_defects, factor)
     for note in movie.damage() if isinstance(movie, Rendered) else ():
@@ -86,7 +126,9 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
         motion = settings.motion
         grouping = groups(used.weight, motion.group[0]), groups(used.weight, motion.group[1])
         measured = measure(kernels, small, shape, levels, *dose, grouping, motion, settings.exposure, threads)
-        field = measured.field
+        field, patches = measured.field, measured.patches
+    else:
+        patches = shifts_of_field(field, settings.motion.patches) if min(settings.motion.patches) > 1 else None
     del small
     reference = reference_frame(len(used.frames), settings.motion.reference)
     field = field.relative_to(reference)
@@ -99,7 +141,8 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
 
     size = sizes(shape, settings.sums.bin)
     gathered, counts = gather(kernels, raw, survey.calibration, field, plan.coefficients, size)
-    del raw  # the last step needs the room
+    prepared.raw.forget()  # the last step needs the room
+    del raw
     images = finish(kernels, gathered, plan, counts, survey.calibration.levels.astype(np.float64), size, threads)
     say(f"Correction of local motion: {time.perf_counter() - started:.6f} sec")
     return Result(
@@ -110,20 +153,24 @@ def _correct(movie: Movie, settings: Settings, field: MotionField | None, say: R
         dose_weighted_range=images.get("dose_weighted_range"),
         odd=images.get("odd"),
         even=images.get("even"),
-        patches=measured.patches if measured else None,
+        patches=patches,
         global_shifts=shifts,
         movie_shape=(len(used.frames), *shape),
+        bad_pixels=np.stack([survey.columns, survey.rows], 1),
         decisions=measured.notes if measured else (),
         numbers={"bad_pixels": float(len(survey.rows)), **((measured.numbers or {}) if measured else {})},
     )
 
 
-def raw_frames(movie: Movie, used: Fractions, plan: dw.Plan, machine: Machine, threads: int) -> RawFrames:
-    """The used frames, to be kept in memory or read again in every pass."""
-    shape = len(used.frames), *movie.shape[1:]
-    room = memory.room(shape, movie.dtype, small_factor(shape[1:]), len(plan.coefficients), len(plan.combine), machine)
-    numbers = None if isinstance(movie, Rendered) else range(used.frames[0].start, used.frames[-1].stop)
-    return RawFrames(movie, numbers, threads, room.keep, room.block)
+def check_field(field: MotionField, shape: tuple[int, int, int]) -> None:
+    """Raise InputError unless ``field`` is motion of used frames of ``shape`` (t, h, w)."""
+    found = (field.n_frames, *field.shape)
+    if found != shape:
+        raise InputError(
+            f"The known motion is that of {found[0]} frames of {found[2]} x {found[1]} pixels, this movie has "
+            f"{shape[0]} used frames of {shape[2]} x {shape[1]}. Use the same -Throw, -Trunc and frames as when it was "
+            "measured."
+        )
 
 
 def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:

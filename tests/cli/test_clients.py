@@ -57,7 +57,7 @@ def test_relions_numbers():
 
 @pytest.mark.parametrize(
     "more",
-    ["-ArcDir arc", "-OutStack 1", "-Serial 1", "-InFmMotion 1"],
+    ["-OutStack 1", "-InFmMotion 1"],
 )
 def test_what_cannot_be_done_yet_is_said(more):
     with pytest.raises(SettingsError, match=more.split()[0]):

@@ -102,7 +102,7 @@ def test_two_inputs(movie, tmp_path):
 def test_missing_input_and_folder_as_input(tmp_path):
     with pytest.raises(InputError, match=r"none\.tif does not exist"):
         job("-InTiff", tmp_path / "none.tif", "-OutMrc", tmp_path / "x.mrc")
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is a folder"):
         job("-InTiff", tmp_path, "-OutMrc", tmp_path / "x.mrc")
 
 

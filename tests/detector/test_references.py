@@ -135,3 +135,8 @@ def test_empty_gain_and_arrays_that_are_no_image():
     for bad in (np.zeros(4), np.zeros((2, 4, 6)), np.zeros((4, 6), complex)):
         with pytest.raises(DetectorError, match="expected numbers"):
             load_reference(bad)
+
+
+def test_an_empty_dark_is_none_whatever_its_size():
+    used = references(Detector(dark=np.zeros((2, 3))), (4, 6))
+    assert used.dark is None and used.notes == ("The dark reference is zero everywhere: nothing is subtracted.",)

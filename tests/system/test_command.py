@@ -261,7 +261,7 @@ def words_of(text, inputs):
         ("-InMrc IN/none.mrc -OutMrc out.mrc", 3, "none.mrc"),
         ("-InTiff IN/cut.tif -OutMrc out.mrc", 3, "cut.tif"),
         ("-InMrc IN/text.mrc -OutMrc out.mrc", 3, "text.mrc"),
-        ("-InMrc IN -OutMrc out.mrc", 3, "is no file"),
+        ("-InMrc IN -OutMrc out.mrc", 3, "is a folder"),
         ("-InMrc IN/movie.mrc -OutMrc none/out.mrc", 4, "none"),
         ("-InMrc IN/movie.mrc", 4, "-OutMrc"),
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -FmDose 1 -PixSize 1 -kV 400", 6, "-kV 400"),

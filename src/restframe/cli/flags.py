@@ -61,26 +61,32 @@ def _files() -> tuple[Flag, ...]:
         Flag("-InMrc", str, ("",), "Movie", "Movie in an MRC file.", manual="2"),
         Flag("-InTiff", str, ("",), "Movie", "Movie in a TIFF file; its rows are flipped on reading.", manual="13"),
         Flag("-InEer", str, ("",), "Movie", "Movie in an EER file.", manual="14"),
-        _later(
-            "-Serial", int, (0,), "Movie", "1: all movies of a folder; n: wait n seconds for more.", manual="12", low=0
+        Flag(
+            "-Serial",
+            int,
+            (0,),
+            "Movie",
+            "1: all movies of the folder after -InTiff, -InMrc or -InEer whose names begin with what stands after the "
+            "last /. More than 1, to wait for new ones, is not there yet.",
+            manual="12",
+            low=0,
         ),
-        _later(
+        Flag(
             "-InSuffix",
             str,
             ("",),
             "Movie",
-            "With -Serial: how the names of the movies end.",
+            "With -Serial: text that the names of the movies have, in any case; without it, the usual extensions.",
             manual="12",
-            needs="-Serial",
         ),
-        _later(
+        Flag(
             "-InSkips",
             str,
-            ("",),
+            (),
             "Movie",
             "With -Serial: movies whose name contains one of these are left out.",
             manual="12",
-            needs="-Serial",
+            many=True,
         ),
         Flag(
             "-OutMrc",
@@ -135,9 +141,25 @@ def _files() -> tuple[Flag, ...]:
             low=0,
             significant=1,
         ),
-        _later("-OutStar", int, (0,), "Output", "1: motion in a STAR file for RELION.", manual="24"),
+        Flag(
+            "-OutStar",
+            int,
+            (0,),
+            "Output",
+            "1: motion in a STAR file for RELION, MOVIE.star beside the sums.",
+            low=0,
+            high=1,
+        ),
         _later("-FullSum", str, ("",), "Output", "File for the sum after whole-frame correction alone."),
-        _later("-ArcDir", str, ("",), "Output", "Folder for compressed copies of the raw movies.", manual="18"),
+        Flag(
+            "-ArcDir",
+            str,
+            ("",),
+            "Output",
+            "Folder for copies of the raw movies, MOVIE.mrc with 4 bits a pixel (more where counts need them) and the "
+            "gain in the header. Made if missing.",
+            manual="18",
+        ),
     )
 
 
@@ -315,8 +337,15 @@ def _alignment() -> tuple[Flag, ...]:
             manual="8",
         ),
         _later("-Align", int, (1,), "Motion", "0: the plain sum.", low=0, high=1),
-        _later("-InAln", str, ("",), "Motion", "Folder with motion that was saved by -OutAln."),
-        _later("-OutAln", str, ("",), "Motion", "Folder to save the motion in."),
+        Flag(
+            "-InAln",
+            str,
+            ("",),
+            "Motion",
+            "Folder with motion that -OutAln saved: it is applied, nothing is measured. -Throw, -Trunc, -Patch and "
+            "-FmRef are those of then where they are not given.",
+        ),
+        Flag("-OutAln", str, ("",), "Motion", "Folder for the motion, MOVIE.aln. Made if missing."),
         Flag("-FtBin", float, (1.0,), "Correction", "Bin the sums by cropping in Fourier space.", manual="11", low=1),
         _later(
             "-Mag",

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from restframe.batch.folder import list_movies
 from restframe.cli.devices import choose_gpus, find_gpus
 from restframe.cli.parse import Options
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
 from restframe.movie.integration import read_rows
+from restframe.output.alignment import alignment_path
+from restframe.output.archive import archive_path
+from restframe.output.images import is_ours
 from restframe.output.names import image_paths, log_dir_base, log_file_base
 from restframe.output.place import check_folder, check_place
+from restframe.output.star import star_path
 from restframe.settings import Detector, Exposure, Machine, Motion, Settings, Sums
 
 INPUTS = {"-InTiff": "tiff", "-InMrc": "mrc", "-InEer": "eer"}
@@ -24,10 +31,27 @@ class Job:
     movie: Path
     kind: str  # what its flag says that it is: mrc, tiff, eer
     images: dict[str, Path]  # Result's name of an image: its file
-    log_dir: Path | None  # to be made when missing
+    folders: tuple[Path, ...]  # for outputs, to be made when missing
     log_bases: tuple[tuple[str, int], ...]  # start of the logs' names, columns of the patch logs
+    in_aln: Path | None = None  # motion to be applied, not measured
+    out_aln: Path | None = None
+    star: Path | None = None
+    archive: Path | None = None
+    settings: Settings = field(default_factory=Settings)
+    notes: tuple[str, ...] = ()  # lines for stdout
+
+    @property
+    def extras(self) -> list[Path]:
+        """Files that are written beside images and logs."""
+        return [path for path in (self.out_aln, self.star, self.archive) if path]
+
+
+@dataclass(frozen=True)
+class Batch:
+    jobs: tuple[Job, ...]
     settings: Settings
-    notes: tuple[str, ...]  # lines for stdout
+    listing: tuple[str, ...]  # what was looked for and found, for stdout
+    notes: tuple[str, ...]
 
 
 def job_from(options: Options) -> Job:
@@ -35,47 +59,146 @@ def job_from(options: Options) -> Job:
 
     Raises InputError, SameFileError, OutputError, SettingsError or DeviceError.
     """
-    kind, movie = _input(options)
-    if not options.text("-OutMrc"):
-        raise OutputError("No output was given: say -OutMrc and the name of the corrected sum.")
-    images = image_paths(options.text("-OutMrc"))
-    _check_inputs_survive(options, movie, images)
+    flag, name = _input(options)
+    movie = Path(name)
+    job = _named(options, movie, INPUTS[flag])
+    _check_inputs_survive(options, [job])
     if not os.path.isfile(movie):
-        found = "is no file (folders need -Serial, not there yet)" if os.path.exists(movie) else "does not exist"
-        raise InputError(f"{movie} {found}. Give the name of a movie after {kind}.")
+        found = "is a folder (with -Serial 1 all its movies)" if os.path.isdir(movie) else "does not exist"
+        raise InputError(f"{movie} {found}. Give the name of a movie after {flag}.")
     if not os.access(movie, os.R_OK):
         raise InputError(f"{movie} cannot be read: permission denied.")
-    log_dir = Path(options.text("-LogDir")) if options.text("-LogDir") else None
-    log_file = options.text("-LogFile")
-    for path in images.values():
-        check_place(path)
-    if log_dir:
-        check_folder(log_dir)
-    if log_file:
-        check_place(Path(f"{log_file_base(log_file)}-Full.log"))
-    bases = [(log_dir_base(str(log_dir), movie), 6)] if log_dir else []
-    bases += [(log_file_base(log_file), 7)] if log_file else []
-    gpus, device = choose_gpus(options.integers("-Gpu"), options.integer("-UseGpus"), find_gpus)
-    settings = settings_from(options, gpus)
-    return Job(movie, INPUTS[kind], images, log_dir, tuple(bases), settings, (device, *_notes(options, settings)))
+    _check_places(job)
+    settings, notes = _settings(options)
+    return replace(job, settings=settings, notes=notes)
 
 
-def _input(options: Options) -> tuple[str, Path]:
+def batch_from(options: Options) -> Batch:
+    """The movies of a folder as jobs, sorted by name, and their names checked.
+
+    Raises as `job_from`, and SettingsError when there are no movies or two would give files of the same name.
+    """
+    if options.integer("-Serial") > 1:
+        raise SettingsError("-Serial waits for no new movies yet: -Serial 1 corrects those that are there.")
+    flag, start = _input(options)
+    kind, suffix = INPUTS[flag], options.text("-InSuffix")
+    skips = [s for value in options.values["-InSkips"] for s in re.split(r"[,\s]+", str(value)) if s]
+    listing = list_movies(start, kind, suffix, skips)
+    jobs = [
+        _named(options, Path(listing.folder, name), kind, serial, stack)
+        for stack, (name, serial) in enumerate(listing.movies)
+    ]
+    results = {os.path.realpath(path): job for job in jobs for path in job.images.values()}
+    ours = [j for j in jobs if results.get(os.path.realpath(j.movie), j) is not j and is_ours(j.movie)]
+    jobs = [j for j in jobs if j not in ours]
+    if not jobs:
+        raise SettingsError("no input image files are found.")
+    _check_names_differ(jobs)
+    _check_inputs_survive(options, jobs)
+    _check_places(jobs[0])
+    settings, notes = _settings(options)
+    lines = [
+        f"Directory: {listing.folder}",
+        f"Prefix:    {listing.prefix}",
+        f"Suffix:    {suffix}",
+        f"Skips:     {' '.join(skips)}",
+        *(f"added: {listing.folder}{job.movie.name}" for job in jobs),
+        *(f"left out: {job.movie}, an earlier result" for job in ours),
+    ]
+    if listing.passed_over:
+        what = f"{suffix} in the name" if suffix else f"the extension of {kind.upper()} files"
+        lines.append(f"Files passed over, without {what}: {listing.passed_over}")
+    return Batch(tuple(replace(j, settings=settings) for j in jobs), settings, tuple(lines), notes)
+
+
+def _named(options: Options, movie: Path, kind: str, serial: str = "", stack: int = 0) -> Job:
+    """A movie and the files that it gives; ``serial``, ``stack``: its part of their names and number in a batch."""
+    out, log_dir, log_file = (options.text(f) for f in ("-OutMrc", "-LogDir", "-LogFile"))
+    if not out:
+        raise OutputError("No output was given: say -OutMrc and the name of the corrected sum.")
+    in_aln, out_aln, arc_dir = (options.text(f) for f in ("-InAln", "-OutAln", "-ArcDir"))
+    if in_aln and out_aln:
+        raise SettingsError("-InAln and -OutAln are both given: motion is either read or measured. Leave one out.")
+    bases = [(log_dir_base(log_dir, movie), 6)] if log_dir else []
+    bases += [(log_file_base(log_file, stack), 7)] if log_file else []
+    images = image_paths(out, serial)
+    return Job(
+        movie,
+        kind,
+        images,
+        tuple(Path(folder) for folder in (log_dir, out_aln, arc_dir) if folder),
+        tuple(bases),
+        _alignment_to_read(in_aln, movie),
+        alignment_path(out_aln, movie) if out_aln else None,
+        star_path(images["sum"], movie) if options.integer("-OutStar") else None,
+        archive_path(arc_dir, movie) if arc_dir else None,
+    )
+
+
+def _alignment_to_read(in_aln: str, movie: Path) -> Path | None:
+    """The movie's file in the folder after -InAln; a file is taken as it is."""
+    if not in_aln:
+        return None
+    return Path(in_aln) if os.path.isfile(in_aln) else alignment_path(in_aln, movie)
+
+
+def _input(options: Options) -> tuple[str, str]:
     names = {flag: options.text(flag) for flag in INPUTS if options.text(flag)}
     if not names:
         raise InputError("No input was given: say -InTiff, -InMrc or -InEer and the name of a movie.")
     if len(names) > 1:
-        raise SettingsError(f"{' and '.join(names)} are both given. Leave one out: a run corrects one movie.")
-    return next((flag, Path(name)) for flag, name in names.items())
+        raise SettingsError(f"{' and '.join(names)} are both given. Leave one out: a run corrects one kind of movies.")
+    return next(iter(names.items()))
 
 
-def _check_inputs_survive(options: Options, movie: Path, images: dict[str, Path]) -> None:
+def _check_names_differ(jobs: Sequence[Job]) -> None:
+    seen: dict[object, Job] = {}
+    for job in jobs:
+        for name in (job.images["sum"], *job.extras, *(base for base, _ in job.log_bases)):
+            if name in seen:
+                raise SettingsError(
+                    f"{seen[name].movie} and {job.movie} would both be saved as {name}. "
+                    "Tell them apart with -InSuffix or -InSkips."
+                )
+            seen[name] = job
+
+
+def _check_inputs_survive(options: Options, jobs: Sequence[Job]) -> None:
     references = [Path(options.text(f)) for f in READ_TOO if options.text(f)]
-    for read in (movie, *references):
-        for written in images.values():
-            same = os.path.realpath(read) == os.path.realpath(written)
-            if same or (os.path.exists(read) and os.path.exists(written) and os.path.samefile(read, written)):
-                raise SameFileError(f"{written} would overwrite the input {read}. Give another name after -OutMrc.")
+    read = {key: path for path in (*(job.movie for job in jobs), *references) for key in _identities(path)}
+    for job in jobs:
+        for written in (*job.images.values(), *job.extras):
+            for key in _identities(written):
+                if key in read:
+                    raise SameFileError(
+                        f"{written} would overwrite the input {read[key]}. Give another name after -OutMrc."
+                    )
+
+
+def _identities(path: Path) -> list[object]:
+    """What tells that two names mean the same file, whether it is there or not."""
+    keys: list[object] = [os.path.realpath(path)]
+    with suppress(OSError):
+        status = os.stat(path)
+        keys.append((status.st_dev, status.st_ino))
+    return keys
+
+
+def _check_places(job: Job) -> None:
+    for path in (*job.images.values(), *([job.star] if job.star else [])):
+        check_place(path)
+    for folder in job.folders:
+        check_folder(folder)
+    for base, columns in job.log_bases:
+        if columns == 7:
+            check_place(Path(f"{base}-Full.log"))
+
+
+def _settings(options: Options) -> tuple[Settings, tuple[str, ...]]:
+    """The settings and lines for stdout about them. Raises SettingsError or DeviceError."""
+    gpus, device = choose_gpus(options.integers("-Gpu"), options.integer("-UseGpus"), find_gpus)
+    settings = settings_from(options, gpus)
+    return settings, (device, *_notes(options, settings))
 
 
 def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
@@ -146,6 +269,9 @@ def _notes(options: Options, settings: Settings) -> list[str]:
     rows = exposure.integration if isinstance(exposure.integration, tuple) else ()
     if (exposure.frame_dose > 0 or any(row.dose for row in rows)) and exposure.pixel_size == 0:
         notes.append("Warning: no dose weighting, which needs -PixSize.")
+    if not options.integer("-Serial"):
+        without = [f for f in ("-InSuffix", "-InSkips") if f in options.given]
+        notes += [f"Note: {flag} has no effect without -Serial 1." for flag in without]
     if options.integers("-Patch")[2]:
         notes.append("Note: the overlap after -Patch has no effect in restframe: patches always overlap.")
     return notes

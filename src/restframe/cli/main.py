@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from restframe.cli.help import echo, help_text, version_text
-from restframe.cli.job import Job, job_from
+from restframe.cli.job import Batch, Job, batch_from, job_from
 from restframe.cli.parse import parse
 from restframe.cli.streams import errors_as_messages, say, working
+from restframe.errors import BatchError
+
+if TYPE_CHECKING:
+    from restframe.output.place import Writer
+    from restframe.result import Result
+    from restframe.settings import Settings
+
+MOST_NAMES = 20  # of failed movies in the message on stderr; stdout has all
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,44 +45,108 @@ def _run(arguments: list[str]) -> int:
 
 
 def _correct(arguments: list[str]) -> None:
-    """One movie: read, correct, write."""
+    """Read, correct, write: one movie, or with -Serial all of a folder."""
     start = perf_counter()
     options = parse(arguments)
     say("\n".join((*echo(options), *options.notes)))
-    job = job_from(options)
+    if options.integer("-Serial"):
+        failed = _batch(batch_from(options))
+    else:
+        failed = None
+        _one(job_from(options))
+    say(f"Total time: {perf_counter() - start:f} sec")
+    if failed:
+        raise failed
+
+
+def _one(job: Job) -> None:
     say("\n".join(job.notes))
 
     from restframe.movie import open_movie
+    from restframe.output.alignment import read_alignment, settings_with
+    from restframe.output.text import movie_lines
     from restframe.pipeline import correct
 
-    sampling = job.settings.exposure.eer_sampling
-    movie = open_movie(job.movie, job.kind, sampling)
-    frames, height, width = movie.shape
-    say(f"Movie: {movie.format.upper()}, {width} x {height} pixels, {frames} frames, {movie.dtype}")
-    if movie.format != job.kind:
-        say(f"Warning: {job.movie} was given as {job.kind.upper()}; it is read as what it is.")
-    if movie.format != "eer" and sampling > 1:
-        say(f"Note: -EerSampling {sampling} has no effect on a {movie.format.upper()} movie.")
+    movie = open_movie(job.movie, job.kind, job.settings.exposure.eer_sampling)
+    say("\n".join(movie_lines(movie, job.kind, job.settings.exposure.eer_sampling)))
+    settings, field = job.settings, None
+    if job.in_aln:
+        alignment = read_alignment(job.in_aln)
+        settings, field = settings_with(alignment, settings), alignment.field
     with working(f"{job.movie.name} is brought to rest"):
-        result = correct(movie, job.settings, report=say)
-    _save(job, result)
-    say(f"Total time: {perf_counter() - start:f} sec")
+        result = correct(movie, settings, field=field, report=say)
+    _save(job, result, settings, say)
 
 
-def _save(job: Job, result) -> None:
+def _batch(batch: Batch) -> BatchError | None:
+    """What to raise at the end if movies failed."""
+    say("\n".join((*batch.notes, *batch.listing)))
+
+    from restframe.batch.serial import Task, run_batch
+    from restframe.output.alignment import read_alignment
+
+    tasks = [
+        Task(
+            job.movie,
+            job.kind,
+            batch.settings,
+            partial(_save, job),
+            partial(read_alignment, job.in_aln) if job.in_aln else None,
+        )
+        for job in batch.jobs
+    ]
+    with working(f"{len(tasks)} movies are brought to rest"):
+        failures = run_batch(tasks, batch.settings.detector, say)
+    say(f"\nMovies corrected: {len(tasks) - len(failures)} of {len(tasks)}")
+    if not failures:
+        return None
+    say("Movies that failed:\n" + "\n".join(f"   {f.movie}: {f.reason}" for f in failures))
+    names = ", ".join(str(f.movie) for f in failures[:MOST_NAMES])
+    more = f" and {len(failures) - MOST_NAMES} more" if len(failures) > MOST_NAMES else ""
+    return BatchError(f"{len(failures)} of {len(tasks)} movies failed: {names}{more}. stdout says why.")
+
+
+def _save(job: Job, result: Result, settings: Settings, say: Callable[[str], None]) -> None:
+    from restframe.output.alignment import alignment_text
     from restframe.output.logs import log_files
+    from restframe.output.star import polynomial, star_text
     from restframe.output.write import write_result
 
     say("Saving motion corrected images ......")
-    patch_mode = min(job.settings.motion.patches) > 1
-    logs: dict[Path, str] = {}
+    patches, exposure = settings.motion.patches, settings.exposure
+    texts: dict[Path, str] = {}
     for base, columns in job.log_bases:
-        logs |= log_files(result, base, patch_mode=patch_mode, columns=columns)
-    if job.log_dir:
-        job.log_dir.mkdir(parents=True, exist_ok=True)
-    for path in write_result(result, job.images, logs):
+        texts |= log_files(result, base, patch_mode=min(patches) > 1, columns=columns)
+    if job.out_aln:
+        texts[job.out_aln] = alignment_text(result, exposure.throw, exposure.trunc, patches)
+    if job.star:
+        texts[job.star] = star_text(result, job.movie, settings)
+        if result.patches is not None:
+            say(f"Local motion for RELION: a polynomial, {polynomial(result.field)[1]:.3f} px rms from the field")
+    for folder in job.folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    for path in write_result(result, job.images, texts, _archive(job, say)):
         say(f"Corrected sum has been saved in:\n   {path}")
     say("Motion corrected images saved.")
+
+
+def _archive(job: Job, say: Callable[[str], None]) -> dict[Path, Writer]:
+    """The copy of the raw movie, if one is to be made."""
+    if not job.archive:
+        return {}
+    from restframe import kernels
+    from restframe.movie import open_movie
+    from restframe.output.archive import archive_writer
+    from restframe.pipeline import own_references
+
+    movie, settings = open_movie(job.movie, job.kind), job.settings
+    if movie.format == "eer":
+        say("Note: -ArcDir has no effect on an EER movie: its events take less room than frames.")
+        return {}
+    if settings.detector.dark is not None:
+        say("Note: the archive holds the raw counts and the gain, not the dark reference.")
+    gain = own_references(movie, settings.detector).gain
+    return {job.archive: archive_writer(movie, gain, kernels.threads(settings.machine), say)}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from restframe.errors import RestframeError
+from restframe.errors import explained
 
 
 def say(text: str) -> None:
@@ -33,20 +33,11 @@ def errors_as_messages(run: Callable[[], int]) -> int:
     try:
         with _all_on_stdout(), _cleaning_up_when_terminated():
             return run()
-    except RestframeError as error:
-        return _fail(str(error), error.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at the end
         return _fail("stdout was closed by its reader.", 6)
-    except KeyboardInterrupt:
-        return _fail("interrupted.", 130)
-    except MemoryError as error:
-        return _fail(f"out of memory ({error or 'no details'}). Use fewer --threads, or a machine with more memory.", 6)
-    except OSError as error:
-        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}.", 6)
-    except Exception as error:
-        last = traceback.format_exception_only(error)[-1].strip()
-        return _fail(f"restframe failed: {last}\nPlease report it; RESTFRAME_DEBUG=1 shows where it happened.", 6)
+    except (Exception, KeyboardInterrupt) as error:
+        return _fail(*explained(error))
 
 
 def _fail(message: str, code: int) -> int:

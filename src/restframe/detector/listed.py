@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from restframe.errors import DetectorError, InputError
+from restframe.errors import DetectorError, InputError, ReferenceInputError
 from restframe.movie import open_movie
 
 Source = str | os.PathLike[str] | np.ndarray
@@ -40,7 +40,7 @@ def defect_map(source: Source, shape: tuple[int, int], enlargements: tuple[int, 
         try:
             image = open_movie(Path(source)).read(0)
         except InputError as error:
-            raise InputError(f"Defect map: {error}") from error
+            raise ReferenceInputError(f"Defect map: {error}") from error
     factor = next((n for n in (1, *enlargements) if tuple(s * n for s in image.shape) == shape), 0)
     if not factor:
         found = " x ".join(map(str, image.shape[::-1]))
@@ -58,7 +58,7 @@ def _rectangles(path: Path) -> list[tuple[int, ...]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(
+        raise ReferenceInputError(
             f"Defect file {path} cannot be read: {reason}. An image of defects is a -DefectMap."
         ) from error
     out = []

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from restframe.detector.listed import defect_file, defect_map
-from restframe.errors import DetectorError, InputError, SettingsError
+from restframe.errors import DetectorError, InputError, ReferenceInputError, SettingsError
 from restframe.movie import open_movie
 from restframe.settings import Detector
 
@@ -51,7 +51,10 @@ def references(detector: Detector, shape: tuple[int, int], header_gain: np.ndarr
             raise DetectorError(f"{_name(detector.gain, 'gain')} is zero everywhere. Give the camera's gain reference.")
     if detector.dark is not None:
         dark = orient(load_reference(detector.dark, "dark"), detector.rot_gain, detector.flip_gain)
-        _check_size("dark", detector, dark.shape, shape)
+        if dark.any():
+            _check_size("dark", detector, dark.shape, shape)
+        else:  # counting cameras have none, and acquisition programs make one of any size
+            dark, notes = None, (*notes, "The dark reference is zero everywhere: nothing is subtracted.")
     bad = listed_defects(detector, shape)
     if bad is not None:
         if 2 * bad.sum() > bad.size:
@@ -89,7 +92,7 @@ def load_reference(source: str | os.PathLike[str] | np.ndarray, what: str = "gai
         try:
             image = open_movie(Path(source)).read(0)
         except InputError as error:
-            raise InputError(f"{what.capitalize()} reference: {error}") from error
+            raise ReferenceInputError(f"{what.capitalize()} reference: {error}") from error
     return _finite(image.astype(np.float32))
 
 

@@ -70,6 +70,16 @@ class RawFrames:
         else:
             yield from self._read(first, stop, None)
 
+    def fill(self) -> None:
+        """Read all frames that are to be kept now, not when they are first asked for. Raises as `blocks`."""
+        if self.keep:
+            for _ in self.blocks():
+                pass
+
+    def forget(self) -> None:
+        """Give the memory of the frames back; they would be read again."""
+        self._array, self._complete = None, False
+
     def _read(self, first: int, stop: int, whole: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
         """``whole``: where the frames stay; None: in two buffers that take turns."""
         parts = [slice(i, min(i + self.block, stop)) for i in range(first, stop, self.block)]

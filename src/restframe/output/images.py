@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,13 @@ def mrc_writer(image: np.ndarray, pixel_size: float) -> Writer:
             mrc.header.nlabl = 1
 
     return write
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is an image that restframe wrote, by its first label."""
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read(1024)[224:].startswith(b"restframe ")
+    return False
 
 
 def write_mrc(path: str | Path, image: np.ndarray, pixel_size: float = 0.0) -> None:

@@ -14,13 +14,14 @@ SUFFIXES = {  # Result's images, in the order in which they are put in place: th
 }
 
 
-def image_paths(out_mrc: str) -> dict[str, Path]:
-    """Where each image of a Result goes: -OutMrc without its extension, the suffix, ``.mrc``.
+def image_paths(out_mrc: str, serial: str = "") -> dict[str, Path]:
+    """Where each image of a Result goes: -OutMrc without its extension, the movie's own part of the name (-Serial),
+    the suffix, ``.mrc``.
 
     Extensions that are cut off, in any case: .mrc, .mrcs, .st; other dots belong to the name.
     """
     root = re.sub(r"\.(mrcs?|st)$", "", out_mrc, flags=re.IGNORECASE)
-    return {name: Path(f"{root}{suffix}.mrc") for name, suffix in SUFFIXES.items()}
+    return {name: Path(f"{root}{serial}{suffix}.mrc") for name, suffix in SUFFIXES.items()}
 
 
 def log_dir_base(log_dir: str, movie: str | Path) -> str:
@@ -29,6 +30,8 @@ def log_dir_base(log_dir: str, movie: str | Path) -> str:
     return str(Path(log_dir) / (stem or Path(movie).name))
 
 
-def log_file_base(log_file: str) -> str:
-    """Start of the log names for -LogFile (MotionCor2 <= 1.4.5): the text as it is, and the number of the stack, 0."""
-    return f"{log_file}0"
+def log_file_base(log_file: str, stack: int = 0) -> str:
+    """Start of the log names for -LogFile (MotionCor2 <= 1.4.5): the text as it is, and the number of the movie in
+    the batch, from 0.
+    """
+    return f"{log_file}{stack}"

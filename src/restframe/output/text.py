@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from restframe.movie import Movie
+
 
 def shift_table(shifts: np.ndarray) -> list[str]:
     """The table of whole-frame shifts (t, 2), x and y in unbinned pixels, frames counted from 1.
@@ -13,6 +15,17 @@ def shift_table(shifts: np.ndarray) -> list[str]:
     """
     rows = [f"...... Frame ({i:3d}) shift: {x:9.3f}  {y:9.3f}" for i, (x, y) in enumerate(rounded(shifts, 3), 1)]
     return ["", "Full-frame alignment shift", *rows, ""]
+
+
+def movie_lines(movie: Movie, kind: str, eer_sampling: int = 1) -> list[str]:
+    """What a movie is, and where it is not of the ``kind`` that the user says."""
+    frames, height, width = movie.shape
+    lines = [f"Movie: {movie.format.upper()}, {width} x {height} pixels, {frames} frames, {movie.dtype}"]
+    if movie.format != kind:
+        lines.append(f"Warning: {movie.path} was given as {kind.upper()}; it is read as what it is.")
+    if movie.format != "eer" and eer_sampling > 1:
+        lines.append(f"Note: -EerSampling {eer_sampling} has no effect on a {movie.format.upper()} movie.")
+    return lines
 
 
 def rounded(values: np.ndarray, digits: int) -> np.ndarray:

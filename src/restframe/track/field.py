@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
+
+from restframe.errors import InputError
+
+FORMAT = "restframe motion field 1"
 
 
 def modes_up_to(degree_x: int, degree_y: int, total: int) -> tuple[tuple[int, int], ...]:
@@ -50,10 +58,14 @@ class MotionField:
 
         t None: all frames, (t, *shape, 2); a frame number: (*shape, 2).
         """
-        values = mode_values(self.modes, x, y, self.shape[1], self.shape[0])
+        values = self.mode_values(x, y)
         amplitudes = self.amplitudes if t is None else self.amplitudes[:, t]
         out = np.tensordot(amplitudes, values, axes=(0, 0))  # ([t,] 2, *shape)
         return np.moveaxis(out, -values.ndim, -1)
+
+    def mode_values(self, x, y) -> np.ndarray:
+        """Each mode at positions x, y (equal shapes): (modes, *shape)."""
+        return mode_values(self.modes, x, y, self.shape[1], self.shape[0])
 
     def relative_to(self, frame: int) -> MotionField:
         """The same motion, at rest in ``frame``."""
@@ -67,3 +79,39 @@ class MotionField:
     @staticmethod
     def at_rest(n_frames: int, shape: tuple[int, int]) -> MotionField:
         return MotionField(((0, 0),), np.zeros((1, n_frames, 2)), shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, for JSON; nothing is rounded."""
+        return {
+            "format": FORMAT,
+            "shape": list(self.shape),
+            "reference": self.reference,
+            "modes": [list(m) for m in self.modes],
+            "amplitudes": self.amplitudes.tolist(),
+        }
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> MotionField:
+        """The inverse of `to_dict`. Raises ValueError, KeyError or TypeError for anything else."""
+        if content["format"] != FORMAT:
+            raise ValueError(f"format is {content['format']!r}, expected {FORMAT!r}")
+        modes = tuple((int(i), int(j)) for i, j in content["modes"])
+        amplitudes = np.array(content["amplitudes"], float)
+        if modes[:1] != ((0, 0),) or amplitudes.shape[::2] != (len(modes), 2) or not np.isfinite(amplitudes).all():
+            raise ValueError(f"amplitudes of shape {amplitudes.shape} for {len(modes)} modes")
+        h, w = content["shape"]
+        return MotionField(modes, amplitudes, (int(h), int(w)), int(content["reference"]))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write a JSON file that `load` reads back exactly."""
+        Path(path).write_text(json.dumps(self.to_dict()) + "\n", encoding="ascii")
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> MotionField:
+        """Read what `save` wrote. Raises `InputError` if that can't be done."""
+        try:
+            return MotionField.from_dict(json.loads(Path(path).read_text(encoding="ascii")))
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise InputError(f"{path} holds no motion field ({error}). Expected a file of MotionField.save.") from error

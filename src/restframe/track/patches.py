@@ -29,6 +29,14 @@ def members(centres: np.ndarray, tiles: np.ndarray, shape: tuple[int, int], patc
     return inside
 
 
+def shifts_of_field(field: MotionField, patches: tuple[int, int]) -> PatchShifts:
+    """Shifts at the patch centres of motion that is known: nothing was measured, so ``raw`` is the field too."""
+    centres = patch_centres(field.shape, patches)
+    local = np.moveaxis(field(*centres.T) - field.whole_frame()[:, None], 0, 1)  # (patches, t, 2)
+    shifts = -(local - local[:, :1])
+    return PatchShifts(centres, shifts, shifts, np.zeros(shifts.shape[:2], bool))
+
+
 def patch_shifts(
     kernels, problem: ft.Problem, result: ft.Fit, field: MotionField, patches: tuple[int, int]
 ) -> PatchShifts:

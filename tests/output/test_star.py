@@ -1,0 +1,168 @@
+"""STAR files for RELION, read by another program."""
+
+import gemmi
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restframe.output.star import polynomial, star_path, star_text
+from restframe.result import Result
+from restframe.settings import Detector, Exposure, Settings, Sums
+from restframe.track.field import MotionField, modes_up_to
+from restframe.track.patches import shifts_of_field
+
+SHAPE = (300, 400)
+H, W = SHAPE
+
+
+def relions_local(c, x, y, z):
+    """clients.md A.3, written out: one axis, ``c`` (18,), x and y in pixels, z frames after the first used one."""
+    x, y = x / W - 0.5, y / H - 0.5
+    return (
+        (c[0] + c[3] * x + c[6] * x**2 + c[9] * y + c[12] * y**2 + c[15] * x * y) * z
+        + (c[1] + c[4] * x + c[7] * x**2 + c[10] * y + c[13] * y**2 + c[16] * x * y) * z**2
+        + (c[2] + c[5] * x + c[8] * x**2 + c[11] * y + c[14] * y**2 + c[17] * x * y) * z**3
+    )
+
+
+def cubic_field(frames=12, seed=0):
+    """A field that the polynomial can hold: second degree in space, third in time."""
+    modes = modes_up_to(2, 2, 2)
+    rng = np.random.default_rng(seed)
+    z = np.arange(frames) / frames
+    amplitudes = rng.normal(0, 2, (len(modes), 3, 2)).transpose(0, 2, 1) @ np.stack([z, z**2, z**3])
+    return MotionField(modes, amplitudes.transpose(0, 2, 1), SHAPE).relative_to(frames // 2)
+
+
+def result_of(field, patches=(3, 2)):
+    shifts = -(field.whole_frame() - field.whole_frame()[0])
+    bad = np.array([[3, 0], [399, 299]])
+    return Result(
+        np.zeros((2, 2), np.float32),
+        1.0,
+        field,
+        patches=shifts_of_field(field, patches) if min(patches) > 1 else None,
+        global_shifts=shifts,
+        movie_shape=(field.n_frames, *SHAPE),
+        bad_pixels=bad,
+    )
+
+
+def table(document, name, *labels):
+    block = document.find_block(name)
+    return np.array([[float(v) for v in row] for row in block.find([f"_{label}" for label in labels])])
+
+
+SETTINGS = Settings(Detector(gain="my gain.mrc"), Exposure(1.5, 200.0, 1.2, 3.0, throw=2, trunc=1), sums=Sums(bin=2.0))
+
+
+@pytest.fixture(scope="module")
+def document():
+    """As gemmi reads it: (document, field)."""
+    field = cubic_field()
+    return gemmi.cif.read_string(star_text(result_of(field), "data/my movie.tif", SETTINGS)), field
+
+
+def test_the_name():
+    assert str(star_path("sums/one.mrc", "data/a.b.tif")) == "sums/a.b.star"
+
+
+def test_general(document):
+    block = document[0].find_block("general")
+    found = {item.pair[0].removeprefix("_"): gemmi.cif.as_string(item.pair[1]) for item in block if item.pair}
+    assert found == {
+        "rlnImageSizeX": "400",
+        "rlnImageSizeY": "300",
+        "rlnImageSizeZ": "15",
+        "rlnMicrographMovieName": "data/my movie.tif",
+        "rlnMicrographGainName": "my gain.mrc",
+        "rlnMicrographBinning": "2",
+        "rlnMicrographOriginalPixelSize": "1.5",
+        "rlnMicrographDoseRate": "1.2",
+        "rlnMicrographPreExposure": "3",
+        "rlnVoltage": "200",
+        "rlnMicrographStartFrame": "3",
+        "rlnMotionModelVersion": "1",
+    }
+
+
+def test_global_shifts_of_all_frames(document):
+    document, field = document
+    rows = table(document, "global_shift", "rlnMicrographFrameNumber", "rlnMicrographShiftX", "rlnMicrographShiftY")
+    np.testing.assert_array_equal(rows[:, 0], np.arange(1, 16))
+    np.testing.assert_array_equal(rows[[0, 1, 14], 1:], -9999)
+    np.testing.assert_allclose(rows[2:14, 1:], -(field.whole_frame() - field.whole_frame()[0]), atol=1e-4)
+    np.testing.assert_array_equal(rows[2, 1:], 0)
+
+
+def test_the_polynomial_gives_the_field(document):
+    document, field = document
+    rows = table(document, "local_motion_model", "rlnMotionModelCoeffsIdx", "rlnMotionModelCoeff")
+    np.testing.assert_array_equal(rows[:, 0], np.arange(36))
+    cx, cy = rows[:18, 1], rows[18:, 1]
+    x, y = np.meshgrid(np.linspace(0, W - 1, 5), np.linspace(0, H - 1, 7))
+    local = field(x, y) - field.whole_frame()[:, None, None]
+    local = -(local - local[:1])
+    for z in range(12):
+        np.testing.assert_allclose(relions_local(cx, x, y, z), local[z, ..., 0], atol=1e-5)
+        np.testing.assert_allclose(relions_local(cy, x, y, z), local[z, ..., 1], atol=1e-5)
+
+
+def test_local_shifts(document):
+    document, field = document
+    labels = (
+        "rlnMicrographFrameNumber",
+        "rlnCoordinateX",
+        "rlnCoordinateY",
+        "rlnMicrographShiftX",
+        "rlnMicrographShiftY",
+    )
+    rows = table(document, "local_shift", *labels)
+    assert len(rows) == 12 * 6 and set(rows[:, 0]) == set(range(3, 15))
+    local = field(rows[:, 1], rows[:, 2]) - field.whole_frame()[:, None]
+    local = -(local - local[:1])
+    t = rows[:, 0].astype(int) - 3
+    np.testing.assert_allclose(rows[:, 3:], local[t, np.arange(len(t))], atol=1e-3)  # places have two digits
+
+
+def test_hot_pixels(document):
+    rows = table(document[0], "hot_pixels", "rlnCoordinateX", "rlnCoordinateY")
+    np.testing.assert_array_equal(rows, [[3, 0], [399, 299]])
+
+
+def test_whole_frames_only():
+    field = MotionField(((0, 0),), np.ones((1, 4, 2)), SHAPE)
+    document = gemmi.cif.read_string(star_text(result_of(field, (0, 0)), "m.mrc", Settings()))
+    assert document.find_block("general").find_value("_rlnMotionModelVersion") == "0"
+    assert [b.name for b in document] == ["general", "global_shift", "hot_pixels"]
+
+
+def test_a_gain_that_does_not_fit_as_it_lies_is_not_named():
+    field = cubic_field()
+    for detector in (Detector(gain="g.mrc", flip_gain=1), Detector(gain=np.ones((2, 2))), Detector()):
+        text = star_text(result_of(field), "m.mrc", Settings(detector))
+        assert "rlnMicrographGainName" not in text
+        assert ("# The gain" in text) == (detector.gain is not None)
+        gemmi.cif.read_string(text)
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12).map(str.strip).filter(bool))
+def test_names_stay_one_word(name):
+    if "'" in name and '"' in name:
+        return
+    document = gemmi.cif.read_string(star_text(result_of(cubic_field(2)), name, Settings()))
+    value = document.find_block("general").find_value("_rlnMicrographMovieName")
+    assert gemmi.cif.as_string(value) == name
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 40])
+def test_what_the_polynomial_leaves(frames):
+    """Few frames are met exactly; what it can't hold is said: half of a wave in time, seen as a residue."""
+    coefficients, left = polynomial(cubic_field(frames))
+    assert coefficients.shape == (2, 18) and np.isfinite(coefficients).all() and left < 1e-9
+    wave = np.zeros((2, frames, 2))
+    wave[1, :, 0] = np.cos(np.pi * np.arange(frames))
+    _, left = polynomial(MotionField(((0, 0), (1, 0)), wave, SHAPE))
+    expected = 0 if frames < 5 else np.sqrt(1 / 3)  # rms of P1 over the frame
+    assert left == pytest.approx(expected, abs=0.08 if frames > 4 else 1e-9)
