@@ -38,6 +38,9 @@ class Result:
     # (t, 2) px, relative to the first used frame
     global_shifts: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
     movie_shape: tuple[int, int, int] = (0, 0, 0)  # (t, h, w) of the used frames
+    movie_format: str = "array"  # tiff, mrc, eer
+    frames: tuple[range, ...] = ()  # numbers of the raw frames, from 0, that each of them sums
+    dose: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))  # (t,) e/A² received during each
     # (n, 2) x, y from 0 of the pixels that were filled with the local mean
     bad_pixels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), int))
     decisions: tuple[str, ...] = ()  # sentences for people

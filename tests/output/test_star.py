@@ -1,12 +1,14 @@
 """STAR files for RELION, read by another program."""
 
+from dataclasses import replace
+
 import gemmi
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restframe.output.star import polynomial, star_path, star_text
+from restframe.output.star import polynomial, star_path, star_text, unequal
 from restframe.result import Result
 from restframe.settings import Detector, Exposure, Settings, Sums
 from restframe.track.field import MotionField, modes_up_to
@@ -35,7 +37,7 @@ def cubic_field(frames=12, seed=0):
     return MotionField(modes, amplitudes.transpose(0, 2, 1), SHAPE).relative_to(frames // 2)
 
 
-def result_of(field, patches=(3, 2)):
+def result_of(field, patches=(3, 2), throw=2, size=1, dose=1.2, movie_format="tiff"):
     shifts = -(field.whole_frame() - field.whole_frame()[0])
     bad = np.array([[3, 0], [399, 299]])
     return Result(
@@ -45,6 +47,9 @@ def result_of(field, patches=(3, 2)):
         patches=shifts_of_field(field, patches) if min(patches) > 1 else None,
         global_shifts=shifts,
         movie_shape=(field.n_frames, *SHAPE),
+        movie_format=movie_format,
+        frames=tuple(range(throw + i * size, throw + (i + 1) * size) for i in range(field.n_frames)),
+        dose=np.full(field.n_frames, dose * size),
         bad_pixels=bad,
     )
 
@@ -85,6 +90,21 @@ def test_general(document):
         "rlnMicrographStartFrame": "3",
         "rlnMotionModelVersion": "1",
     }
+
+
+def test_sums_of_raw_frames():
+    """An EER movie of 60 raw frames, 5 to a fraction, 10 left out at the start and 5 at the end."""
+    result = result_of(cubic_field(9), throw=10, size=5, movie_format="eer")
+    exposure = Exposure(0.5, frame_dose=1.2, throw=10, trunc=5, eer_sampling=2)
+    block = gemmi.cif.read_string(star_text(result, "m.eer", Settings(exposure=exposure)))
+    general = block.find_block("general")
+    expected = {"ImageSizeZ": "12", "EERGrouping": "5", "EERUpsampling": "2", "MicrographStartFrame": "3"}
+    assert {k: general.find_value(f"_rln{k}") for k in expected} == expected
+    assert float(general.find_value("_rlnMicrographDoseRate")) == 6
+    rows = table(block, "global_shift", "rlnMicrographFrameNumber", "rlnMicrographShiftX")
+    assert len(rows) == 12 and np.flatnonzero(rows[:, 1] == -9999).tolist() == [0, 1, 11]
+    assert not unequal(result)
+    assert unequal(replace(result, frames=(*result.frames[:-1], range(50, 59))))
 
 
 def test_global_shifts_of_all_frames(document):

@@ -109,7 +109,7 @@ def _batch(batch: Batch) -> BatchError | None:
 def _save(job: Job, result: Result, settings: Settings, say: Callable[[str], None]) -> None:
     from restframe.output.alignment import alignment_text
     from restframe.output.logs import log_files
-    from restframe.output.star import polynomial, star_text
+    from restframe.output.star import polynomial, star_text, summed, unequal
     from restframe.output.write import write_result
 
     say("Saving motion corrected images ......")
@@ -121,6 +121,8 @@ def _save(job: Job, result: Result, settings: Settings, say: Callable[[str], Non
         texts[job.out_aln] = alignment_text(result, exposure.throw, exposure.trunc, patches)
     if job.star:
         texts[job.star] = star_text(result, job.movie, settings)
+        if unequal(result):
+            say(f"Warning: {job.star}: RELION takes all frames for sums of {summed(result)} raw frames; some are not.")
         if result.patches is not None:
             say(f"Local motion for RELION: a polynomial, {polynomial(result.field)[1]:.3f} px rms from the field")
     for folder in job.folders:

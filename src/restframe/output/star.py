@@ -1,7 +1,8 @@
 """Motion in a STAR file as RELION's polishing reads it.
 
 Shifts in unbinned pixels, minus the motion field, relative to the first used frame; frames counted from 1 over the
-whole movie. The local motion is RELION's polynomial of 18 coefficients an axis,
+whole movie; where raw frames are summed, their sums are counted. The local motion is RELION's polynomial of 18
+coefficients an axis,
 
     local = sum_s sum_k c[3 s + k] s(x, y) z^(k + 1),   s in 1, x, x², y, y², x y,   k = 0, 1, 2
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from restframe.output.text import rounded
-from restframe.result import Result
+from restframe.result import PatchShifts, Result
 from restframe.settings import Settings
 from restframe.track.field import MotionField
 
@@ -48,39 +49,56 @@ def star_text(result: Result, movie: str | Path, settings: Settings) -> str:
     """The content of the file."""
     e, d = settings.exposure, settings.detector
     t, h, w = result.movie_shape
+    size = summed(result)
+    before, after = e.throw // size, e.trunc // size
     general: dict[str, object] = {
         "rlnImageSizeX": w,
         "rlnImageSizeY": h,
-        "rlnImageSizeZ": e.throw + t + e.trunc,
+        "rlnImageSizeZ": before + t + after,
         "rlnMicrographMovieName": movie,
         "rlnMicrographBinning": settings.sums.bin,
         "rlnMicrographOriginalPixelSize": e.pixel_size,
-        "rlnMicrographDoseRate": e.frame_dose,
+        "rlnMicrographDoseRate": float(result.dose.mean()),
         "rlnMicrographPreExposure": e.initial_dose,
         "rlnVoltage": e.voltage,
-        "rlnMicrographStartFrame": e.throw + 1,
+        "rlnMicrographStartFrame": before + 1,
         "rlnMotionModelVersion": int(result.patches is not None),
     }
+    if result.movie_format == "eer":  # RELION sums its frames itself
+        general |= {"rlnEERGrouping": size, "rlnEERUpsampling": e.eer_sampling}
     comment = ""
     if isinstance(d.gain, np.ndarray) or d.rot_gain or d.flip_gain or d.inv_gain:
         comment = "# The gain was rotated, flipped, inverted or in memory: give RELION one that fits as it lies.\n"
     elif d.gain is not None:
         general["rlnMicrographGainName"] = d.gain
+    shifts = [(UNUSED, UNUSED)] * before + rounded(result.global_shifts, 4).tolist() + [(UNUSED, UNUSED)] * after
     parts = [
         "data_general\n\n" + comment + "".join(f"_{key:<35} {_word(value)}\n" for key, value in general.items()),
-        _loop("global_shift", ("rlnMicrographFrameNumber", *SHIFT), _global_rows(result, settings)),
+        _loop("global_shift", (FRAME, *SHIFT), ((i, *shift) for i, shift in enumerate(shifts, 1))),
     ]
     if result.patches is not None:
         coefficients = polynomial(result.field)[0].ravel()
         parts += [
             _loop("local_motion_model", ("rlnMotionModelCoeffsIdx", "rlnMotionModelCoeff"), enumerate(coefficients)),
-            _loop("local_shift", ("rlnMicrographFrameNumber", *PLACE, *SHIFT), _local_rows(result, settings)),
+            _loop("local_shift", (FRAME, *PLACE, *SHIFT), _local_rows(result.patches, before + 1)),
         ]
     if len(result.bad_pixels):
         parts.append(_loop("hot_pixels", PLACE, result.bad_pixels.tolist()))
     return "".join(f"\n# version 30001\n\n{part}\n" for part in parts)
 
 
+def summed(result: Result) -> int:
+    """Raw frames in a used one, the first; RELION knows one number for all."""
+    return len(result.frames[0])
+
+
+def unequal(result: Result) -> bool:
+    """Whether the used frames sum different numbers of raw frames, by more than what is left over at the end."""
+    sizes = [len(raw) for raw in result.frames]
+    return max(sizes) - min(sizes) > 1
+
+
+FRAME = "rlnMicrographFrameNumber"
 PLACE = ("rlnCoordinateX", "rlnCoordinateY")
 SHIFT = ("rlnMicrographShiftX", "rlnMicrographShiftY")
 
@@ -93,16 +111,8 @@ def _in_time(z: np.ndarray) -> np.ndarray:
     return np.stack([z, z**2, z**3], 1)
 
 
-def _global_rows(result: Result, settings: Settings) -> Iterable[Sequence[object]]:
-    e = settings.exposure
-    shifts = [(UNUSED, UNUSED)] * e.throw + rounded(result.global_shifts, 4).tolist() + [(UNUSED, UNUSED)] * e.trunc
-    return ((number, *shift) for number, shift in enumerate(shifts, 1))
-
-
-def _local_rows(result: Result, settings: Settings) -> Iterable[Sequence[object]]:
-    assert result.patches is not None
-    first, patches = settings.exposure.throw + 1, result.patches
-    for t in range(result.movie_shape[0]):
+def _local_rows(patches: PatchShifts, first: int) -> Iterable[Sequence[object]]:
+    for t in range(patches.raw.shape[1]):
         for centre, raw in zip(rounded(patches.centres, 2), rounded(patches.raw[:, t], 4), strict=True):
             yield (first + t, *centre, *raw)
 
@@ -112,11 +122,15 @@ def _loop(name: str, labels: Sequence[str], rows: Iterable[Sequence[object]]) ->
     return f"data_{name}\n\nloop_\n{head}" + "".join(" ".join(map(_word, row)) + "\n" for row in rows)
 
 
+RESERVED = ("data_", "loop_", "save_", "stop_", "global_")
+
+
 def _word(value: object) -> str:
-    """A value as one word of a STAR file; names with blanks in quotes."""
+    """A value as one word of a STAR file: in quotes where a bare one would mean something else."""
     if isinstance(value, (float, np.floating)):
         return f"{value:.10g}"
     text = str(value)
-    if not text or any(c.isspace() for c in text) or text[0] in "_#$'\";[]":
-        return f"'{text}'" if "'" not in text else f'"{text}"'
-    return text
+    bare = text not in ("", ".", "?") and text[0] not in "_#$'\";[]" and not any(c.isspace() for c in text)
+    if bare and not text.lower().startswith(RESERVED):
+        return text
+    return f"'{text}'" if "'" not in text else f'"{text}"'
