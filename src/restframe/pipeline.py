@@ -133,8 +133,7 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
     reference = reference_frame(len(used.frames), settings.motion.reference)
     field = field.relative_to(reference)
     shifts = -(field.whole_frame() - field.whole_frame()[0])
-    for line in shift_table(shifts):
-        say(line)
+    say("\n".join(shift_table(shifts)))  # in one piece: nothing may come between its lines
     say(f"Global shifts are corrected: {time.perf_counter() - started:.6f} sec")
     for note in measured.notes if measured else ():
         say(note)

@@ -17,8 +17,11 @@ import pytest
 import tifffile
 
 from restframe.cli.main import main
+from restframe.movie.events import Coding
+from restframe.simulate.eer import encode, write_eer
 
 FRAMES, HEIGHT, WIDTH = 6, 320, 352
+CODING = Coding(7, 2, 2)  # EER's compression 65001: bits of a run, of x, of y
 DRIFT = np.array([[0, 0], [2, 1], [3, 2], [4, 2], [4, 3], [5, 3]])  # px of the content from frame to frame, x and y
 
 
@@ -34,6 +37,7 @@ def data(tmp_path_factory):
     tifffile.imwrite(folder / "movie.tif", movie[:, ::-1], compression="lzw", photometric="minisblack")
     with mrcfile.new(folder / "movie.mrc", data=movie.astype(np.int16)) as mrc:
         mrc.set_image_stack()
+    write_eer(folder / "movie.eer", (HEIGHT, WIDTH), electrons(scene, rng), 65001)
     mrcfile.write(folder / "gain.mrc", np.ones((HEIGHT, WIDTH), np.float32))
     mrcfile.write(folder / "dark.mrc", np.zeros((HEIGHT, WIDTH), np.float32))
     (folder / "defects.txt").write_text("10 20 3 1\n")
@@ -41,6 +45,14 @@ def data(tmp_path_factory):
     defects[20, 10:13] = 1
     tifffile.imwrite(folder / "defects.tif", defects[::-1])
     return folder
+
+
+def electrons(scene, rng):
+    """Raw frames of an EER movie, four at each place of the drift: at most one electron a pixel."""
+    for x, y in np.repeat(DRIFT, 4, 0):
+        rate = scene[20 - y : 20 - y + HEIGHT, 20 - x : 20 - x + WIDTH] / 25
+        hit = np.flatnonzero(rng.random(rate.shape) < rate)
+        yield encode(hit, *rng.integers(0, 4, (2, len(hit))), rate.size, CODING)
 
 
 @pytest.fixture
@@ -73,6 +85,51 @@ def image(name):
     with mrcfile.open(name) as mrc:  # strict: refuses a header that is not valid
         assert mrc.is_single_image()
         return mrc.data.copy()
+
+
+def test_relion_on_eer(run):
+    Path("group.txt").write_text("24 4 0.3")
+    code, out = run(
+        "-InMrc movie.eer -OutMrc o.mrc -LogFile o -Bft 150 -PixSize 0.885 -Patch 1 1 -Gain gain.mrc -FmRef 0 -Kv 300 "
+        "-FmDose 0.3 -InitDose 0 -FmIntFile group.txt -EerSampling 1 -Gpu 0 "
+    )
+    assert code == 0
+    Path("o.out").write_text(out)
+    shifts = relions_shifts(Path("o.out"), 1, 24 // 4)
+    close([shifts[f] for f in range(1, 7)])
+    assert image("o_DW.mrc").shape == (HEIGHT, WIDTH)
+
+
+def test_scipion_on_eer(run):
+    Path("extra").mkdir()
+    Path("extra/FmIntFile.txt").write_text("24 4 0.25")  # no end of line
+    code, _ = run(
+        """-InEer "movie.eer" -Throw 0 -Trunc 0 -Patch "0 0" -FtBin 1.0 -Tol 0.2 -PixSize 0.885 -kV 300.0 -Cs 0
+        -OutStack 0 -Gpu 0 -SumRange 0.0 0.0 -EerSampling 1 -FmIntFile extra/FmIntFile.txt -InitDose 0 -Group 1 4
+        -Gain "gain.mrc" -RotGain 0 -FlipGain 0 -OutMrc "movie_aligned_mic.mrc" -LogDir ./"""
+    )
+    assert code == 0
+    close(scipions_shifts("movie-Full.log"))
+    image("movie_aligned_mic_DW.mrc")
+
+
+@pytest.mark.parametrize("sampling", [1, 2])
+def test_tomoman_on_eer(run, sampling):
+    Path("int.txt").write_text("24\t4\t0\n")
+    defects = np.zeros((HEIGHT, WIDTH), np.uint8)
+    defects[20, 10:13] = 1
+    mrcfile.write("eer_defects.mrc", defects.astype(np.int8))
+    pixel = 1.2 / sampling
+    code, out = run(
+        f"-InEer movie.eer -OutMrc o.mrc -LogFile o.mrc.log  -Gain gain.mrc -PixSize {pixel:f} -InitDose 0 -FmDose 0.1 "
+        f"-DefectMap eer_defects.mrc -EerSampling {sampling} -FmIntFile int.txt -PixSize {pixel:f} -MaskCent 0 0 "
+        "-MaskSize 1 1 -Patch 1 1  -Iter 5  -Tol 0.5  -Bft 100.0  -FtBin 1.0  -Throw 0  -Trunc 0  -FmRef -1  "
+        "-OutStack 0 -Align 1  -Gpu 0 -SplitSum 1"
+    )
+    assert code == 0 and f"Listed defects: {3 * sampling**2} pixels." in out
+    close(np.loadtxt("o.mrc.log0-Full.log")[:, 1:] / sampling)
+    for suffix in ("", "_DW", "_EVN", "_ODD"):
+        assert image(f"o{suffix}.mrc").shape == (HEIGHT * sampling, WIDTH * sampling)
 
 
 def relions_shifts(path, first_frame, n_frames):
