@@ -92,7 +92,7 @@ def correct_prepared(
 
     Raises `RestframeError`.
     """
-    with _one_blas_thread():
+    with one_blas_thread():
         return _correct(prepared, settings, field, report or (lambda line: None))
 
 
@@ -200,7 +200,7 @@ def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
     return out
 
 
-def _one_blas_thread():
+def one_blas_thread():
     """Matrix products in one order of summation, whatever the number of threads: equal runs give equal bytes."""
     from threadpoolctl import threadpool_limits
 

@@ -93,12 +93,15 @@ def test_the_text(project):
 def test_the_same_bytes_as_alone(project, tmp_path):
     folder, _ = project
     words = "-Gpu -1 -LogDir log -PixSize 1.1 -kV 300 -Patch 3 3 -FmDose 2 -FtBin 1.5 -OutMrc sum.mrc --threads 1"
+    words += " -OutStar 1"
     gain = folder / "gain.mrc"
     process = restframe("-InTiff", folder / NAMES[1], "-Gain", gain, *words.split(), folder=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
     for suffix in ("", "_DW", "_DWS"):
         alone = (tmp_path / f"sum{suffix}.mrc").read_bytes()
         assert alone == (folder / f"output/aligned_-000010{suffix}.mrc").read_bytes()
+    alone, ours = ((f / "movie-000010.star").read_text() for f in (tmp_path, folder / "output"))
+    assert alone.partition("data_global_shift")[2] == ours.partition("data_global_shift")[2] != ""
     for log in (tmp_path / "log").iterdir():
         assert log.read_bytes() == (folder / "log" / log.name).read_bytes()
 

@@ -18,7 +18,7 @@ from restframe.errors import ReferenceInputError, explained
 from restframe.movie import Movie, open_movie
 from restframe.output.alignment import Alignment, settings_with
 from restframe.output.text import movie_lines
-from restframe.pipeline import Prepared, correct_prepared, own_references, prepare
+from restframe.pipeline import Prepared, correct_prepared, one_blas_thread, own_references, prepare
 from restframe.result import Result
 from restframe.settings import Detector, Settings
 from restframe.track.field import MotionField
@@ -79,7 +79,7 @@ def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failu
                 blocks.sayer(number)("".join(traceback.format_exception(error)))
             blocks.close(number)
 
-    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "save") as saver:
+    with one_blas_thread(), ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "save") as saver:
         readings = (reader.submit(_read, task, shared) for task in tasks)  # each starts when it is asked for
         reading = next(readings, None)
         saving: tuple[int, Future] | None = None

@@ -65,7 +65,7 @@ def _one(job: Job) -> None:
     from restframe.movie import open_movie
     from restframe.output.alignment import read_alignment, settings_with
     from restframe.output.text import movie_lines
-    from restframe.pipeline import correct
+    from restframe.pipeline import correct, one_blas_thread
 
     movie = open_movie(job.movie, job.kind, job.settings.exposure.eer_sampling)
     say("\n".join(movie_lines(movie, job.kind, job.settings.exposure.eer_sampling)))
@@ -73,9 +73,10 @@ def _one(job: Job) -> None:
     if job.in_aln:
         alignment = read_alignment(job.in_aln)
         settings, field = settings_with(alignment, settings), alignment.field
-    with working(f"{job.movie.name} is brought to rest"):
-        result = correct(movie, settings, field=field, report=say)
-    _save(job, result, settings, say)
+    with one_blas_thread():
+        with working(f"{job.movie.name} is brought to rest"):
+            result = correct(movie, settings, field=field, report=say)
+        _save(job, result, settings, say)
 
 
 def _batch(batch: Batch) -> BatchError | None:
