@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from restframe.cli.job import job_from, settings_from
+from restframe.cli.job import batch_from, job_from, settings_from
 from restframe.cli.parse import parse
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
 from restframe.settings import Settings
@@ -143,3 +143,14 @@ def test_what_a_user_may_not_expect_is_said(movie, tmp_path):
     assert notes[0] == "The CPU is used, as asked for."
     assert "-PixSize" in notes[1] and "overlap" in notes[2]
     assert len(job(*words).notes) == 1
+
+
+def test_a_folder_without_a_slash_for_the_results_of_a_batch(movie, tmp_path):
+    (tmp_path / "sums").mkdir()
+    words = ["-InTiff", f"{movie.parent}/", "-Serial", "1", "-Gpu", "-1", "-OutMrc"]
+    slash, none = (batch_from(parse([*words, f"{tmp_path}/sums{end}"])) for end in ("/", ""))
+    name = slash.jobs[0].movie.stem
+    assert slash.jobs[0].images["sum"] == tmp_path / f"sums/{name}.mrc"
+    assert none.jobs[0].images["sum"] == tmp_path / f"sums{name}.mrc"
+    assert not [line for line in slash.listing if line.startswith("Note: ")]
+    assert [line for line in none.listing if line.startswith(f"Note: results are called {tmp_path}/sums{name}.mrc")]

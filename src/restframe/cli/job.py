@@ -105,6 +105,11 @@ def batch_from(options: Options) -> Batch:
         *(f"added: {listing.folder}{job.movie.name}" for job in jobs),
         *(f"left out: {job.movie}, an earlier result" for job in ours),
     ]
+    out = options.text("-OutMrc")
+    if os.path.isdir(out) and not out.endswith("/"):
+        lines.append(
+            f"Note: results are called {jobs[0].images['sum']}, ...; -OutMrc {out}/ would put them in that folder."
+        )
     if listing.passed_over:
         what = f"{suffix} in the name" if suffix else f"the extension of {kind.upper()} files"
         lines.append(f"Files passed over, without {what}: {listing.passed_over}")
