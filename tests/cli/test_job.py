@@ -154,3 +154,18 @@ def test_a_folder_without_a_slash_for_the_results_of_a_batch(movie, tmp_path):
     assert none.jobs[0].images["sum"] == tmp_path / f"sums{name}.mrc"
     assert not [line for line in slash.listing if line.startswith("Note: ")]
     assert [line for line in none.listing if line.startswith(f"Note: results are called {tmp_path}/sums{name}.mrc")]
+
+
+@pytest.mark.parametrize("skips", [["x_,y_"], ["x_ y_"], ["x_", "y_"], ["x_, y_"]])
+def test_skips_with_commas_or_blanks(tmp_path, skips):
+    for name in ("x_1.tif", "y_1.tif", "z_1.tif"):
+        (tmp_path / name).touch()
+    words = ["-InTiff", f"{tmp_path}/", "-OutMrc", f"{tmp_path}/", "-Serial", "1", "-Gpu", "-1", "-InSkips", *skips]
+    batch = batch_from(parse(words))
+    assert [job.movie.name for job in batch.jobs] == ["z_1.tif"]
+    assert "Skips:     x_ y_" in batch.listing
+
+
+def test_what_has_no_effect_on_a_single_movie_is_said(movie, tmp_path):
+    notes = job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-InSuffix", ".tif", "-Serial", "0").notes
+    assert "Note: -InSuffix has no effect without -Serial 1." in notes
