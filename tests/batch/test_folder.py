@@ -35,6 +35,14 @@ def test_a_folder_alone_gives_the_movies_of_that_kind(folder):
     assert list_movies(f"{folder}/Stack_", "eer").movies == (("Stack_7.eer", "7"),)
 
 
+def test_the_wrong_kind_of_flag(tmp_path):
+    for name in ("a.eer", "b.eer", "note.txt"):
+        (tmp_path / name).touch()
+    assert list_movies(f"{tmp_path}/", "mrc").movies == (("a.eer", "a"), ("b.eer", "b"))
+    (tmp_path / "gain.tif").touch()  # now nobody knows which are meant
+    assert list_movies(f"{tmp_path}/", "mrc").movies == ()
+
+
 def test_without_a_slash_at_its_end(folder):
     assert list_movies(str(folder), "eer") == list_movies(f"{folder}/", "eer")
     (folder / "sub").mkdir()

@@ -25,7 +25,8 @@ def list_movies(start: str, kind: str, suffix: str = "", skips: Sequence[str] = 
     """The movies whose path begins with ``start``: a folder and a prefix, or a folder alone.
 
     Names have to begin with the prefix, contain ``suffix`` after it in any case, or, without one, have an extension of
-    ``kind`` ('mrc', 'tiff', 'eer'), and contain none of ``skips``. Hidden files and folders are left out.
+    ``kind`` ('mrc', 'tiff', 'eer'), and contain none of ``skips``. Where there are movies of one other kind only, the
+    flag was wrong and they are meant. Hidden files and folders are left out.
     Raises `InputError` if the folder can't be read.
     """
     folder, slash, prefix = start.rpartition("/")
@@ -35,7 +36,9 @@ def list_movies(start: str, kind: str, suffix: str = "", skips: Sequence[str] = 
         folder, prefix = f"{start}/", ""
         names = _names(folder)
     candidates = [n for n in names if n.startswith(prefix) and not any(s in n for s in skips)]
-    movies = tuple((n, serial_part(n, prefix, suffix)) for n in candidates if _fits(n, prefix, suffix, kind))
+    present = [k for k in EXTENSIONS if any(_fits(n, prefix, "", k) for n in candidates)]
+    meant = present[0] if kind not in present and len(present) == 1 else kind
+    movies = tuple((n, serial_part(n, prefix, suffix)) for n in candidates if _fits(n, prefix, suffix, meant))
     return Listing(folder, prefix, movies, len(candidates) - len(movies))
 
 

@@ -111,8 +111,8 @@ def batch_from(options: Options) -> Batch:
             f"Note: results are called {jobs[0].images['sum']}, ...; -OutMrc {out}/ would put them in that folder."
         )
     if listing.passed_over:
-        what = f"{suffix} in the name" if suffix else f"the extension of {kind.upper()} files"
-        lines.append(f"Files passed over, without {what}: {listing.passed_over}")
+        what = f"without {suffix} in the name" if suffix else "without the extension of such movies"
+        lines.append(f"Files passed over, {what}: {listing.passed_over}")
     return Batch(tuple(replace(j, settings=settings) for j in jobs), settings, tuple(lines), notes)
 
 
