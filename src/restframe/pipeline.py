@@ -70,7 +70,7 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     refs = refs or own_references(movie, settings.detector)
     plan = dw.make_plan(wanted_sums(used, settings))
     frames: Movie = movie
-    numbers: range | None = range(used.frames[0].start, used.frames[-1].stop)
+    numbers: range | None = used.raw
     if used.summed or movie.spare:
         frames, numbers, refs = Rendered(movie, used.frames, refs.dark), None, replace(refs, dark=None)
     shape = len(used.frames), *movie.shape[1:]
@@ -82,7 +82,8 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
 
 def own_references(movie: Movie, detector: Detector) -> References:
     """The references that fit ``movie``, with the gain in its header where no other is given."""
-    return references(detector, movie.shape[1:], movie.header_gain() if detector.gain is None else None)
+    header_gain = movie.header_gain() if detector.gain is None else None
+    return references(detector, movie.shape[1:], header_gain, RawFrames(movie, keep=False).total)
 
 
 def correct_prepared(
@@ -116,6 +117,8 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
     survey, small = take_survey(kernels, raw, refs, settings.detector.find_defects, factor)
     for note in movie.damage() if isinstance(movie, Rendered) else ():
         say(note)
+    if survey.better:
+        say(survey.better.advice(settings.detector.rot_gain, settings.detector.flip_gain))
     say(f"Frames read, small frames made: {time.perf_counter() - started:.2f} sec")
     say(f"Bad pixels: {len(survey.rows)} of {shape[0] * shape[1]}, filled with the local mean")
 

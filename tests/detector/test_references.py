@@ -114,9 +114,71 @@ def test_gain_that_needs_a_turn(rot, advice, factor):
     assert fits.gain is not None
 
 
-def test_dark_of_another_size_is_not_enlarged():
-    with pytest.raises(DetectorError, match="The dark reference is 6 x 4"):
-        references(Detector(dark=image()), (8, 12))
+def test_dark_of_another_size_is_left_out():
+    alone = references(Detector(dark=image()), (8, 12))
+    assert alone.dark is None
+    assert alone.notes[0] == "Warning: The dark reference is 6 x 4 pixels, the movie's frames are 12 x 8 (x, y)."
+    used = references(Detector(gain=image(8, 12), dark=image()), (8, 12))
+    assert used.dark is None and used.gain is not None
+    words = ("Warning: The sizes of Dark and gain references do not match.", "   Dark reference has been removed.")
+    assert used.notes == words and alone.notes[1] == words[1]
+
+
+def test_the_header_s_gain_is_turned_too():
+    own = image(6, 4)
+    used = references(Detector(rot_gain=1, flip_gain=2), (4, 6), own)
+    np.testing.assert_array_equal(used.gain, orient(own, 1, 2))
+    assert used.notes == ("Gain reference: that in the movie's header.",)
+    np.testing.assert_array_equal(references(Detector(gain=image()), (4, 6), own).gain, image())
+
+
+XML = b"""<defects>
+  <point>2,0</point> <area>5,1,7,3</area> <col>10-11</col> <row>9</row> <row> 12 - 13 </row> <other>1</other>
+</defects>"""
+
+
+def saved_gain(path, xml, shape=(16, 20)):
+    gain = image(*shape)
+    tifffile.imwrite(path, gain, extratags=[(65100, 7, len(xml), xml, True)])
+    return gain
+
+
+def test_defects_that_a_gain_file_lists(tmp_path):
+    """Their rows count from the top of the picture, as its own do; zero also in the reciprocal."""
+    gain = saved_gain(tmp_path / "c.gain", XML)
+    bad = np.zeros(gain.shape, bool)
+    bad[0, 2] = True
+    bad[1:4, 5:8] = True
+    bad[:, 10:12] = True
+    bad[9] = True
+    bad[12:14] = True
+    for rot, flip in ((0, 0), (0, 1), (3, 2)):
+        detector = Detector(gain=tmp_path / "c.gain", rot_gain=rot, flip_gain=flip)
+        expected = orient(np.where(bad, 0, gain)[::-1], rot, flip)
+        used = references(detector, expected.shape)
+        np.testing.assert_array_equal(used.gain, expected)
+        assert used.notes == (f"Defects listed in the gain reference: {bad.sum()} pixels.",)
+    used = references(Detector(gain=tmp_path / "c.gain", inv_gain=True), (64, 80))
+    np.testing.assert_array_equal(used.gain == 0, np.kron(bad[::-1], np.ones((4, 4))))
+
+
+@pytest.mark.parametrize("xml", [b"<defects><point>1</point></defects>", b"<defects>", b"\xff\xfe"])
+def test_a_list_that_makes_no_sense(tmp_path, xml):
+    saved_gain(tmp_path / "c.gain", xml)
+    with pytest.raises(DetectorError, match=r"c\.gain: its list of defects, tag 65100"):
+        references(Detector(gain=tmp_path / "c.gain"), (16, 20))
+
+
+@pytest.mark.parametrize("turn", [(1, 0), (3, 0), (1, 1), (3, 1)])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_turn_that_would_make_it_fit_is_found_in_the_movie(turn, factor):
+    rng = np.random.default_rng(3)
+    gain = rng.normal(1, 0.05, (150, 200)).astype(np.float32)
+    total = rng.poisson(50 / np.kron(orient(gain, *turn), np.ones((factor, factor)))).astype(np.float32)
+    with pytest.raises(DetectorError, match=f"as -RotGain {turn[0]} -FlipGain {turn[1]} would turn it"):
+        references(Detector(gain=gain), total.shape, None, lambda: total)
+    with pytest.raises(DetectorError, match="try -RotGain 1 or 3"):
+        references(Detector(gain=gain), total.shape, None, lambda: np.ones_like(total))
 
 
 def test_gain_that_cannot_be_read(tmp_path):

@@ -8,6 +8,7 @@ from array_api_compat import array_namespace
 NEIGHBOURHOOD = 15  # pixels a side for the local mean
 SUSPECT = 5.0  # robust standard deviations: looked at more closely
 BAD = 7.0  # further than this from the local mean
+EMPTY = 0.05  # share of pixels without a count from which on a sum is sparse
 CLUSTER = 3.5  # for pixels that touch a bad one
 
 
@@ -42,19 +43,34 @@ def robust_sd(values) -> float:
     return 1.4826 * float(xp.median(xp.abs(values - xp.median(values))))
 
 
+def event_size(image, bad) -> float:
+    """What one electron adds to a pixel, where many good pixels have none at all; else 0."""
+    xp = array_namespace(image)
+    step = max(1, image.size // 1_000_000)
+    values = xp.reshape(image, (-1,))[::step][~xp.reshape(bad, (-1,))[::step]]
+    hit = xp.sort(values[values != 0])
+    if not 0 < hit.size < (1 - EMPTY) * values.size:
+        return 0.0
+    # low among the counts, but above a few pixels that were filled with a mean
+    return max(float(hit[min(max(hit.size // 10, 10), hit.size // 2)]), 0.0)
+
+
 def find_defects(kernels, total, known):
     """Mask (h, w) of bad pixels in the gain-corrected sum of all frames, in counts, where the kernels work.
 
     A pixel is bad when it stands out from the local mean, in units of the robust spread of the variance-stabilised
     sum, and from the median of its neighbours too, so that the rim of a gold bead or a hole is none. Pixels around a
     bad one are held to a stricter limit: clusters are taken whole.
-    ``known``: pixels that are bad already (gain zero, listed by the user).
+    ``known``: pixels that are bad already (gain zero, listed by the user). In sparse sums single electrons stand out
+    from the many pixels without: there the spread is that of counting, which is one.
     """
     xp = array_namespace(total)
     bad = known | ~xp.isfinite(total)
-    z = stabilised(xp.where(bad, np.float32(0), total))
+    total = xp.where(bad, np.float32(0), total)
+    electron = event_size(total, bad)
+    z = stabilised(total / np.float32(electron) if electron else total)
     z = xp.where(bad, np.float32(0), z - local_mean(kernels, z, bad))
-    sd = robust_sd(z)
+    sd = max(robust_sd(z), 1.0 if electron else 0.0)
     if sd == 0:
         return bad
     z /= np.float32(sd)

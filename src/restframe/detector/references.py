@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from restframe.detector.listed import defect_file, defect_map
+from restframe.detector.orientation import CLEAR, ENLARGEMENTS, correlations, factor_between, turned
+from restframe.detector.tfs import listed_in_gain
 from restframe.errors import DetectorError, InputError, ReferenceInputError, SettingsError
 from restframe.movie import open_movie
 from restframe.settings import Detector
-
-ENLARGEMENTS = (2, 4)  # a gain of the physical pixels of a super-resolution movie
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,40 +22,56 @@ class References:
     """What corrects a raw frame: (raw - dark) * gain, each (h, w) float32 or None where there is none."""
 
     gain: np.ndarray | None = None  # 0 where the pixel is known to be bad
+    enlarged: int = 1  # each pixel of the gain that was given is repeated so many times along x and y
     dark: np.ndarray | None = None
     bad: np.ndarray | None = None  # (h, w) bool: listed as defects
     notes: tuple[str, ...] = ()  # sentences for people
 
 
-def references(detector: Detector, shape: tuple[int, int], header_gain: np.ndarray | None = None) -> References:
+def references(
+    detector: Detector,
+    shape: tuple[int, int],
+    header_gain: np.ndarray | None = None,
+    total: Callable[[], np.ndarray] | None = None,
+) -> References:
     """The references of a camera for frames of ``shape`` (h, w). ``header_gain``: the movie's own, used if no other is.
+    ``total`` gives the sum of some frames, asked for only when the gain does not fit.
 
     Both are rotated, then flipped; the gain is then inverted if asked for, and each of its pixels repeated 2 x 2 or
-    4 x 4 times where that makes it fit (super-resolution). Listed defects are those of the frames as they lie.
+    4 x 4 times where that makes it fit (super-resolution). Defects that a .gain file lists turn with it; others are
+    those of the frames as they lie. A dark of another size is left out, as MotionCor does; a note says so.
     Raises `InputError` for a file that can't be read, `DetectorError` for a wrong size, an empty gain or a bad list,
     `SettingsError` for an unknown rotation or flip.
     """
     notes: tuple[str, ...] = ()
     gain = dark = None
+    factor = 1
     if detector.gain is None and header_gain is not None:
         detector = replace(detector, gain=header_gain)
         notes = ("Gain reference: that in the movie's header.",)
     if detector.gain is not None:
-        gain = load_reference(detector.gain, "gain")
-        gain = orient(gain, detector.rot_gain, detector.flip_gain, detector.inv_gain)
-        factor = next((n for n in ENLARGEMENTS if (gain.shape[0] * n, gain.shape[1] * n) == shape), 1)
+        loaded = load_reference(detector.gain, "gain")
+        if not isinstance(detector.gain, np.ndarray):
+            known = listed_in_gain(detector.gain, (loaded.shape[0], loaded.shape[1]))
+            if known is not None:
+                loaded[known] = 0
+                notes += (f"Defects listed in the gain reference: {int(known.sum())} pixels.",)
+        gain = orient(loaded, detector.rot_gain, detector.flip_gain, detector.inv_gain)
+        factor = factor_between(gain.shape, shape)
+        if not factor:
+            raise _does_not_fit(detector, loaded, gain.shape, shape, total)
         if factor > 1:
             notes += (f"Gain of {_size(gain.shape)} pixels enlarged {factor} times to the frames' {_size(shape)}.",)
             gain = gain.repeat(factor, 0).repeat(factor, 1)
-        _check_size("gain", detector, gain.shape, shape)
         if not gain.any():
             raise DetectorError(f"{_name(detector.gain, 'gain')} is zero everywhere. Give the camera's gain reference.")
     if detector.dark is not None:
         dark = orient(load_reference(detector.dark, "dark"), detector.rot_gain, detector.flip_gain)
-        if dark.any():
-            _check_size("dark", detector, dark.shape, shape)
-        else:  # counting cameras have none, and acquisition programs make one of any size
+        if not dark.any():  # counting cameras have none, and acquisition programs make one of any size
             dark, notes = None, (*notes, "The dark reference is zero everywhere: nothing is subtracted.")
+        elif dark.shape != shape:
+            notes += _dark_left_out(dark.shape, shape, gain is not None)
+            dark = None
     bad = listed_defects(detector, shape)
     if bad is not None:
         if 2 * bad.sum() > bad.size:
@@ -63,7 +80,7 @@ def references(detector: Detector, shape: tuple[int, int], header_gain: np.ndarr
                 "Expected 1 where a pixel is bad."
             )
         notes += (f"Listed defects: {int(bad.sum())} pixels.",)
-    return References(gain, dark, bad, notes)
+    return References(gain, factor, dark, bad, notes)
 
 
 def listed_defects(detector: Detector, shape: tuple[int, int]) -> np.ndarray | None:
@@ -106,8 +123,7 @@ def orient(image: np.ndarray, rot: int, flip: int, inv: bool = False) -> np.ndar
         raise SettingsError(f"-RotGain {rot}: expected 0, 1, 2 or 3 quarter turns.")
     if flip not in range(3):
         raise SettingsError(f"-FlipGain {flip}: expected 0 (none), 1 (rows) or 2 (columns).")
-    image = np.rot90(image, -rot)
-    image = (image, image[::-1], image[:, ::-1])[flip]
+    image = turned(image, rot, flip)
     if inv:
         with np.errstate(over="ignore"):
             image = _finite(np.divide(1, image, out=np.zeros_like(image), where=image != 0))
@@ -118,17 +134,32 @@ def _finite(image: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(image), image, np.float32(0))
 
 
-def _check_size(what: str, detector: Detector, found: tuple[int, ...], shape: tuple[int, int]) -> None:
-    if found == shape:
-        return
-    turned = (found[1], found[0])
-    if turned == shape or (what == "gain" and any((turned[0] * n, turned[1] * n) == shape for n in ENLARGEMENTS)):
+def _dark_left_out(dark: tuple[int, ...], shape: tuple[int, ...], with_gain: bool) -> tuple[str, str]:
+    """In MotionCor2's words, which programs look for."""
+    what = "The sizes of Dark and gain references do not match."
+    if not with_gain:
+        what = f"The dark reference is {_size(dark)} pixels, the movie's frames are {_size(shape)} (x, y)."
+    return f"Warning: {what}", "   Dark reference has been removed."
+
+
+def _does_not_fit(
+    detector: Detector,
+    loaded: np.ndarray,
+    found: tuple[int, ...],
+    shape: tuple[int, int],
+    total: Callable[[], np.ndarray] | None,
+) -> DetectorError:
+    """The error for a gain of the wrong size, with the turn that would make it fit, if any does."""
+    advice = "Give the gain reference of this camera and mode."
+    if factor_between(found[::-1], shape):
         turns = sorted((detector.rot_gain + quarter) % 4 for quarter in (1, 3))
         advice = f"Turned by a quarter it would fit: try -RotGain {turns[0]} or {turns[1]}."
-    else:
-        advice = f"Give the {what} reference of this camera and mode."
-    name = _name(getattr(detector, what), what)
-    raise DetectorError(f"{name} is {_size(found)} pixels, the movie's frames are {_size(shape)} (x, y). {advice}")
+        by_turn, chance = ({}, 1.0) if total is None else correlations(total(), orient(loaded, 0, 0, detector.inv_gain))
+        best = max(by_turn, key=lambda turn: by_turn[turn], default=None)
+        if best is not None and by_turn[best] > CLEAR * chance:
+            advice = f"The movie's sum shows it as -RotGain {best[0]} -FlipGain {best[1]} would turn it: use those."
+    name = _name(detector.gain, "gain")
+    return DetectorError(f"{name} is {_size(found)} pixels, the movie's frames are {_size(shape)} (x, y). {advice}")
 
 
 def _name(source: object, what: str) -> str:

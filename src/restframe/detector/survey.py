@@ -10,7 +10,8 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from restframe.detector.calibration import Calibration, by_row
-from restframe.detector.defects import find_defects, good_mean, local_mean
+from restframe.detector.defects import event_size, find_defects, good_mean, local_mean
+from restframe.detector.orientation import Better, better_turn
 from restframe.detector.references import References
 from restframe.detector.small import STEPS, SmallFrames, decimation_taps, empty_small_frames
 from restframe.movie import RawFrames
@@ -24,6 +25,7 @@ class Survey:
     rows: np.ndarray  # of the bad pixels
     columns: np.ndarray
     shape: tuple[int, int]
+    better: Better | None = None  # how the gain, turned further, would fit the movie better
 
     @property
     def bad(self) -> np.ndarray:
@@ -56,6 +58,9 @@ def take_survey(
     total = total.astype(np.float32)
     if dark.size > 1:
         total -= np.float32(t) * on_device[1]
+    better = None
+    if references.gain is not None:
+        better = better_turn(total, gain[:: references.enlarged, :: references.enlarged], kernels)
     total *= on_device[0]
     known = on_device[0] == 0
     if references.bad is not None:
@@ -93,7 +98,7 @@ def take_survey(
         calibration.limits[part] = outlier_limits(calibration.levels[part], float(one.levels[0]), sd)
         if factor:
             kernels.small_frames(frames, calibration.of_frames(part), taps, factor, STEPS, small.stack[part])
-    return Survey(calibration, rows, columns, (h, w)), small
+    return Survey(calibration, rows, columns, (h, w), better), small
 
 
 def _sum_dtype(counts: np.dtype) -> type:
@@ -102,10 +107,13 @@ def _sum_dtype(counts: np.dtype) -> type:
 
 
 def clean_sd(kernels, frames, calibration: Calibration) -> float:
-    """Standard deviation of the first frame's corrected counts, its top thousandth left out."""
+    """Standard deviation of the first frame's corrected counts, its top thousandth left out; in sparse frames at least
+    a quarter of an electron, so that a few in one pixel are no outlier.
+    """
     sample = kernels.corrected(frames, calibration, 0).ravel()[::7]
     xp = array_namespace(sample)
-    return float(xp.std(sample[sample <= xp.quantile(sample, 0.999)]))
+    sd = float(xp.std(sample[sample <= xp.quantile(sample, 0.999)]))
+    return max(sd, 0.25 * event_size(sample + calibration.levels[0], xp.zeros(sample.shape, dtype=bool)))
 
 
 def outlier_limits(levels: np.ndarray, middle: float, sd: float) -> np.ndarray:

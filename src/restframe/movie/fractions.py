@@ -27,6 +27,11 @@ class Fractions:
     notes: tuple[str, ...] = ()  # sentences for people
 
     @property
+    def raw(self) -> range:
+        """All raw frames that are used."""
+        return range(self.frames[0].start, self.frames[-1].stop)
+
+    @property
     def summed(self) -> bool:
         return any(len(raw) > 1 for raw in self.frames)
 

@@ -80,6 +80,13 @@ class RawFrames:
         """Give the memory of the frames back; they would be read again."""
         self._array, self._complete = None, False
 
+    def total(self) -> np.ndarray:
+        """Their sum, (h, w) float32."""
+        out = np.zeros(self.shape[1:], np.float32)
+        for _, block in self.blocks():
+            out += block.sum(0, dtype=np.float32)
+        return out
+
     def _read(self, first: int, stop: int, whole: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
         """``whole``: where the frames stay; None: in two buffers that take turns."""
         parts = [slice(i, min(i + self.block, stop)) for i in range(first, stop, self.block)]
