@@ -88,10 +88,10 @@ def test_blur_is_the_mean_of_the_positions_passed():
 def test_a_particle_on_the_canvas_is_moved_exactly_across_whole_pixels_and_its_edge():
     spectra = projections(cloud(7), rotations(np.random.default_rng(8), 1), 1.0, 40.0)
     canvas = (180, 162)
-    species = (Species(np.array([100.3]), np.array([70.6]), spectra),)
+    species = (Species(np.array([100.3]), np.array([70.6]), np.zeros(1), spectra),)
 
     def at(dx, dy):
-        return project(species, canvas, (0, 0), lambda x, y: (np.array([[dx, dy]]), np.zeros((1, 2))))
+        return project(species, canvas, (0, 0), lambda x, y, z: (np.array([[dx, dy]]), np.zeros((1, 2))))
 
     ky, kx = np.fft.fftfreq(canvas[0])[:, None], np.fft.rfftfreq(canvas[1])[None]
     for dx, dy in ((0.45, -0.3), (13.7, 5.2), (60.25, -80.75)):
@@ -206,3 +206,21 @@ def test_a_bubble_pushes_outwards():
 def test_a_wrong_gain_is_handed_out_on_purpose():
     movie = simulate(replace(SMALL, gain_upside_down=True))
     assert_array_equal(movie.gain[::-1], movie.camera.gain)
+
+
+def test_height_and_tilt_change_focus_and_motion():
+    recipe = replace(SMALL, small=0.0, thickness=600.0, swing=0.5, seed=3)
+    thick = simulate(recipe)
+    (kind,) = thick.species
+    assert 100 < np.abs(kind.z).max() <= 300
+    turn = np.hypot(*(thick.swing[-1] - thick.swing[0]))  # pixels for each A of height
+    left = np.exp(-recipe.frame_dose * np.array([0.5, recipe.shape[0] - 0.5]) / recipe.settle_dose)
+    mean = np.sinh(recipe.frame_dose / recipe.settle_dose / 2) / (recipe.frame_dose / recipe.settle_dose / 2)
+    assert turn == pytest.approx(np.deg2rad(0.5) * mean * (left[0] - left[1]), rel=1e-6)
+    assert_allclose(thick.swing[recipe.shape[0] // 2], 0)
+    # a tilted specimen's defocus is the mean one in the middle, and rises towards larger x
+    tilted = simulate(replace(SMALL, tilt=45.0, seed=3))
+    defocus = {d: np.concatenate([s.x for s in part]).mean() for part, d in tilted._by_defocus}
+    for d, x in defocus.items():
+        assert x - (SMALL.shape[2] - 1) / 2 == pytest.approx(d - SMALL.defocus, abs=125)
+    assert len(defocus) > 1

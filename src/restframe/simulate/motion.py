@@ -151,6 +151,17 @@ def make_truth(recipe: Recipe) -> Truth:
     return _assemble(parts, recipe).relative_to(n // 2)
 
 
+def make_swing(recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement in pixels for each A of height as the ice turns by ``recipe.swing`` while it settles.
+
+    Mean over each frame, less that of the middle frame, and change during it; both (t, 2).
+    """
+    law = _settling(recipe.shape[0], recipe.frame_dose, recipe.settle_dose)
+    angle = np.random.default_rng([recipe.seed, 7]).uniform(0, 2 * np.pi)
+    vector = _vector(np.deg2rad(recipe.swing) / recipe.pixel_size, angle)
+    return np.outer(law.mean - law.mean[recipe.shape[0] // 2], vector), np.outer(law.change, vector)
+
+
 def _assemble(parts, recipe: Recipe) -> Truth:
     terms = tuple(dict.fromkeys(term for term, _, _ in parts))
     amplitudes = np.zeros((len(terms), recipe.shape[0], 2))

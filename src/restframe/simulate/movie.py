@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.fft as sfft
 
 from restframe.simulate.camera import Camera, count, make_camera
-from restframe.simulate.motion import Truth, make_truth
+from restframe.simulate.motion import Truth, make_swing, make_truth
 from restframe.simulate.optics import ctf, damage, detector_amplitude, interaction
 from restframe.simulate.recipe import Recipe
-from restframe.simulate.specimen import Species, make_specimen, project
+from restframe.simulate.specimen import Species, fft_of, make_specimen, project
 
 _FRAMES, _STILL = 5, 6  # streams of random numbers
+DEFOCUS_STEP = 250.0  # A: finer differences don't show at 3 A
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Simulated:
     species: tuple[Species, ...]
     margin: tuple[int, int]  # y, x: how far the specimen goes on beyond the frame, pixels
     canvas: tuple[int, int]  # (h, w) of frame and margins
+    xp: Any = np  # whose arrays the work is done in; CuPy's random numbers are others than NumPy's
 
     @property
     def gain(self) -> np.ndarray:
@@ -42,8 +45,9 @@ class Simulated:
         """What falls on the camera in frame t without noise: mean electrons per pixel, (h, w) float32."""
         dose = self.recipe.frame_dose
 
-        def move(x, y):
-            return self.truth(x, y, t), self.truth.during(x, y, t)
+        def move(x, y, z):
+            swing, change = self.swing[t] * z[:, None], self.swing_change[t] * z[:, None]
+            return self.truth(x, y, t) + swing, self.truth.during(x, y, t) + change
 
         return self._image(move, [(t * dose, (t + 1) * dose)])
 
@@ -54,19 +58,28 @@ class Simulated:
         """
         frames, dose = self.recipe.shape[0], self.recipe.frame_dose
 
-        def move(x, y):
-            shift = np.zeros((len(x), 2)) if reference is None else self.truth(x, y, reference)
+        def move(x, y, z):
+            shift = np.zeros((len(x), 2))
+            if reference is not None:
+                shift = self.truth(x, y, reference) + self.swing[reference] * z[:, None]
             return shift, np.zeros((len(x), 2))
 
         return self._image(move, [(t * dose, (t + 1) * dose) for t in range(frames)])
 
     def still_counts(self, reference: int | None = None) -> np.ndarray:
         """Counts of that sum with noise of its own and a perfect camera, (h, w) uint16."""
-        return count(self.still(reference), (self.recipe.seed, _STILL), np.uint16)
+        return self._count(self.still(reference), (self.recipe.seed, _STILL), np.uint16)
 
     def frame(self, t: int) -> np.ndarray:
         """Counts of frame t as the camera writes them, (h, w) uint8."""
-        return count(self.camera.expected_counts(self.electrons(t)), (self.recipe.seed, _FRAMES, t))
+        return self._count(self.camera.expected_counts(self.electrons(t)), (self.recipe.seed, _FRAMES, t), np.uint8)
+
+    def _count(self, mean: np.ndarray, seed: tuple[int, ...], dtype) -> np.ndarray:
+        if self.xp is np:
+            return count(mean, seed, dtype)
+        key = np.random.SeedSequence(seed).generate_state(1)[0]
+        drawn = self.xp.random.default_rng(int(key)).poisson(self.xp.asarray(mean))
+        return self.xp.minimum(drawn, np.iinfo(dtype).max).astype(dtype).get()
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -83,11 +96,41 @@ class Simulated:
         height, width = self.recipe.shape[1:]
         if not self.species:
             return np.full((height, width), total, np.float32)
-        spectrum = sfft.rfft2(project(self.species, self.canvas, self.margin, move), workers=-1)
-        spectrum *= self._transfer
-        spectrum *= self._lasting(exposures)
-        contrast = sfft.irfft2(spectrum, s=self.canvas, workers=-1)[top : top + height, left : left + width]
-        return np.maximum(total * (1 + contrast), 0).astype(np.float32)
+        contrast = 0
+        for part, defocus in self._by_defocus:
+            page = project(part, self.canvas, self.margin, move)
+            spectrum = fft_of(page).rfft2(page, **workers(page))
+            spectrum *= self._transfer[defocus]
+            spectrum *= self._lasting(exposures)
+            whole = fft_of(page).irfft2(spectrum, s=self.canvas, **workers(page))
+            contrast = contrast + whole[top : top + height, left : left + width]
+        image = self.xp.maximum(total * (1 + contrast), 0).astype(np.float32)
+        return image if self.xp is np else image.get()
+
+    @cached_property
+    def _by_defocus(self) -> list[tuple[tuple[Species, ...], float]]:
+        """Particles whose defocus is within ``DEFOCUS_STEP`` of the one beside them, all of them where it is the same
+        everywhere."""
+        r = self.recipe
+        slope = np.tan(np.deg2rad(r.tilt)) * r.pixel_size
+        own = [r.defocus + slope * (s.x - (r.shape[2] - 1) / 2) + s.z for s in self.species]
+        step = [np.rint((d - r.defocus) / DEFOCUS_STEP).astype(int) for d in own]
+        parts = []
+        for n in np.unique(np.concatenate(step)):
+            chosen = zip(self.species, step, strict=True)
+            part = tuple(s.some(k == n) for s, k in chosen if np.any(k == n))
+            parts.append((part, r.defocus + DEFOCUS_STEP * float(n)))
+        return parts
+
+    @cached_property
+    def swing(self) -> np.ndarray:
+        """(t, 2) pixels that a particle moves for each A of its height: the ice turns as it settles."""
+        return make_swing(self.recipe)[0]
+
+    @cached_property
+    def swing_change(self) -> np.ndarray:
+        """(t, 2) the same, from the beginning to the end of each frame."""
+        return make_swing(self.recipe)[1]
 
     @cached_property
     def _frequency(self) -> np.ndarray:
@@ -97,28 +140,39 @@ class Simulated:
         return np.hypot(ky, kx).astype(np.float32)
 
     @cached_property
-    def _transfer(self) -> np.ndarray:
+    def _transfer(self):
+        """`_transfer_at` each defocus that is in use."""
+        return {defocus: self._transfer_at(defocus) for _, defocus in self._by_defocus}
+
+    def _transfer_at(self, defocus: float):
         """From projected potential (V A) to contrast: 2 σ CTF(k) and the detector's amplitude; float32."""
         r = self.recipe
         ky = sfft.fftfreq(self.canvas[0], r.pixel_size)[:, None]
         kx = sfft.rfftfreq(self.canvas[1], r.pixel_size)[None]
-        out = ctf(kx, ky, r.voltage, r.defocus, r.astigmatism, r.astigmatism_angle, r.cs, r.amplitude_contrast)
+        out = ctf(kx, ky, r.voltage, defocus, r.astigmatism, r.astigmatism_angle, r.cs, r.amplitude_contrast)
         out *= 2 * interaction(r.voltage) * detector_amplitude(self._frequency, r.pixel_size)
-        return out.astype(np.float32)
+        return self.xp.asarray(out.astype(np.float32))
 
-    def _lasting(self, exposures) -> np.ndarray:
+    def _lasting(self, exposures):
         """Mean over the exposures of the signal left by damage; float32 on the canvas's half plane."""
         # smooth in k: a fine table is exact to 1e-6 and spares 40 exponentials a pixel
         k = np.linspace(0, float(self._frequency.max()), 20_000)
         table = np.mean([damage(k, begin, end, self.recipe.voltage) for begin, end in exposures], axis=0)
-        return np.interp(self._frequency, k, table).astype(np.float32)
+        xp = self.xp
+        return xp.interp(xp.asarray(self._frequency), xp.asarray(k), xp.asarray(table)).astype(np.float32)
 
 
-def simulate(recipe: Recipe) -> Simulated:
-    """Draw motion, specimen and camera of a recipe; the frames are made when asked for."""
+def workers(array) -> dict[str, int]:
+    """All threads, where a transform takes them."""
+    return {"workers": -1} if fft_of(array) is sfft else {}
+
+
+def simulate(recipe: Recipe, xp: Any = np) -> Simulated:
+    """Draw motion, specimen and camera of a recipe; the frames are made when asked for, with NumPy or CuPy (``xp``)."""
     _, height, width = recipe.shape
     reach = int(np.ceil(96 / recipe.pixel_size)) + 24  # half a particle, what the CTF spreads, and the motion
     canvas = tuple(sfft.next_fast_len(n + 2 * reach, real=True) for n in (height, width))
     margin = ((canvas[0] - height) // 2, (canvas[1] - width) // 2)
     species = make_specimen(recipe, canvas, margin)
-    return Simulated(recipe, make_truth(recipe), make_camera(recipe), species, margin, canvas)
+    species = tuple(replace(s, spectra=xp.asarray(s.spectra)) for s in species)
+    return Simulated(recipe, make_truth(recipe), make_camera(recipe), species, margin, canvas, xp)

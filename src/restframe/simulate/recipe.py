@@ -40,6 +40,11 @@ class Recipe:
     local_rms: float = 1.2  # polynomials and bumps, rms over positions and frames
     bubble: float = 0.0  # a place from which everything is pushed away: largest displacement
     jump: float = 0.0  # common, at once between two frames in the middle; half as much local motion with it
+    swing: float = 0.0  # degrees by which the ice turns as it settles, about an axis in its plane: parallax
+
+    # ice
+    tilt: float = 0.0  # degrees, about y: the defocus changes across x
+    thickness: float = 0.0  # A; particles are at all heights
 
     # camera
     gain_white: float = 0.05  # sd from pixel to pixel
@@ -64,11 +69,15 @@ PRESETS: dict[str, Recipe] = {
         replace(_FALCON, kind="k3", shape=(40, 4092, 5760), pixel_size=0.85, frame_dose=1.25),
         replace(_FALCON, kind="k2", shape=(24, 3710, 3838), pixel_size=0.885, frame_dose=1.98),
         replace(_FALCON, kind="few", large=1.2, small=0.0),
-        replace(_FALCON, kind="lowdose", frame_dose=0.3),
+        replace(
+            _FALCON, kind="k3super", shape=(40, 8184, 11520), pixel_size=0.425, frame_dose=1.25
+        ),  # to be binned by 2
+        replace(_FALCON, kind="lowdose", shape=(100, 4096, 4096), frame_dose=0.4),
         replace(_FALCON, kind="quiet", settle=1.0, drift=1.0, walk=0.03, local_rms=0.05),
         replace(_FALCON, kind="early", settle=30.0, settle_dose=1.5, local_rms=3.0),
         replace(_FALCON, kind="jump", jump=8.0),
         replace(_FALCON, kind="bubble", bubble=8.0),
+        replace(_FALCON, kind="tilted", tilt=30.0, thickness=800.0, swing=0.3, local_rms=2.5),
         replace(_FALCON, kind="noise", large=0.0, small=0.0),
         replace(_FALCON, kind="wronggain", gain_upside_down=True),
         replace(_FALCON, kind="frames8", shape=(8, 4096, 4096), frame_dose=6.0),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft as sfft
+from array_api_compat import array_namespace, is_numpy_array
 
 from restframe.simulate.recipe import Recipe
 
@@ -26,11 +27,18 @@ class Species:
 
     x: np.ndarray  # (n,) pixels
     y: np.ndarray
+    z: np.ndarray  # (n,) height in A above the middle of the ice
     spectra: np.ndarray  # (n, b, b//2 + 1) complex64, the particle's centre at pixel (b//2, b//2)
 
     @property
     def box(self) -> int:
         return self.spectra.shape[1]
+
+    def some(self, chosen: np.ndarray) -> Species:
+        """Those of a mask (n,)."""
+        if chosen.all():
+            return self
+        return Species(self.x[chosen], self.y[chosen], self.z[chosen], self.spectra[np.flatnonzero(chosen)])
 
 
 def large_atoms(rng: np.random.Generator) -> np.ndarray:
@@ -99,7 +107,8 @@ def make_specimen(recipe: Recipe, canvas: tuple[int, int], margin: tuple[int, in
             x = rng.uniform(0, canvas[1], n) - margin[1]
             y = rng.uniform(0, canvas[0], n) - margin[0]
             spectra = projections(cloud(rng), rotations(rng, n), recipe.pixel_size, recipe.bfactor)
-            species.append(Species(x, y, spectra))
+            z = recipe.thickness * np.random.default_rng([recipe.seed, stream, 1]).uniform(-0.5, 0.5, n)
+            species.append(Species(x, y, z, spectra))
     return tuple(species)
 
 
@@ -108,28 +117,36 @@ def moved(spectra: np.ndarray, shift: np.ndarray, travel: np.ndarray) -> np.ndar
 
     Exact for a band-limited image: exp(-2πi k·shift) sinc(k·travel), k in cycles per pixel.
     """
+    xp = array_namespace(spectra)
     box = spectra.shape[1]
     ky, kx = sfft.fftfreq(box).astype(np.float32), sfft.rfftfreq(box).astype(np.float32)
     phase_x = np.exp(-2j * np.pi * kx * shift[:, :1]).astype(np.complex64)
     phase_y = np.exp(-2j * np.pi * ky * shift[:, 1:]).astype(np.complex64)
-    out = spectra * phase_x[:, None, :]
-    out *= phase_y[:, :, None]
+    out = spectra * xp.asarray(phase_x)[:, None, :]
+    out *= xp.asarray(phase_y)[:, :, None]
     if np.any(travel):
         travel = travel.astype(np.float32)
-        out *= np.sinc((ky * travel[:, 1:])[:, :, None] + (kx * travel[:, :1])[:, None, :])
-    return sfft.irfft2(out, s=(box, box))
+        along_x, along_y = xp.asarray(kx * travel[:, :1]), xp.asarray(ky * travel[:, 1:])
+        out *= xp.sinc(along_y[:, :, None] + along_x[:, None, :])
+    return fft_of(out).irfft2(out, s=(box, box))
+
+
+def fft_of(array):
+    """The module that transforms an array where it is: SciPy's for NumPy arrays."""
+    return sfft if is_numpy_array(array) else array_namespace(array).fft
 
 
 def project(species: tuple[Species, ...], canvas: tuple[int, int], margin: tuple[int, int], move) -> np.ndarray:
     """Projected potential (V A) on the canvas, (h, w) float32, periodic.
 
-    ``move(x, y)`` gives displacement and travel during the exposure, each (n, 2), of what rests at x, y.
+    ``move(x, y, z)`` gives displacement and travel during the exposure, each (n, 2), of what rests at x, y, z.
     """
-    reach = max((s.box for s in species), default=0)
+    xp = array_namespace(species[0].spectra)
+    reach = max(s.box for s in species)
     height, width = canvas
-    page = np.zeros((height + reach, width + reach), np.float32)  # what sticks out is folded back below
+    page = xp.zeros((height + reach, width + reach), dtype=xp.float32)  # what sticks out is folded back below
     for kind in species:
-        shift, travel = move(kind.x, kind.y)
+        shift, travel = move(kind.x, kind.y, kind.z)
         centre = np.stack([kind.x + margin[1], kind.y + margin[0]], axis=1) + shift
         whole = np.rint(centre).astype(int)
         corner = (whole - kind.box // 2) % (width, height)
