@@ -1,26 +1,34 @@
 """How close corrected movies come to a specimen that never moved.
 
 For each simulated movie: the still ratio by resolution band, alone and as a fraction of the ceiling (the true motion
-through the same correction), and the track error, for no correction, whole frames only, and patches.
+through the same correction), the track error and the one that the field itself states, for no correction, whole
+frames only, and patches.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from movies import DEFAULT_CACHE, Bench, load, recipe_for
+from movies import DEFAULT_CACHE, Bench, load, make_on_gpu, recipe_for
 
 from restframe.measures import BANDS, TrackError, expected_still_ratio, still_ratio, track_error
 from restframe.pipeline import correct
-from restframe.settings import Detector, Exposure, Machine, Motion, Settings
+from restframe.settings import Detector, Exposure, Machine, Motion, Settings, Sums
 from restframe.simulate import PRESETS
 from restframe.track.field import MotionField
+
+# the whole set, --kinds all
+SET = ("falcon", "k3", "k2", "k3super", "few", "lowdose", "early", "jump", "bubble", "tilted", "quiet")
+SET += ("noise", "wronggain", "frames8", "frames3")
+PATCHES = {"k3": (7, 5), "k3super": (7, 5)}  # 5 x 5 otherwise
+BIN = {"k3super": 2.0}  # 1 otherwise
 
 
 @dataclass(frozen=True)
@@ -30,26 +38,30 @@ class Row:
     name: str
     still: tuple[float, ...]  # by band
     of_ceiling: tuple[float, ...]
-    noise_free: tuple[float, ...] | None  # the still ratio with signal and noise seen apart
+    noise_free: tuple[float, ...] | None  # the still ratio with signal and noise seen apart, of the ceiling's
     track: TrackError
+    stated: float  # A, the field's own idea of its error; nan where it was not measured
+    invented: float  # A rms, the local motion that the field claims
     seconds: float
 
 
-def settings_for(bench: Bench, patches: tuple[int, int], threads: int) -> Settings:
+def settings_for(bench: Bench, patches: tuple[int, int], machine: Machine) -> Settings:
     """What a user would know about the movie."""
     recipe = bench.simulated.recipe
     return Settings(
         detector=Detector(gain=bench.simulated.gain, find_defects=True),
         exposure=Exposure(recipe.pixel_size, recipe.voltage, recipe.frame_dose),
         motion=Motion(patches=patches),
-        machine=Machine(threads=threads),
+        sums=Sums(bin=BIN.get(recipe.kind, 1.0), sum_range=(0.0, 0.0)),
+        machine=machine,
     )
 
 
-def measure(bench: Bench, patches: tuple[int, int], threads: int, noise_free: bool, say: Callable[[str], None]):
-    """All ways for one movie; the table is printed as it grows."""
-    truth, pixel_size = bench.simulated.truth, bench.simulated.recipe.pixel_size
-    local, whole = settings_for(bench, patches, threads), settings_for(bench, (0, 0), threads)
+def measure(bench: Bench, machine: Machine, noise_free: bool, weighted: bool) -> list[Row]:
+    """All ways for one movie. ``weighted``: judge the dose-weighted sums, against the dose-weighted ceiling."""
+    truth, recipe = bench.simulated.truth, bench.simulated.recipe
+    patches = PATCHES.get(recipe.kind, (5, 5))
+    local, whole = settings_for(bench, patches, machine), settings_for(bench, (0, 0), machine)
     rest = MotionField.at_rest(truth.n_frames, truth.shape)
     ways = (
         ("true motion", local, truth),
@@ -57,32 +69,48 @@ def measure(bench: Bench, patches: tuple[int, int], threads: int, noise_free: bo
         ("whole frame", whole, None),
         (f"patches {patches[0]}x{patches[1]}", local, None),
     )
+    counts = bench.noise_free() if noise_free else None
     rows: list[Row] = []
+    first_exact = None
     for name, settings, given in ways:
         begin = perf_counter()
         result = correct(bench.counts, settings, field=given)
         seconds = perf_counter() - begin
-        still = still_ratio(result.sum, bench.truth_image, bench.still_image, pixel_size)
+        image = result.dose_weighted if weighted else result.sum
+        still = still_ratio(image, bench.truth_image, bench.still_image, recipe.pixel_size)
         ceiling = rows[0].still if rows else still
         exact = None
-        if noise_free:
+        if counts is not None:
             bare = replace(settings, detector=Detector(find_defects=False))
-            image = correct(bench.noise_free(), bare, field=result.field).sum
-            image = image * (bench.truth_image.mean() / image.mean())
+            again = correct(counts, bare, field=result.field)
+            clean = again.dose_weighted if weighted else again.sum
+            clean = clean * (image.mean() / clean.mean())
             still_noise = bench.still_image - bench.truth_image
-            exact = expected_still_ratio(image, result.sum - image, bench.truth_image, still_noise, pixel_size)
-        track = track_error(result.field, truth, pixel_size)
-        of_ceiling = tuple(a / b for a, b in zip(still, ceiling, strict=True))
-        rows.append(Row(name, still, of_ceiling, exact, track, seconds))
-        say(line(rows[-1]))
+            ratio = expected_still_ratio(clean, image - clean, bench.truth_image, still_noise, recipe.pixel_size)
+            first_exact = first_exact or ratio
+            exact = tuple(a / b for a, b in zip(ratio, first_exact, strict=True))
+        x, y = truth.positions()
+        moved = result.field(x, y) - result.field.whole_frame()[:, None, None]
+        rows.append(
+            Row(
+                name,
+                still,
+                tuple(a / b for a, b in zip(still, ceiling, strict=True)),
+                exact,
+                track_error(result.field, truth, recipe.pixel_size),
+                result.numbers.get("error_px", float("nan")) * recipe.pixel_size,
+                float(np.sqrt(((moved - moved.mean(0)) ** 2).sum(-1).mean())) * recipe.pixel_size,
+                seconds,
+            )
+        )
     return rows
 
 
 def heading(noise_free: bool) -> str:
     """The table's first line; its columns are those of `line`."""
     bands = "".join(f"{f'{low:g}-{high:g}':>7}" for low, high in BANDS)  # A
-    exact = " | still, apart        " if noise_free else ""
-    return f"{'still ratio':15} |{bands} | of the ceiling      {exact} | track, A: all  whole  local |   time"
+    exact = " | noise-free          " if noise_free else ""
+    return f"{'still ratio':15} |{bands} | of the ceiling      {exact} | track, A: all  whole  local stated |   time"
 
 
 def line(row: Row) -> str:
@@ -92,48 +120,64 @@ def line(row: Row) -> str:
         return "".join(f"{v:7.3f}" for v in values)
 
     exact = f" |{numbers(row.noise_free)}" if row.noise_free else ""
-    error = row.track
+    e = row.track
     return (
         f"{row.name:15} |{numbers(row.still)} |{numbers(row.of_ceiling)}{exact} |"
-        f"       {error.total:6.3f} {error.whole_frame:6.3f} {error.local:6.3f} | {row.seconds:4.1f} s"
+        f"       {e.total:6.3f} {e.whole_frame:6.3f} {e.local:6.3f} {row.stated:6.3f} | {row.seconds:4.1f} s"
     )
+
+
+def one_movie(kind: str, seed: int, args: argparse.Namespace) -> tuple[dict, str]:
+    """Numbers and table of one movie."""
+    recipe = recipe_for(kind, seed, args.size)
+    machine = Machine(gpus=(0,) if args.device == "gpu" else (), threads=args.threads)
+    bench = make_on_gpu(recipe) if args.device == "gpu" else load(recipe, args.cache)
+    rows = measure(bench, machine, args.noise_free, args.weighted)
+    frames, height, width = recipe.shape
+    title = f"{kind}, seed {seed}: {width} x {height} x {frames}, {recipe.pixel_size:g} A, {recipe.frame_dose:g} e/A²"
+    table = "\n".join((f"\n{title} a frame", heading(args.noise_free), *map(line, rows)))
+    return {"recipe": asdict(recipe), "rows": [asdict(row) for row in rows]}, table
+
+
+def summary(found: list[dict]) -> str:
+    """The last way (patches) of every kind, mean over its seeds."""
+    lines = [f"\n{'mean of seeds':12} | of the ceiling       | track, A: all  whole  local stated true/stated invented"]
+    for kind in dict.fromkeys(f["recipe"]["kind"] for f in found):
+        rows = [f["rows"][-1] for f in found if f["recipe"]["kind"] == kind]
+        best = [np.mean([r["noise_free"] or r["of_ceiling"] for r in rows], axis=0)]
+        track = np.mean([list(r["track"].values()) for r in rows], axis=0)
+        stated, invented = (np.mean([r[k] for r in rows]) for k in ("stated", "invented"))
+        honest = np.mean([r["track"]["total"] / r["stated"] for r in rows])
+        numbers = "".join(f"{v:7.3f}" for v in best[0])
+        errors = " ".join(f"{v:6.3f}" for v in (*track, stated))
+        lines.append(f"{kind:12}  |{numbers} |       {errors} {honest:11.2f} {invented:8.3f}")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = " ".join(PRESETS)
-    parser.add_argument("--kinds", nargs="+", default=["falcon"], choices=PRESETS, metavar="KIND", help=kinds)
+    kinds = " ".join(SET)
+    parser.add_argument("--kinds", nargs="+", default=["falcon"], choices=[*PRESETS, "all"], metavar="KIND", help=kinds)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--patch", nargs=2, type=int, default=[5, 5], metavar=("X", "Y"))
     parser.add_argument("--size", type=int, help="largest edge in pixels: a cut-out of the same kind of movie")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: movies are made there too")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
+    parser.add_argument("--jobs", type=int, default=1, help="movies at once")
     parser.add_argument("--noise-free", action="store_true", help="also apply each motion to the noise-free frames")
+    parser.add_argument("--weighted", action="store_true", help="judge the dose-weighted sums")
     parser.add_argument("--json", type=Path, help="write the numbers there")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help=f"where movies are kept ({DEFAULT_CACHE})")
     args = parser.parse_args()
-
-    def say(text: str) -> None:
-        print(text, flush=True)
-
+    chosen = SET if "all" in args.kinds else args.kinds
+    movies = [(kind, seed, args) for kind in chosen for seed in args.seeds]
     found = []
-    for kind in args.kinds:
-        for seed in args.seeds:
-            recipe = recipe_for(kind, seed, args.size)
-            bench = load(recipe, args.cache)
-            frames, height, width = recipe.shape
-            dose = f"{recipe.pixel_size:g} A, {recipe.frame_dose:g} e/A² a frame"
-            say(f"\n{kind}, seed {seed}: {width} x {height} x {frames}, {dose}")
-            say(heading(args.noise_free))
-            rows = measure(bench, tuple(args.patch), args.threads, args.noise_free, say)
-            found.append({"recipe": asdict(recipe), "rows": [asdict(row) for row in rows]})
-    if args.json:
-        args.json.write_text(json.dumps({"bands_A": BANDS, "movies": found}, indent=2) + "\n")
-    if len(found) > 1:
-        say("\nmean of all movies, of the ceiling and track error:")
-        for i, row in enumerate(found[0]["rows"]):
-            fractions = np.mean([f["rows"][i]["of_ceiling"] for f in found], axis=0)
-            error = np.mean([f["rows"][i]["track"]["total"] for f in found])
-            say(f"{row['name']:15} |{''.join(f'{v:7.3f}' for v in fractions)} | {error:.3f} A")
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        for numbers, table in pool.map(one_movie, *zip(*movies, strict=True)):
+            print(table, flush=True)
+            found.append(numbers)
+            if args.json:
+                args.json.write_text(json.dumps({"bands_A": BANDS, "movies": found}, indent=1) + "\n")
+    print(summary(found))
 
 
 if __name__ == "__main__":
