@@ -10,6 +10,8 @@ from restframe.track import fit as ft
 from restframe.track.evidence import NEGLIGIBLE, quadratic
 from restframe.track.prior import AXES, Prior
 
+ONES = Prior(np.ones(3), np.ones(3))
+
 
 def random_problem(rng, axis, t=9):
     """What `settle` reads of a problem: a whole-frame mode, free in every frame, and local modes in groups."""
@@ -33,7 +35,7 @@ def test_evidence_and_its_slopes(axis):
     for _ in range(5):
         prior = Prior(np.exp(rng.normal(size=3)), np.exp(rng.normal(-3, 1, size=3)))
         plain = ft.settle(problem, data, linear, prior)
-        value, slope = quadratic(problem, data, linear).evidence(prior.speed, prior.roughness)
+        value, slope = quadratic(problem, data, linear, prior).evidence(prior.speed, prior.roughness)
         assert value == pytest.approx(plain.evidence, rel=1e-9)
         np.testing.assert_allclose(slope, ft.evidence_slope(problem, plain, prior), rtol=1e-6, atol=1e-7)
 
@@ -43,13 +45,13 @@ def test_a_precision_that_is_none_is_an_error():
     problem = random_problem(rng, AXES[0])
     n = problem.slices[-1].stop
     with pytest.raises(np.linalg.LinAlgError):
-        quadratic(problem, -1e6 * np.eye(n), np.zeros((n, 2))).evidence(np.ones(3), np.ones(3))
+        quadratic(problem, -1e6 * np.eye(n), np.zeros((n, 2)), ONES).evidence(np.ones(3), np.ones(3))
 
 
 def test_data_that_say_nothing():
     problem = random_problem(np.random.default_rng(4), AXES[0])
     n = problem.slices[-1].stop
-    value, slope = quadratic(problem, np.zeros((n, n)), np.zeros((n, 2))).evidence(np.ones(3), np.ones(3))
+    value, slope = quadratic(problem, np.zeros((n, n)), np.zeros((n, 2)), ONES).evidence(np.ones(3), np.ones(3))
     assert value == pytest.approx(0, abs=1e-9)
     np.testing.assert_allclose(slope, 0, atol=1e-9)
 
@@ -62,13 +64,13 @@ def test_the_prior_rules_most_coefficients():
     root = rng.normal(size=(n, n))
     data, linear = root @ root.T / n, 3 * rng.normal(size=(n, 2))
     prior = Prior(np.array([0.5, 0.01, 0.01]), np.array([1e-3, 1e-4, 1e-4]))
-    turned = quadratic(problem, data, linear)
+    turned = quadratic(problem, data, linear, prior)
     q = 1 / prior.speed[turned.degree] + turned.rough / prior.roughness[turned.degree]
     assert 0.1 < (turned.data.diagonal() > NEGLIGIBLE * q).mean() < 0.8
     plain = ft.settle(problem, data, linear, prior)
     value, slope = turned.evidence(prior.speed, prior.roughness)
-    assert value == pytest.approx(plain.evidence, abs=1e-3)
-    np.testing.assert_allclose(slope, ft.evidence_slope(problem, plain, prior), atol=1e-3)
+    assert value == pytest.approx(plain.evidence, abs=3e-3)
+    np.testing.assert_allclose(slope, ft.evidence_slope(problem, plain, prior), atol=3e-3)
     for way in ("speed", "roughness"):  # slopes are those of the values
         for degree in range(3):
             values = []

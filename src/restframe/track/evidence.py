@@ -2,8 +2,9 @@
 
 Every mode's coefficients are turned so that both penalties on its course in time become diagonal (their generalised
 eigenvectors). The prior's precision is then a diagonal, whatever its scales. It is large for whatever changes quickly:
-of 585 coefficients the data say more than a thousandth of what the prior says about 200. Among the others, what the
-data say of two together is left out, so that only those 200 need a Cholesky factor.
+of 585 coefficients the data say more than a hundredth of what the prior says about a hundred. Among the others, what
+the data say of two together is left out, so that only those hundred need a Cholesky factor; the log evidence of a
+movie changes by 5e-4.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh, lapack
 
-NEGLIGIBLE = 3e-3  # of the prior's precision: less information than this is that of one coefficient alone
+from restframe.track.prior import Prior
+
+NEGLIGIBLE = 1e-2  # of the prior's precision: less information than this is that of one coefficient alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +43,11 @@ class Quadratic:
         determinant; linear·x.
         """
         own = self.data.diagonal()
-        strong = own > NEGLIGIBLE * q
-        strong[np.argmax(own / q)] = True
-        a, b = np.flatnonzero(strong), np.flatnonzero(~strong)
+        n = int(np.flatnonzero(own > NEGLIGIBLE * q).max(initial=0)) + 1
+        a, b = slice(0, n), slice(n, None)
         d = q[b] + own[b]  # the others are as good as independent of each other
-        between = self.data[np.ix_(a, b)]
-        factor = np.asfortranarray(self.data[np.ix_(a, a)] - (between / d) @ between.T)
+        between = self.data[a, b]
+        factor = np.asfortranarray(self.data[a, a] - (between / d) @ between.T)
         factor[np.diag_indices_from(factor)] += q[a]
         factor, failed = lapack.dpotrf(factor, lower=1, clean=1, overwrite_a=1)
         if failed or d.min(initial=1) <= 0:
@@ -62,8 +64,8 @@ class Quadratic:
         return (x**2).sum(1) + 2 * variance, log_det, float(np.sum(self.linear * x))
 
 
-def quadratic(problem, data: np.ndarray, linear: np.ndarray) -> Quadratic:
-    """``data`` (n, n) and ``linear`` (n, 2) of a `fit.Problem`."""
+def quadratic(problem, data: np.ndarray, linear: np.ndarray, prior: Prior) -> Quadratic:
+    """``data`` (n, n) and ``linear`` (n, 2) of a `fit.Problem`, for priors near ``prior``."""
     turns: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for basis in problem.time:
         if id(basis) not in turns:
@@ -76,9 +78,8 @@ def quadratic(problem, data: np.ndarray, linear: np.ndarray) -> Quadratic:
         right[a] = v.T @ linear[a]
     for a, (_, v) in zip(problem.slices, own, strict=True):
         turned[:, a] = turned[:, a] @ v
-    return Quadratic(
-        turned,
-        right,
-        np.repeat(problem.degrees, [len(rough) for rough, _ in own]),
-        np.concatenate([rough for rough, _ in own]),
-    )
+    degree = np.repeat(problem.degrees, [len(rough) for rough, _ in own])
+    rough = np.concatenate([rough for rough, _ in own])
+    # what the data know best comes first
+    order = np.argsort(-turned.diagonal() / (1 / prior.speed[degree] + rough / prior.roughness[degree]), kind="stable")
+    return Quadratic(np.ascontiguousarray(turned[np.ix_(order, order)]), right[order], degree[order], rough[order])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -238,7 +237,7 @@ def learn_prior(
     """The prior's scales with the highest evidence, within an order of magnitude or so of the ``usual`` ones; and that
     evidence.
     """
-    turned = quadratic(problem, data, linear)
+    turned = quadratic(problem, data, linear, prior)
     used = np.unique(problem.degrees)
     center = np.log([usual.speed[used], usual.roughness[used]])
 
@@ -267,17 +266,13 @@ def learn_prior(
     return best, turned.evidence(best.speed, best.roughness)[0]
 
 
-def choose_axis(
-    problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior, threads: int
-) -> Problem:
+def choose_axis(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior) -> Problem:
     """The problem on the time axis with the highest evidence, each with its own best scales."""
 
     def evidence(axis: TimeAxis) -> float:
         return learn_prior(replace(problem, axis=axis), data, linear, prior, usual, LEARNING_STEPS)[1]
 
-    with ThreadPoolExecutor(max(1, min(threads, len(AXES)))) as pool:
-        found = list(pool.map(evidence, AXES))
-    return replace(problem, axis=AXES[int(np.argmax(found))])
+    return replace(problem, axis=max(AXES, key=evidence))
 
 
 def fit(
@@ -289,14 +284,13 @@ def fit(
     rounds: int,
     tolerance: float,
     try_axes: bool = False,
-    threads: int = 1,
 ) -> Fit:
     """Fisher scoring until the field moves by less than ``tolerance`` small pixels or ``rounds`` are used up.
 
     Each round estimates the spectrum at the present field, takes the likelihood's gradient and expected curvature
     there, settles prior and field on that quadratic and goes there, less far if the posterior does not rise.
     ``start``: amplitudes (some modes, t, 2), small pixels. ``usual``: the prior's scales before any data, ``prior``:
-    those to begin with. ``try_axes``: choose the prior's time axis in the second round, with ``threads`` threads.
+    those to begin with. ``try_axes``: choose the prior's time axis in the second round.
     """
     x = problem.coefficients(start)
     u = problem.displacement(x)
@@ -306,7 +300,7 @@ def fit(
         data = information(problem, like.information)
         linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, at))
         if try_axes and i == 1:
-            problem = choose_axis(problem, data, linear, prior, usual, threads)
+            problem = choose_axis(problem, data, linear, prior, usual)
         prior = learn_prior(problem, data, linear, prior, usual, LEARNING_STEPS)[0]
         settled = settle(problem, data, linear, prior)
 

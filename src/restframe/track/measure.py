@@ -108,7 +108,7 @@ def measure(
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
     problem = with_modes(problem, modes, shape, motion)
     rounds = motion.iterations, tolerance / 2
-    result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True, threads)
+    result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True)
     problem = replace(problem, axis=result.axis)
     verdict = accept(kernels, problem, result)
     if verdict.degree < problem.degrees.max():
