@@ -1,0 +1,55 @@
+"""The CUDA kernels compile, for GPUs that this machine need not have."""
+
+import ctypes
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from restframe.kernels.cuda import GATHER
+from restframe.kernels.cuda.source import OPTIONS, RAW_TYPES, raw_definitions, source
+
+SMALL = ("-DFACTOR=3", "-DTAPS=19", "-DACROSS=32", "-DDOWN=16")
+OURS = tuple(f"-D{k}={v}" for k, v in GATHER.items())
+MODULES = [
+    *(("raw", (*raw_definitions(np.dtype(name), 1 + k), *OURS)) for k, name in enumerate(RAW_TYPES)),
+    ("raw", raw_definitions(np.dtype(np.uint8), 12)),
+    ("small", (raw_definitions(np.dtype(np.uint8))[0], *SMALL)),
+    *((name, ()) for name in ("spectra", "images", "decode")),
+]
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    found = importlib.util.find_spec("nvidia.cuda_nvrtc") if importlib.util.find_spec("nvidia") else None
+    if not found or not found.submodule_search_locations:
+        pytest.skip("no NVRTC; the test extra brings it on Linux")
+    folder = Path(next(iter(found.submodule_search_locations))) / "lib"
+    return ctypes.CDLL(str(next(folder.glob("libnvrtc.so*"))))
+
+
+def compiled(nvrtc, text: str, options: tuple[str, ...]) -> tuple[bool, str]:
+    program = ctypes.c_void_p()
+    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
+    words = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
+    good = nvrtc.nvrtcCompileProgram(program, len(options), words) == 0
+    size = ctypes.c_size_t()
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    return good, log.value.decode()
+
+
+@pytest.mark.parametrize(("name", "definitions"), MODULES, ids=lambda v: v if isinstance(v, str) else "".join(v))
+def test_for_several_gpus(nvrtc, name, definitions):
+    for gpu in ("sm_75", "sm_90"):
+        good, log = compiled(nvrtc, source(name), (*OPTIONS, *definitions, f"--gpu-architecture={gpu}"))
+        assert good, log
+
+
+def test_an_error_is_found(nvrtc):
+    good, log = compiled(nvrtc, source("images") + "\nvoid wrong() { return 1; }", OPTIONS)
+    assert not good
+    assert "kernels.cu" in log
