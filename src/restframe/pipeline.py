@@ -30,6 +30,7 @@ from restframe.track.measure import measure, reference_frame
 from restframe.track.patches import shifts_of_field
 
 Report = Callable[[str], None]
+LEAST_SHARE = 0.02  # of the GPU's free memory: what frames may take when there was too little
 
 
 def correct(
@@ -76,8 +77,9 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     shape = len(used.frames), *movie.shape[1:]
     factor, images, sums = small_factor(shape[1:]), len(plan.coefficients), len(plan.combine)
     room = memory.room(shape, frames.dtype, factor, images, sums, settings.machine)
-    raw = RawFrames(frames, numbers, kernel_choice.threads(settings.machine), room.keep, room.block)
-    return Prepared(frames, refs, used, plan, raw, room.ahead)
+    on_host = RawFrames(frames, numbers, kernel_choice.threads(settings.machine), room.keep, room.block)
+    raw = kernel_choice.choose(settings.machine).device_frames(on_host, settings.machine)
+    return Prepared(frames, refs, used, plan, raw, room.ahead and raw.ahead)
 
 
 def own_references(movie: Movie, detector: Detector) -> References:
@@ -93,8 +95,42 @@ def correct_prepared(
 
     Raises `RestframeError`.
     """
+    say = report or (lambda line: None)
     with one_blas_thread():
-        return _correct(prepared, settings, field, report or (lambda line: None))
+        return on_what_is_there(lambda p, s, say: _correct(p, s, field, say), prepared, settings, say)
+
+
+def on_what_is_there(
+    work: Callable[[Prepared, Settings, Report], Result], prepared: Prepared, settings: Settings, say: Report
+) -> Result:
+    """``work``, with less GPU memory for frames, and then on the CPU, where the GPU has too little.
+
+    Lines that were said are not said again.
+    """
+    said: set[str] = set()
+
+    def once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    machine = settings.machine
+    while True:
+        kernels = kernel_choice.choose(machine)
+        try:
+            return work(prepared, replace(settings, machine=machine), once)
+        except Exception as error:
+            if not kernels.out_of_memory(error):
+                raise
+        frames = prepared.raw.to_host()
+        if machine.gpu_memory > LEAST_SHARE:
+            machine = replace(machine, gpu_memory=LEAST_SHARE)
+            once("GPU memory is short: frames are read again in every pass.")
+        else:
+            machine = replace(machine, gpus=())
+            once("GPU memory is too short: the CPU is used.")
+        again = kernel_choice.choose(machine)
+        prepared = replace(prepared, raw=again.device_frames(frames, machine))
 
 
 def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, say: Report) -> Result:
@@ -111,8 +147,8 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
         say("Warning: Gain ref not found.")
         say("......   Gain correction will be skipped.")
     if not prepared.raw.keep:
-        say(f"Frames are read {prepared.raw.block} at a time and again in every pass, as --max-memory asks.")
-    raw = kernels.device_frames(prepared.raw, settings.machine)
+        say(f"Frames are read {prepared.raw.block} at a time and again in every pass, as {prepared.raw.limit} asks.")
+    raw = prepared.raw
     factor = small_factor(shape) if field is None else 0
     survey, small = take_survey(kernels, raw, refs, settings.detector.find_defects, factor)
     for note in movie.damage() if isinstance(movie, Rendered) else ():
@@ -143,8 +179,7 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
 
     size = sizes(shape, settings.sums.bin)
     gathered, counts = gather(kernels, raw, survey.calibration, field, plan.coefficients, size)
-    prepared.raw.forget()  # the last step needs the room
-    del raw
+    raw.forget()  # the last step needs the room
     images = finish(kernels, gathered, plan, counts, survey.calibration.levels.astype(np.float64), size, threads)
     say(f"Correction of local motion: {time.perf_counter() - started:.6f} sec")
     return Result(

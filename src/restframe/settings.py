@@ -81,7 +81,7 @@ class Machine:
 
     gpus: tuple[int, ...] = ()  # empty: the CPU
     threads: int = 0  # 0: all cores that this process may use
-    gpu_memory: float = 0.75  # share of the free GPU memory that raw frames may take; else they are streamed
+    gpu_memory: float = 0.75  # share of the free GPU memory that raw frames may take; else they are read again
     max_memory: int = 0  # bytes; when the raw frames don't fit, they are read again in every pass; 0: they are kept
 
 

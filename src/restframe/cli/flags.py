@@ -392,7 +392,15 @@ def _machine() -> tuple[Flag, ...]:
             "Memory to use at most, with its unit: 6GB, 800MB. Frames that don't fit are read again in every pass "
             "instead of kept. Without it they are kept.",
         ),
-        _inert("-GpuMemUsage", "Share of GPU memory for frames: frames are not kept there."),
+        Flag(
+            "-GpuMemUsage",
+            float,
+            (0.75,),
+            "Machine",
+            "Share of the free GPU memory that raw frames may take. When they don't fit, every pass reads them again.",
+            low=0,
+            high=1,
+        ),
         _inert("-MaskCent", "Centre of the aligned area: all of the frame is aligned."),
         _inert("-MaskSize", "Size of the aligned area."),
         _inert("-StackZ", "Number of frames: read from the movie."),

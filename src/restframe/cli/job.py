@@ -251,6 +251,7 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
         ),
         machine=Machine(
             gpus=gpus,
+            gpu_memory=options.number("-GpuMemUsage"),
             threads=options.integer("--threads"),
             max_memory=_bytes("--max-memory", options.text("--max-memory")),
         ),

@@ -22,6 +22,8 @@ class RawFrames:
     of the one that is worked on.
     """
 
+    limit = "--max-memory"  # what makes it read the frames again
+
     def __init__(
         self,
         movie: Movie,
@@ -75,6 +77,14 @@ class RawFrames:
         if self.keep:
             for _ in self.blocks():
                 pass
+
+    @property
+    def ahead(self) -> bool:
+        """Whether another movie's fit beside these."""
+        return True
+
+    def to_host(self) -> RawFrames:
+        return self
 
     def forget(self) -> None:
         """Give the memory of the frames back; they would be read again."""

@@ -35,6 +35,18 @@ def device_frames(raw, machine):
     return DeviceFrames(raw, machine.gpu_memory)
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether it says that the GPU has too little memory; what is not used is given back then."""
+    import cupy
+
+    short = isinstance(error, cupy.cuda.memory.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
+    if short:
+        error.__traceback__ = None  # it holds arrays
+        cupy.fft.config.get_plan_cache().clear()
+        cupy.get_default_memory_pool().free_all_blocks()
+    return short
+
+
 def to_device(array):
     import cupy
 

@@ -25,15 +25,17 @@ class DeviceFrames:
     ``share``: of the free GPU memory that frames may take.
     """
 
+    limit = "-GpuMemUsage"
+
     def __init__(self, raw: RawFrames, share: float) -> None:
         self.raw = raw
         t, h, w = raw.shape
-        frame = h * w * raw.dtype.itemsize
-        free = free_memory()
-        room = int(min(share * free, free - WORKING * h * w))
+        frame, free, working = h * w * raw.dtype.itemsize, free_memory(), WORKING * h * w
+        room = int(min(share * free, free - working))
         # decoding takes the frames once more
         self.keep = 2 * t * frame <= room
         self.block = t if self.keep else int(max(1, min(t, room // (4 * frame))))
+        self.ahead = self.keep and 3 * t * frame + 2 * working <= free
         self._array: Any = None
 
     @property
@@ -47,10 +49,27 @@ class DeviceFrames:
     def __len__(self) -> int:
         return len(self.raw)
 
+    def to_host(self) -> RawFrames:
+        """The frames that these were made of; what lies on the GPU is given back."""
+        self.forget()
+        return self.raw
+
+    def forget(self) -> None:
+        """Give the memory of the frames back; they would be read again."""
+        self._array = None
+        self.raw.forget()
+
     def fill(self) -> None:
         """Read what can be kept."""
+        import cupy
+
         if self.keep and self._array is None:
-            self._array = self._load(slice(0, len(self)))
+            try:
+                self._array = self._load(slice(0, len(self)))
+            except cupy.cuda.memory.OutOfMemoryError:  # another movie has taken it since
+                self.keep = self.ahead = False
+                self.block = max(1, self.block // 16)
+                cupy.get_default_memory_pool().free_all_blocks()
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """All frames in order: which, and the frames (n, h, w) on the GPU."""
@@ -58,9 +77,9 @@ class DeviceFrames:
         if self._array is not None:
             yield slice(0, len(self)), self._array
             return
-        parts = [slice(i, min(i + self.block, len(self))) for i in range(0, len(self), self.block)]
         import cupy
 
+        parts = [slice(i, min(i + self.block, len(self))) for i in range(0, len(self), self.block)]
         device = cupy.cuda.Device()
 
         def load(part: slice):
@@ -101,7 +120,9 @@ def free_memory() -> int:
     """Bytes of GPU memory that can be had."""
     import cupy
 
-    return int(cupy.cuda.runtime.memGetInfo()[0]) + cupy.get_default_memory_pool().free_bytes()
+    pool = cupy.get_default_memory_pool()
+    free = int(cupy.cuda.runtime.memGetInfo()[0]) + pool.free_bytes()
+    return min(free, pool.get_limit() - pool.used_bytes()) if pool.get_limit() else free
 
 
 def _decode(packed: Strips, out) -> list[int]:
