@@ -100,6 +100,7 @@ def test_sums_over_tiles(p, t, m):
     ring = rng.integers(-1, m + 1, re.shape[2:])
     weight, w = rng.random(ring.shape), rng.random((p, m + 1))
     close(cuda.by_ring(fast[2], ring, weight), reference.by_ring(slow[2], ring, weight), 1e-6)
+    close(cuda.ring_power(*fast[:2], ring, weight), reference.ring_power(*slow[:2], ring, weight), 1e-6)
     weighted = reference.filtered(*slow[:2], w, ring, weight)
     filtered = cuda.filtered(*fast[:2], w, ring, weight)
     for a, b in zip(filtered, weighted, strict=True):

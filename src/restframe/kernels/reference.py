@@ -104,6 +104,11 @@ def by_ring(values, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(ring[inside], row, ring.shape[-1]) for row in flat])
 
 
+def ring_power(re, im, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """`by_ring` of re² + im²."""
+    return by_ring(re**2 + im**2, ring, weight)
+
+
 def filtered(re, im, w: np.ndarray, ring: np.ndarray, weight: np.ndarray):
     """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
     xp = array_namespace(re)

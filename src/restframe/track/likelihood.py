@@ -137,7 +137,7 @@ def make_likelihood(tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, c
 def aligned(kernels, tiles: Tiles, displacement: np.ndarray, ring: np.ndarray, weight: np.ndarray) -> Aligned:
     """``displacement``: (p, t, 2) small pixels; ``ring`` and ``weight`` of each coefficient."""
     re, im, auto = kernels.align(tiles.re, tiles.im, phase_steps(tiles, displacement))
-    return Aligned(re, im, kernels.by_ring(re**2 + im**2, ring, weight), kernels.by_ring(auto, ring, weight))
+    return Aligned(re, im, kernels.ring_power(re, im, ring, weight), kernels.by_ring(auto, ring, weight))
 
 
 def phase_steps(tiles: Tiles, displacement: np.ndarray) -> np.ndarray:

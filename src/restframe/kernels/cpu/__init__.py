@@ -122,6 +122,11 @@ def by_ring(values, ring, weight):
     return out
 
 
+def ring_power(re, im, ring, weight):
+    """`by_ring` of re² + im²."""
+    return by_ring(re**2 + im**2, ring, weight)
+
+
 @nb.njit(cache=True, parallel=True)
 def _filtered(re, im, w, ring, weight, out_re, out_im):
     for i in nb.prange(len(re)):

@@ -239,10 +239,19 @@ def _rings(ring: np.ndarray, weight: np.ndarray):
 
 def by_ring(values, ring, weight) -> np.ndarray:
     """Sums of values (p, 2m+1, m+1) times ``weight`` over the coefficients of every ring, (p, m+1) on the host."""
+    return _by_ring(values, None, ring, weight)
+
+
+def ring_power(re, im, ring, weight) -> np.ndarray:
+    """`by_ring` of re² + im²."""
+    return _by_ring(re, im, ring, weight)
+
+
+def _by_ring(values, other, ring, weight) -> np.ndarray:
     order, first, value, _ = _rings(ring, weight)
     p, rings = len(values), ring.shape[-1]
     out = empty((p, rings), np.float64)
-    arguments = values, None, order, first, value, ring.size, rings, out
+    arguments = values, other, order, first, value, ring.size, rings, out
     launch("spectra", "by_ring", (_blocks(rings, BLOCK // 32), p), BLOCK, arguments)
     return to_host(out)
 

@@ -1,0 +1,284 @@
+"""Speed on a GPU: stage by stage against what the card can do, decoding and copying by themselves, batches.
+
+    python benchmarks/speed.py --device gpu --out speed.json
+
+makes its own movies (K3: 5760 x 4092 x 40, LZW and Deflate; EER: 4096², 1000 raw frames), so it needs nothing but the
+GPU, 30 GB of memory and 5 GB on the disk of --folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from gpu_movies import make, save, save_eer
+
+from restframe.settings import Settings, with_choices
+
+K3 = (40, 4092, 5760)
+REPEATS = 20
+CHOICES = {"pixel_size": 0.85, "frame_dose": 1.2, "patches": (7, 5), "gpus": (0,)}
+
+
+def median_ms(work: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Between two events on the GPU, after one run that is not counted."""
+    import cupy as cp
+
+    work()
+    times = []
+    for _ in range(repeats):
+        before, after = cp.cuda.Event(), cp.cuda.Event()
+        before.record()
+        work()
+        after.record()
+        after.synchronize()
+        times.append(cp.cuda.get_elapsed_time(before, after))
+    return statistics.median(times)
+
+
+def median_s(work: Callable[[], object], repeats: int = 3) -> float:
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+class Timed:
+    """The kernels, each call between two events; sums by function."""
+
+    def __init__(self, kernels) -> None:
+        self.kernels = kernels
+        self.events: list[tuple[str, object, object]] = []
+
+    def __getattr__(self, name: str):
+        import cupy as cp
+
+        function = getattr(self.kernels, name)
+        if not callable(function) or name in ("to_device", "zeros", "empty", "empty_spectra"):
+            return function
+
+        def timed(*arguments):
+            before, after = cp.cuda.Event(), cp.cuda.Event()
+            before.record()
+            result = function(*arguments)
+            after.record()
+            self.events.append((name, before, after))
+            return result
+
+        return timed
+
+    def ms(self) -> dict[str, float]:
+        import cupy as cp
+
+        cp.cuda.Device().synchronize()
+        out: dict[str, float] = {}
+        for name, before, after in self.events:
+            out[name] = out.get(name, 0.0) + cp.cuda.get_elapsed_time(before, after)
+        self.events.clear()
+        return out
+
+
+class OnDevice:
+    """Raw frames that lie in GPU memory."""
+
+    keep, ahead, limit = True, True, ""
+
+    def __init__(self, frames) -> None:
+        self.frames, self.shape, self.dtype, self.block = frames, frames.shape, frames.dtype, len(frames)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def blocks(self):
+        yield slice(0, len(self)), self.frames
+
+    def fill(self) -> None: ...
+
+    def forget(self) -> None: ...
+
+
+def ceilings() -> dict[str, float]:
+    """Of the card, measured: GB/s of a copy (read and written), GFLOP/s of a float32 matrix product."""
+    import cupy as cp
+
+    a = cp.random.randint(0, 255, 1 << 30, dtype=cp.uint8)
+    b = cp.empty_like(a)
+    m = cp.random.standard_normal((8192, 8192), dtype=cp.float32)
+    return {
+        "copy_gb_s": 2 * a.nbytes / median_ms(lambda: cp.copyto(b, a)) / 1e6,
+        "float32_gflop_s": 2 * 8192**3 / median_ms(lambda: m @ m) / 1e6,
+    }
+
+
+def stages(counts: np.ndarray, gain: np.ndarray, settings: Settings, say: Callable[[str], None]) -> dict:
+    """Of the K3 movie in GPU memory: ms of each kernel, GPU time and wall time from raw frames to finished sums."""
+    import cupy as cp
+
+    from restframe import kernels as choice
+    from restframe import pipeline
+
+    kernels = choice.choose(settings.machine)
+    frames, timed = cp.asarray(counts), Timed(kernels)
+    prepared = pipeline.prepare(pipeline.open_movie(counts), with_choices(settings, {"gain": gain}))
+    prepared = replace(prepared, raw=OnDevice(frames))
+    chosen = pipeline.kernel_choice.choose
+    runs, walls = [], []
+    try:
+        pipeline.kernel_choice.choose = lambda machine: timed
+        for _ in range(REPEATS + 1):
+            start = time.perf_counter()
+            pipeline.correct_prepared(prepared, settings)
+            walls.append(time.perf_counter() - start)
+            runs.append(timed.ms())
+    finally:
+        pipeline.kernel_choice.choose = chosen
+    names = sorted({name for run in runs for name in run})
+    by_kernel = {name: statistics.median(run.get(name, 0.0) for run in runs[1:]) for name in names}
+    copies = by_kernel.pop("to_host", 0.0)
+    total = statistics.median(sum(v for k, v in run.items() if k != "to_host") for run in runs[1:])
+    return {"by_kernel_ms": by_kernel, "to_host_ms": copies, "gpu_ms": total, "wall_s": statistics.median(walls[1:])}
+
+
+def counted(counts: np.ndarray, images: int) -> dict[str, tuple[float, float]]:
+    """Fewest GB and GFLOP of the kernels that go through all frames: read or written once, as the formulas have it."""
+    t, h, w = counts.shape
+    pixels = t * h * w
+    small = pixels / 4
+    return {
+        "add_frames": (pixels / 1e9 + h * w * 8 / 1e9, 3 * pixels / 1e9),
+        "small_frames": (pixels / 1e9 + small / 1e9, small * (12 + 24) * 2 / 1e9),
+        "gather": (pixels / 1e9 + images * h * w * 8 / 1e9, pixels * (2 * 20 + 2 * 28 + 2 * images) / 1e9),
+    }
+
+
+def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
+    """ms on the GPU and s on the CPU; upload: page cache to GPU; together: all that reading a movie takes."""
+    import cupy as cp
+
+    from restframe import pipeline
+    from restframe.kernels.cuda import decode, frames
+    from restframe.movie import RawFrames, open_movie
+    from restframe.movie.streams import events, strips
+
+    out = {}
+    for name, path in files.items():
+        movie = open_movie(path)
+        raw = pipeline.prepare(movie, with_choices(Settings(), {"gpus": (0,)})).raw.raw
+        numbers = raw.numbers
+        packed = strips(raw.movie, numbers) or events(raw.movie, numbers)
+        first, last = int(packed.offsets.min()), int((packed.offsets + packed.counts).max())
+        data = frames.upload(path, first, last)
+        start, count = packed.offsets.ravel() - first, packed.counts.ravel()
+        if name == "eer":
+            place = cp.zeros(raw.shape, raw.dtype)
+
+            def work(start=start, count=count, data=data, packed=packed, place=place):
+                decode.add_events(data, start, count, packed.coding, packed.level, packed.targets, place)
+        else:
+            size = np.tile(packed.sizes, len(packed.offsets))
+
+            def work(start=start, count=count, data=data, packed=packed, size=size):
+                decode.decode(packed.codec, data, start, count, size)
+
+        out[name] = {
+            "file_mb": path.stat().st_size / 1e6,
+            "streams": len(start),
+            "decode_gpu_ms": median_ms(work, 5),
+            "upload_ms": 1e3 * median_s(lambda p=path, a=first, b=last: frames.upload(p, a, b)),
+            "together_gpu_ms": 1e3 * median_s(lambda raw=raw: frames.DeviceFrames(raw, 0.75).fill()),
+            "decode_cpu_s": median_s(lambda raw=raw: RawFrames(raw.movie, raw.numbers).fill(), 1),
+        }
+        say(f"{name}: {out[name]}")
+        del data
+    return out
+
+
+def batch(path: Path, gain: Path, folder: Path, movies: int, more: list[str]) -> dict:
+    """Seconds a movie in `restframe -Serial 1`, from the difference of two lengths of batch, and peak host memory."""
+    times, peak = {}, 0.0
+    for n in (2, 2 + movies):
+        shutil.rmtree(folder / "in", ignore_errors=True)
+        shutil.rmtree(folder / "done", ignore_errors=True)
+        (folder / "in").mkdir()
+        (folder / "done").mkdir()
+        for k in range(n):
+            os.symlink(path, folder / "in" / f"m{k:03d}{path.suffix}")
+        flag = "-InEer" if path.suffix == ".eer" else "-InTiff"
+        given = [flag, f"{folder}/in/m", "-InSuffix", path.suffix[1:], "-OutMrc", f"{folder}/done/", "-Serial", "1"]
+        start = time.perf_counter()
+        run(given + (["-Gain", str(gain)] if gain else []) + more)
+        times[n] = time.perf_counter() - start
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    return {"s_a_movie": (times[2 + movies] - times[2]) / movies, "first_two_s": times[2], "peak_host_gb": peak}
+
+
+def run(arguments: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "restframe", *arguments, "-Gpu", "0"], capture_output=True, text=True)
+    if done.returncode or done.stderr:
+        raise SystemExit(f"{done.stdout[-2000:]}\n{done.stderr}")
+
+
+def fresh(path: Path, gain: Path, folder: Path) -> float:
+    """Wall time of one process, kernels compiled before."""
+    given = ["-InTiff", str(path), "-OutMrc", str(folder / "one.mrc"), "-Gain", str(gain), *FLAGS, "-Patch", "7", "5"]
+    return median_s(lambda: run(given))
+
+
+FLAGS = ["-PixSize", "0.85", "-kV", "300", "-FmDose", "1.2"]
+
+
+def measure(folder: Path, movies: int, say: Callable[[str], None] = print) -> dict:
+    import cupy as cp
+    import mrcfile
+
+    properties = cp.cuda.runtime.getDeviceProperties(0)
+    out: dict = {"device": properties["name"].decode(), "cores": len(os.sched_getaffinity(0)), **ceilings()}
+    say(
+        f"{out['device']}, {out['cores']} cores; copy {out['copy_gb_s']:.0f} GB/s, float32 {out['float32_gflop_s']:.0f}"
+    )
+    counts, gain = make(K3, 0.9)
+    with mrcfile.new(folder / "gain.mrc", overwrite=True) as mrc:
+        mrc.set_data(gain)
+    settings = with_choices(Settings(), CHOICES)
+    out["stages"] = stages(counts, gain, settings, say)
+    for name, ms in sorted(out["stages"]["by_kernel_ms"].items(), key=lambda kv: -kv[1]):
+        gb, gflop = counted(counts, 10).get(name, (0, 0))
+        share = f"{gb:6.2f} GB, {gb / ms * 1e5 / out['copy_gb_s']:3.0f} % of copying; {gflop:6.0f} GFLOP" if gb else ""
+        say(f"  {name:16s} {ms:8.2f} ms  {share}")
+    s = out["stages"]
+    say(f"  GPU {s['gpu_ms']:.1f} ms, copies to the host {s['to_host_ms']:.1f} ms, wall {s['wall_s']:.3f} s a movie")
+    files = {
+        "lzw": save(folder / "k3_lzw.tif", counts, "lzw", 45),
+        "deflate": save(folder / "k3_zip.tif", counts, "zlib", 45),
+    }
+    k2 = save(folder / "k2.tif", counts[:24, :3838, :3710].copy(), "lzw", 45)
+    with mrcfile.new(folder / "k2gain.mrc", overwrite=True) as mrc:
+        mrc.set_data(gain[:3838, :3710].copy())
+    files["eer"] = save_eer(folder / "m.eer", 4096, 1000, 0.03)
+    del counts
+    cp.get_default_memory_pool().free_all_blocks()
+    out["decoding"] = decoding(files, say)
+    cp.get_default_memory_pool().free_all_blocks()
+    out["fresh_process_s"] = fresh(files["lzw"], folder / "gain.mrc", folder)
+    say(f"one movie, fresh process: {out['fresh_process_s']:.2f} s")
+    for name, path, reference, patches, n in (
+        ("batch_k3_lzw", files["lzw"], "gain.mrc", "7 5", movies),
+        ("batch_k2_lzw", k2, "k2gain.mrc", "5 5", movies),
+        ("batch_eer", files["eer"], "", "5 5", movies // 2),
+    ):
+        out[name] = batch(path, reference and folder / reference, folder, n, [*FLAGS, "-Patch", *patches.split()])
+        say(f"{name}: {out[name]}")
+    return out
