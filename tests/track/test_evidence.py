@@ -74,9 +74,9 @@ def test_the_prior_rules_most_coefficients():
     for way in ("speed", "roughness"):  # slopes are those of the values
         for degree in range(3):
             values = []
-            for step in (-1e-4, 1e-4):
+            for step in (-1e-2, 1e-2):
                 scales = {"speed": prior.speed.copy(), "roughness": prior.roughness.copy()}
                 scales[way][degree] *= np.exp(step)
                 values.append(turned.evidence(**scales)[0])
             found = slope[("speed", "roughness").index(way), degree]
-            assert found == pytest.approx((values[1] - values[0]) / 2e-4, abs=1e-5)
+            assert found == pytest.approx((values[1] - values[0]) / 2e-2, abs=1e-3)

@@ -26,6 +26,7 @@ class Quadratic:
     data: np.ndarray  # (n, n)
     linear: np.ndarray  # (n, 2)
     degree: np.ndarray  # (n,) of the mode that a coefficient belongs to
+    coarse: np.ndarray  # data in float32
     rough: np.ndarray  # (n,) the roughness penalty where the speed penalty is one
 
     def evidence(self, speed: np.ndarray, roughness: np.ndarray) -> tuple[float, np.ndarray]:
@@ -46,8 +47,8 @@ class Quadratic:
         n = int(np.flatnonzero(own > NEGLIGIBLE * q).max(initial=0)) + 1
         a, b = slice(0, n), slice(n, None)
         d = q[b] + own[b]  # the others are as good as independent of each other
-        between = self.data[a, b]
-        factor = np.asfortranarray(self.data[a, a] - (between / d) @ between.T)
+        between = self.coarse[a, b]  # what it leads to is small: 32 bits are enough
+        factor = np.asfortranarray(self.data[a, a] - (between / d.astype(np.float32)) @ between.T)
         factor[np.diag_indices_from(factor)] += q[a]
         factor, failed = lapack.dpotrf(factor, lower=1, clean=1, overwrite_a=1)
         if failed or d.min(initial=1) <= 0:
@@ -59,7 +60,7 @@ class Quadratic:
         inverse, _ = lapack.dtrtri(factor, lower=1, overwrite_c=1)
         variance = np.empty_like(q)
         variance[a] = np.einsum("ij,ij->j", inverse, inverse)
-        passed_on = inverse @ between
+        passed_on = inverse.astype(np.float32) @ between
         variance[b] = 1 / d + np.einsum("ij,ij->j", passed_on, passed_on) / d**2
         return (x**2).sum(1) + 2 * variance, log_det, float(np.sum(self.linear * x))
 
@@ -82,4 +83,5 @@ def quadratic(problem, data: np.ndarray, linear: np.ndarray, prior: Prior) -> Qu
     rough = np.concatenate([rough for rough, _ in own])
     # what the data know best comes first
     order = np.argsort(-turned.diagonal() / (1 / prior.speed[degree] + rough / prior.roughness[degree]), kind="stable")
-    return Quadratic(np.ascontiguousarray(turned[np.ix_(order, order)]), right[order], degree[order], rough[order])
+    turned = np.ascontiguousarray(turned[np.ix_(order, order)])
+    return Quadratic(turned, right[order], degree[order], turned.astype(np.float32), rough[order])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.polynomial import legendre
 
 from restframe.errors import InputError
 
@@ -29,10 +28,17 @@ def mode_values(modes, x, y, width: int, height: int) -> np.ndarray:
     """
     x = (2 * np.asarray(x, float) + 1) / width - 1
     y = (2 * np.asarray(y, float) + 1) / height - 1
-    eye = np.eye(max((max(m) for m in modes), default=0) + 1)
-    px = [legendre.legval(x, e) for e in eye]
-    py = [legendre.legval(y, e) for e in eye]
+    highest = max((max(m) for m in modes), default=0)
+    px, py = legendre_values(x, highest), legendre_values(y, highest)
     return np.stack([px[i] * py[j] for i, j in modes])
+
+
+def legendre_values(x: np.ndarray, highest: int) -> list[np.ndarray]:
+    """P_0 ... P_highest at ``x``, by Bonnet's recursion."""
+    out = [np.ones_like(x), x]
+    for n in range(1, highest):
+        out.append(((2 * n + 1) * x * out[n] - n * out[n - 1]) / (n + 1))
+    return out[: highest + 1]
 
 
 @dataclass(frozen=True)

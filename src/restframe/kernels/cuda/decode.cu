@@ -395,18 +395,15 @@ extern "C" __global__ __launch_bounds__(32) void deflate(STREAMS)
                 if (done + k < end) o[done + k] = o[done - back + k % back];
             done += length;
             __syncwarp();
-            if (done > end) {  // some writers fill the last strip up
-                more = false;
-                break;
-            }
+            if (done > end) break;
         }
         if (done > end) break;
     }
     if (lane < waiting && done + lane < end) o[done + lane] = own;
     done += waiting;
-    good = good && (!more || done > end) && done >= end;
+    good = good && !more && done == end;  // some writers fill the last strip up: that is left to the CPU
     __syncwarp();
-    if (good && done == end) {  // Adler-32, the stream's own check
+    if (good) {  // Adler-32, the stream's own check
         bit = (bit + 7) & ~7ll;
         u8 a = 0, b = 0;
         for (int k = lane; k < end; k += 32) {
