@@ -45,6 +45,6 @@ def working_bytes(shape: tuple[int, int, int], factor: int, images: int, sums: i
     t, h, w = shape
     pixels, small = h * w, t * (h // factor) * (w // factor)
     survey = 28 * pixels + small
-    track = 9 * pixels + 6 * small
+    track = 9 * pixels + 4 * small
     restore = 9 * pixels + int(4.2 * pixels * (images + sums + 2))
     return max(survey, track, restore)

@@ -6,6 +6,7 @@ from calibrations import close, random_calibration
 
 from restframe.detector.calibration import Calibration, bad_by_row
 from restframe.kernels import cpu, reference
+from restframe.kernels.cpu.spectra import STEP
 from restframe.restore import kernel
 
 
@@ -88,6 +89,39 @@ def test_cut_spectra(size):
     whole = np.exp(-2j * np.pi * (-2 * np.arange(size)[:, None] + 3 * np.arange(size)) / size)
     exact = np.sum(whole * window * frame[5 : 5 + size, 9 : 9 + size])
     assert parts[1, :, 1, band - 2, 3] == pytest.approx([exact.real, exact.imag], rel=1e-4)
+
+
+def test_spectra_in_16_bits():
+    """What is stored is right to half a step, and what is made of it is what the readable kernels make of it."""
+    rng = np.random.default_rng(11)
+    size, band, t = 16, 6, 3
+    frames = rng.normal(size=(t, 40, 50)).astype(np.float32)
+    window = rng.random((size, size)).astype(np.float32) / size
+    corners = rng.integers(-5, 40, (20, 2))
+    table = rng.uniform(0.2, 1, (t, 2 * band + 1, band + 1)).astype(np.float32)
+    shape = (len(corners), t, 2 * band + 1, band + 1)
+    stored, exact = [cpu.empty_spectra(shape) for _ in "12"], np.empty((2, *shape), np.float32)
+    for kernels, (re, im) in ((cpu, stored), (reference, exact)):
+        for f in range(t):
+            kernels.cut_spectra(frames[f], corners, window, re[:, f], im[:, f], 2)
+        kernels.scale_spectra(re, im, table)
+    step = float(STEP)
+    for a, b in zip(stored, exact, strict=True):
+        assert a.dtype == np.int16
+        np.testing.assert_allclose(a * step, b, atol=1.01 * step)
+    same = [a * STEP for a in stored]
+    steps = rng.normal(0, 0.3, (len(corners), t, 2)).astype(np.float32)
+    fast, slow = cpu.align(*stored, steps), reference.align(*same, steps)
+    for a, b in zip(fast, slow, strict=True):
+        close(a, b)
+    close(cpu.gradient(*stored, steps, *slow[:2]), reference.gradient(*same, steps, *slow[:2]))
+
+
+def test_spectra_do_not_overflow():
+    loud = np.full((8, 8), 1e4, np.float32)
+    re, im = (cpu.empty_spectra((1, 1, 5, 3)) for _ in "12")
+    cpu.cut_spectra(loud, np.array([(0, 0)]), np.ones((8, 8), np.float32), re[:, 0], im[:, 0], 1)
+    assert re[0, 0, 2, 0] == 32767
 
 
 def test_sums_over_rings():

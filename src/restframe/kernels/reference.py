@@ -95,6 +95,12 @@ def cut_spectra(frame, corners, window, re, im, threads):
             part[i, band:] = values[: band + 1]
 
 
+def scale_spectra(re, im, table) -> None:
+    """re, im (p, t, 2m+1, m+1) *= table (t, 2m+1, m+1), in place."""
+    re *= table
+    im *= table
+
+
 def by_ring(values, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Sums of values (p, 2m+1, m+1) times ``weight`` (2m+1, m+1) over the coefficients of every ring, (p, m+1) on the
     host; ``ring``: number of each coefficient's, -1: none.

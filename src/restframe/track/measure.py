@@ -190,6 +190,4 @@ def with_modes(problem: ft.Problem, modes, shape: tuple[int, int], motion: Motio
 def scale_tiles(kernels, tiles: Tiles, amplitude: np.ndarray) -> None:
     """Multiply spectra of unit noise by the signal's amplitude, in place: what the likelihood sums."""
     r = np.minimum(np.round(tiles.radius()).astype(int), tiles.band)
-    table = kernels.to_device(amplitude[:, r].astype(np.float32))
-    for part in (tiles.re, tiles.im):
-        part *= table[None]
+    kernels.scale_spectra(tiles.re, tiles.im, kernels.to_device(amplitude[:, r].astype(np.float32)))

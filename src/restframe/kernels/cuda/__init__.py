@@ -194,6 +194,12 @@ def empty_spectra(shape):
     return empty(shape, np.float16)
 
 
+def scale_spectra(re, im, table) -> None:
+    """re, im (p, t, 2m+1, m+1) *= table (t, 2m+1, m+1), in place."""
+    re *= table
+    im *= table
+
+
 def cut_spectra(frame, corners, window, re, im, threads) -> None:
     """Spectra of square pieces of ``frame``, zero outside it, times ``window``, into ``re``, ``im`` (p, 2m+1, m+1):
     one frame's part of arrays (p, t, 2m+1, m+1).

@@ -1,0 +1,246 @@
+"""Spectra of tiles: made, brought to rest, summed. They are kept in 16 bits, which halves what has to be read."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+from scipy import fft
+
+STEP = np.float32(1 / 256)  # of 16-bit spectra, whose noise has power one; rounding adds 3e-6 to it
+PITCH = 136  # the longest row: half of the largest tile
+LANES = 8  # samples that one instruction takes
+ROWS = 16  # whose sums stay in the cache
+TOGETHER = 16  # tiles that are transformed at a time, to stay in the cache
+
+
+def empty_spectra(shape):
+    """Room for spectra of tiles: 16-bit integers, `STEP` each."""
+    return np.empty(shape, np.int16)
+
+
+@nb.njit(cache=True, nogil=True)
+def _step(part):
+    """What a stored one means."""
+    return STEP if part.itemsize == 2 else np.float32(1)
+
+
+@nb.njit(cache=True, nogil=True)
+def _store(values, part):
+    if part.itemsize == 2:
+        for x in range(len(values)):
+            part[x] = np.rint(min(max(values[x] / STEP, np.float32(-32767)), np.float32(32767)))
+    else:
+        for x in range(len(values)):
+            part[x] = values[x]
+
+
+@nb.njit(cache=True, parallel=True)
+def _cut(frame, corners, window, stack):
+    h, w = frame.shape
+    size = len(window)
+    for i in nb.prange(len(corners)):
+        y, x = corners[i]
+        a = min(max(0, -x), size)
+        b = max(min(size, w - x), a)
+        for j in range(size):
+            if not 0 <= y + j < h:
+                stack[i, j] = 0
+                continue
+            stack[i, j, :a] = 0
+            stack[i, j, b:] = 0
+            for k in range(a, b):
+                stack[i, j, k] = frame[y + j, x + k] * window[j, k]
+
+
+@nb.njit(cache=True, parallel=True)
+def _keep_band(re, im, out_re, out_im):
+    rows, n = out_re.shape[1:]
+    for i in nb.prange(len(re)):
+        for ky in range(rows):
+            row = (ky - rows // 2) % re.shape[1]
+            _store(re[i, row, :n], out_re[i, ky])
+            _store(im[i, row, :n], out_im[i, ky])
+
+
+def cut_spectra(frame, corners, window, re, im, threads):
+    """Spectra of square pieces of ``frame``, zero outside it, times ``window``, into ``re``, ``im`` (p, 2m+1, m+1)."""
+    for start in range(0, len(corners), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        stack = np.empty((len(corners[part]), *window.shape), np.float32)
+        _cut(frame, corners[part], window, stack)
+        across = fft.rfft(stack, axis=2, workers=threads)[:, :, : re.shape[-1]]
+        spectrum = fft.fft(across, axis=1, overwrite_x=True, workers=threads)
+        _keep_band(spectrum.real, spectrum.imag, re[part], im[part])
+
+
+@nb.njit(cache=True, parallel=True)
+def _scale(part, table):
+    for i in nb.prange(len(part)):
+        for f in range(part.shape[1]):
+            for ky in range(part.shape[2]):
+                o = part[i, f, ky]
+                _store(o * table[f, ky] * _step(part), o)
+
+
+def scale_spectra(re, im, table):
+    """re, im (p, t, 2m+1, m+1) *= table (t, 2m+1, m+1), in place."""
+    _scale(re, table)
+    _scale(im, table)
+
+
+@nb.njit(cache=True, parallel=True)
+def _by_ring(values, ring, weight, out):
+    for i in nb.prange(len(values)):
+        for y in range(ring.shape[0]):
+            for x in range(ring.shape[1]):
+                if ring[y, x] >= 0:
+                    out[i, ring[y, x]] += values[i, y, x] * weight[y, x]
+
+
+def by_ring(values, ring, weight):
+    """Sums of values (p, 2m+1, m+1) times ``weight`` over the coefficients of every ring, (p, m+1) float64."""
+    out = np.zeros((len(values), ring.shape[-1]))
+    _by_ring(values, ring, weight, out)
+    return out
+
+
+def ring_power(re, im, ring, weight):
+    """`by_ring` of re² + im²."""
+    return by_ring(re**2 + im**2, ring, weight)
+
+
+@nb.njit(cache=True, parallel=True)
+def _filtered(re, im, w, ring, weight, out_re, out_im):
+    for i in nb.prange(len(re)):
+        for y in range(ring.shape[0]):
+            for x in range(ring.shape[1]):
+                f = np.float32(w[i, ring[y, x]] * weight[y, x]) if ring[y, x] >= 0 else np.float32(0)
+                out_re[i, y, x] = f * re[i, y, x]
+                out_im[i, y, x] = f * im[i, y, x]
+
+
+def filtered(re, im, w, ring, weight):
+    """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
+    out = np.empty_like(re), np.empty_like(im)
+    _filtered(re, im, w, ring, weight, *out)
+    return out
+
+
+@nb.njit(cache=True, nogil=True, fastmath=True)
+def _phases(n, step, first, re, im):
+    re[:] = 0
+    im[:] = 0
+    for i in range(n):
+        angle = (i + first) * step
+        re[i] = np.cos(angle)
+        im[i] = np.sin(angle)
+
+
+@nb.njit(cache=True, nogil=True, fastmath=True)
+def _add_row(re, im, x, yr, yi, sums):
+    """``x``: real and imaginary phases, `PITCH` apart; ``sums``: real, imaginary, power, likewise."""
+    for k in range(len(re)):
+        cr = x[k] * yr - x[k + PITCH] * yi
+        ci = x[k] * yi + x[k + PITCH] * yr
+        a = np.float32(re[k])
+        b = np.float32(im[k])
+        real = sums[k] + a * cr - b * ci
+        imaginary = sums[k + PITCH] + a * ci + b * cr
+        power = sums[k + 2 * PITCH] + a * a + b * b
+        sums[k] = real
+        sums[k + PITCH] = imaginary
+        sums[k + 2 * PITCH] = power
+
+
+@nb.njit(cache=True, nogil=True)
+def _wide(row, nx, ny):
+    """Where a row lies among ny * nx coefficients, run on to a multiple of `LANES`: what follows it is left out later.
+
+    A loop over the odd rest, one by one, would take as long as the row.
+    """
+    start = row * nx
+    return start, min(start + (nx + LANES - 1) // LANES * LANES, ny * nx)
+
+
+@nb.njit(cache=True, parallel=True, nogil=True)
+def _align(re, im, shift, total_re, total_im, auto):
+    (p, t, _), (_, ny, nx) = re.shape, auto.shape
+    step = _step(re)
+    for i in nb.prange(p):
+        x = np.empty((t, 2 * PITCH), np.float32)
+        y = np.empty((t, 2, ny), np.float32)
+        for f in range(t):
+            _phases(nx, shift[i, f, 0], 0, x[f, :PITCH], x[f, PITCH:])
+            _phases(ny, shift[i, f, 1], -(ny // 2), y[f, 0], y[f, 1])
+        for top in range(0, ny, ROWS):
+            rows = min(ROWS, ny - top)
+            sums = np.zeros((rows, 3 * PITCH), np.float32)
+            for f in range(t):
+                for r in range(rows):
+                    ky = top + r
+                    a, b = _wide(ky, nx, ny)
+                    _add_row(re[i, f, a:b], im[i, f, a:b], x[f], y[f, 0, ky], y[f, 1, ky], sums[r])
+            for r in range(rows):
+                for k in range(nx):
+                    total_re[i, top + r, k] = step * sums[r, k]
+                    total_im[i, top + r, k] = step * sums[r, k + PITCH]
+                    auto[i, top + r, k] = step * step * sums[r, k + 2 * PITCH]
+
+
+def align(re, im, steps):
+    """R = sum_t F_t exp(i k·step_t), as (re, im), and sum_t |F_t|²; each (p, 2m+1, m+1)."""
+    assert re.shape[-1] <= PITCH
+    totals = tuple(np.empty((len(re), *re.shape[2:]), np.float32) for _ in range(3))
+    flat = (*re.shape[:2], -1)
+    _align(re.reshape(flat), im.reshape(flat), steps, *totals)
+    return totals
+
+
+@nb.njit(cache=True, nogil=True, fastmath=True)
+def _add_slopes(re, im, wr, wi, x, yr, yi, ky, sums):
+    """``sums``: of Im(conj(W R) Y) over ky for every kx, and of the same times ky, `PITCH` apart."""
+    for k in range(len(re)):
+        cr = x[k] * yr - x[k + PITCH] * yi
+        ci = x[k] * yi + x[k + PITCH] * yr
+        a = np.float32(re[k])
+        b = np.float32(im[k])
+        v = wr[k] * (a * ci + b * cr) - wi[k] * (a * cr - b * ci)
+        s = sums[k] + v
+        u = sums[k + PITCH] + ky * v
+        sums[k] = s
+        sums[k + PITCH] = u
+
+
+@nb.njit(cache=True, parallel=True, nogil=True)
+def _gradient(re, im, shift, weighted_re, weighted_im, ny, nx, out):
+    p, t, _ = re.shape
+    m = ny // 2
+    step = np.float64(_step(re))
+    for i in nb.prange(p):
+        x = np.empty(2 * PITCH, np.float32)
+        y = np.empty((2, ny), np.float32)
+        for f in range(t):
+            _phases(nx, shift[i, f, 0], 0, x[:PITCH], x[PITCH:])
+            _phases(ny, shift[i, f, 1], -m, y[0], y[1])
+            sums = np.zeros(2 * PITCH, np.float32)
+            for r in range(ny):
+                a, b = _wide(r, nx, ny)
+                wr, wi = weighted_re[i, a:b], weighted_im[i, a:b]
+                _add_slopes(re[i, f, a:b], im[i, f, a:b], wr, wi, x, y[0, r], y[1, r], np.float32(r - m), sums)
+            gx = 0.0
+            gy = 0.0
+            for k in range(nx):
+                gx += k * np.float64(sums[k])
+                gy += np.float64(sums[k + PITCH])
+            out[i, f, 0] = -step * gx
+            out[i, f, 1] = -step * gy
+
+
+def gradient(re, im, steps, weighted_re, weighted_im):
+    """-sum_k k Im(conj(weighted) F_t exp(i k·step_t)), (p, t, 2), k in cycles a tile."""
+    assert re.shape[-1] <= PITCH
+    out = np.empty((*re.shape[:2], 2))
+    flat = (*re.shape[:2], -1)
+    weighted = (w.reshape(len(w), -1) for w in (weighted_re, weighted_im))
+    _gradient(re.reshape(flat), im.reshape(flat), steps, *weighted, *re.shape[2:], out)
+    return out
