@@ -1,0 +1,202 @@
+"""How long one movie takes, stage by stage, and how long RELION's own program takes for it on the same machine.
+
+The command is run as a user runs it (`restframe`, files in, files out) and its process is measured; the stages come
+from a second run inside this process. The loops are compiled before, which is timed apart. On a machine that does
+other work too, CPU seconds say more than wall seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+
+from movies import DEFAULT_CACHE
+
+DEVICES = {"cpu": "-1"}  # name: what follows -Gpu
+STAGES = {  # functions that pipeline.py calls, or what the work goes to from there
+    "references": ("restframe.pipeline", "references"),
+    "frames read, survey, small frames": ("restframe.pipeline", "take_survey"),
+    "  first pass: decoding, sum": ("restframe.detector.survey", "first_pass"),
+    "motion": ("restframe.pipeline", "measure"),
+    "  coarse search": ("restframe.track.measure", "coarse_track"),
+    "  spectra of tiles": ("restframe.track.measure", "make_tiles"),
+    "  fit": ("restframe.track.fit", "fit"),
+    "gather": ("restframe.pipeline", "gather"),
+    "finish": ("restframe.pipeline", "finish"),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a process or a stage."""
+
+    wall: float  # s
+    cpu: float  # s, user and system, all threads
+    peak: float = 0.0  # GB of memory
+
+
+def run(command: list[str], folder: Path) -> Cost:
+    """Cost of a command; its text goes to ``folder``. Raises RuntimeError when it fails."""
+    begin = perf_counter()
+    with open(folder / "log.txt", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command[0]} failed: {(folder / 'log.txt').read_text()[-2000:]}")
+    return Cost(perf_counter() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e9)
+
+
+def restframe_command(movie: Path, device: str, threads: int, out: Path, *more: str) -> list[str]:
+    """As `restframe simulate` says that the movie in folder ``movie`` is corrected, with 5 x 5 patches unless told."""
+    recipe = json.loads((movie / "recipe.json").read_text())
+    words = [sys.executable, "-m", "restframe", "-InTiff", str(movie / "movie.tif"), "-OutMrc", str(out / "sum.mrc")]
+    words += ["-Gain", str(movie / "gain.mrc"), "-PixSize", str(recipe["pixel_size"]), "-kV", str(recipe["voltage"])]
+    words += ["-FmDose", str(recipe["frame_dose"]), "-Gpu", DEVICES[device], "--threads", str(threads)]
+    return [*words, *(more if "-Patch" in more else ("-Patch", "5", "5", *more))]
+
+
+def relion_command(movie: Path, threads: int, out: Path) -> list[str] | None:
+    """The same work for RELION's own program, None when it is not on the PATH."""
+    if not shutil.which("relion_run_motioncorr"):
+        return None
+    recipe = json.loads((movie / "recipe.json").read_text())
+    star = out / "movies.star"
+    star.write_text(
+        "\ndata_optics\n\nloop_\n_rlnOpticsGroupName #1\n_rlnOpticsGroup #2\n_rlnMicrographOriginalPixelSize #3\n"
+        "_rlnVoltage #4\n_rlnSphericalAberration #5\n_rlnAmplitudeContrast #6\n"
+        f"opticsGroup1 1 {recipe['pixel_size']} {recipe['voltage']} 2.7 0.1\n\n"
+        "\ndata_movies\n\nloop_\n_rlnMicrographMovieName #1\n_rlnOpticsGroup #2\nmovie.tif 1\n"
+    )
+    for name in ("movie.tif", "gain.mrc"):
+        (out / name).unlink(missing_ok=True)
+        (out / name).symlink_to(movie / name)
+    words = f"relion_run_motioncorr --i movies.star --o ./ --use_own --j {threads} --gainref gain.mrc --patch_x 5"
+    words += f" --patch_y 5 --bfactor 150 --dose_weighting --dose_per_frame {recipe['frame_dose']} --save_noDW"
+    return [*words.split(), "--preexposure", "0"]
+
+
+@contextmanager
+def timed_stages() -> Iterator[dict[str, Cost]]:
+    """While this lasts, calls of the functions in `STAGES` are timed."""
+    from importlib import import_module
+
+    costs: dict[str, Cost] = {}
+    undo: list[Callable[[], None]] = []
+
+    def watch(stage: str, module, name: str) -> None:
+        function = getattr(module, name)
+
+        @functools.wraps(function)
+        def timed(*args, **kwargs):
+            wall, cpu = perf_counter(), process_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                before = costs.get(stage, Cost(0, 0))
+                costs[stage] = Cost(before.wall + perf_counter() - wall, before.cpu + process_time() - cpu)
+
+        setattr(module, name, timed)
+        undo.append(lambda: setattr(module, name, function))
+
+    for stage, (home, name) in STAGES.items():
+        module = import_module(home)
+        if hasattr(module, name):
+            watch(stage, module, name)
+    try:
+        yield costs
+    finally:
+        for step in undo:
+            step()
+
+
+def stages(command: list[str]) -> dict[str, Cost]:
+    """Costs of the stages of a restframe command, run in this process."""
+    from restframe.cli.main import main
+
+    with timed_stages() as costs, open(os.devnull, "w") as nowhere:
+        stdout, sys.stdout = sys.stdout, nowhere
+        try:
+            if main(command[3:]):
+                raise RuntimeError("restframe failed")
+        finally:
+            sys.stdout = stdout
+    order = list(STAGES)
+    return {stage: costs[stage] for stage in sorted(costs, key=order.index)}
+
+
+def movie_folder(kind: str, size: int | None, frames: int | None, cache: Path) -> Path:
+    """A simulated movie as files, made if it is not there yet."""
+    from restframe.simulate import PRESETS
+
+    t, h, w = PRESETS[kind].shape
+    shape = (frames or t, min(size or h, h), min(size or w, w))
+    folder = cache / f"files-{kind}-{shape[0]}x{shape[1]}x{shape[2]}"
+    if not (folder / "movie.tif").exists():
+        words = ["simulate", str(folder), "--kind", kind, "--shape", *map(str, shape)]
+        subprocess.run([sys.executable, "-m", "restframe", *words], check=True)
+    return folder
+
+
+def show(name: str, cost: Cost) -> None:
+    peak = f"{cost.peak:7.2f} GB" if cost.peak else ""
+    print(f"{name:<40}{cost.wall:8.2f} s {cost.cpu:8.2f} s {peak}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument("--kind", default="falcon", help="of restframe simulate")
+    parser.add_argument("--movie", type=Path, help="a folder that restframe simulate made, instead of --kind")
+    parser.add_argument("--size", type=int, help="at most so many pixels along an edge")
+    parser.add_argument("--frames", type=int, help="instead of the kind's")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--repeats", type=int, default=2, help="the fastest counts")
+    parser.add_argument("--no-relion", action="store_true", help="leave RELION out")
+    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
+    parser.add_argument("--json", type=Path, help="write the results there")
+    args = parser.parse_args()
+
+    movie = (args.movie or movie_folder(args.kind, args.size, args.frames, args.cache)).resolve()
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name)
+        command = restframe_command(movie, args.device, args.threads, out)
+        load = os.getloadavg()[0]
+        print(f"{movie.name}, {args.device}, {args.threads} threads; load of the machine before: {load:.1f}")
+        print(f"{'':<40}{'wall':>10} {'CPU':>10} {'peak memory':>12}")
+        first = run(command, out)
+        show("restframe, first run (may compile)", first)
+        best = min((run(command, out) for _ in range(args.repeats)), key=lambda cost: cost.wall)
+        show("restframe, whole process", best)
+        parts = stages(command)
+        for stage, cost in parts.items():
+            show(f"  {stage}", cost)
+        relion = None
+        words = None if args.no_relion else relion_command(movie, args.threads, out)
+        if words:
+            relion = min((run(words, out) for _ in range(max(args.repeats - 1, 1))), key=lambda cost: cost.wall)
+            show("relion_run_motioncorr --use_own", relion)
+            print(f"wall {relion.wall / best.wall:.1f} times, CPU {relion.cpu / best.cpu:.1f} times, ", end="")
+            print(f"memory {relion.peak / best.peak:.1f} times restframe's")
+        elif not args.no_relion:
+            print("relion_run_motioncorr is not on the PATH (Debian package relion): not compared.")
+    if args.json:
+        result = {"movie": str(movie), "device": args.device, "threads": args.threads, "load": load}
+        result |= {"first": asdict(first), "whole": asdict(best), "stages": {k: asdict(v) for k, v in parts.items()}}
+        result |= {"relion": asdict(relion) if relion else None}
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
