@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from movies import DEFAULT_CACHE
-from speed import movie_folder, restframe_command, run, show
+from speed_cpu import movie_folder, restframe_command, run, show
 
 SUPER = (100, 8184, 11520)  # (t, h, w)
 
@@ -45,7 +45,7 @@ def cheap_movie(folder: Path, shape: tuple[int, int, int]) -> Path:
             tiff.write(frame, compression="lzw", photometric="minisblack", rowsperstrip=16)
     mrcfile.write(folder / "gain.mrc", rng.normal(1, 0.03, (h, w)).astype(np.float32), overwrite=True)
     recipe = {"pixel_size": 0.42, "voltage": 300, "frame_dose": 0.5}
-    (folder / "recipe.json").write_text(json.dumps(recipe))
+    (folder / "recipe.json").write_text(json.dumps({"recipe": recipe}))
     partial.rename(folder / "movie.tif")
     return folder
 
@@ -78,7 +78,7 @@ def main() -> None:
         if more and not args.limit:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            costs[name] = run(restframe_command(movie, "cpu", args.threads, Path(folder), *more), Path(folder))
+            costs[name] = run(restframe_command(movie, args.threads, Path(folder), *more), Path(folder))
             files[name] = {path.name: path.read_bytes() for path in sorted(Path(folder).glob("*.mrc"))}
         show(name, costs[name])
     same = len(files) > 1 and all(other == next(iter(files.values())) for other in files.values())

@@ -23,7 +23,6 @@ from time import perf_counter, process_time
 
 from movies import DEFAULT_CACHE
 
-DEVICES = {"cpu": "-1"}  # name: what follows -Gpu
 STAGES = {  # functions that pipeline.py calls, or what the work goes to from there
     "references": ("restframe.pipeline", "references"),
     "frames read, survey, small frames": ("restframe.pipeline", "take_survey"),
@@ -58,12 +57,12 @@ def run(command: list[str], folder: Path) -> Cost:
     return Cost(perf_counter() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e9)
 
 
-def restframe_command(movie: Path, device: str, threads: int, out: Path, *more: str) -> list[str]:
+def restframe_command(movie: Path, threads: int, out: Path, *more: str) -> list[str]:
     """As `restframe simulate` says that the movie in folder ``movie`` is corrected, with 5 x 5 patches unless told."""
-    recipe = json.loads((movie / "recipe.json").read_text())
+    recipe = json.loads((movie / "recipe.json").read_text())["recipe"]
     words = [sys.executable, "-m", "restframe", "-InTiff", str(movie / "movie.tif"), "-OutMrc", str(out / "sum.mrc")]
     words += ["-Gain", str(movie / "gain.mrc"), "-PixSize", str(recipe["pixel_size"]), "-kV", str(recipe["voltage"])]
-    words += ["-FmDose", str(recipe["frame_dose"]), "-Gpu", DEVICES[device], "--threads", str(threads)]
+    words += ["-FmDose", str(recipe["frame_dose"]), "-Gpu", "-1", "--threads", str(threads)]
     return [*words, *(more if "-Patch" in more else ("-Patch", "5", "5", *more))]
 
 
@@ -71,7 +70,7 @@ def relion_command(movie: Path, threads: int, out: Path) -> list[str] | None:
     """The same work for RELION's own program, None when it is not on the PATH."""
     if not shutil.which("relion_run_motioncorr"):
         return None
-    recipe = json.loads((movie / "recipe.json").read_text())
+    recipe = json.loads((movie / "recipe.json").read_text())["recipe"]
     star = out / "movies.star"
     star.write_text(
         "\ndata_optics\n\nloop_\n_rlnOpticsGroupName #1\n_rlnOpticsGroup #2\n_rlnMicrographOriginalPixelSize #3\n"
@@ -154,49 +153,48 @@ def show(name: str, cost: Cost) -> None:
     print(f"{name:<40}{cost.wall:8.2f} s {cost.cpu:8.2f} s {peak}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
-    parser.add_argument("--kind", default="falcon", help="of restframe simulate")
-    parser.add_argument("--movie", type=Path, help="a folder that restframe simulate made, instead of --kind")
-    parser.add_argument("--size", type=int, help="at most so many pixels along an edge")
-    parser.add_argument("--frames", type=int, help="instead of the kind's")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--repeats", type=int, default=2, help="the fastest counts")
-    parser.add_argument("--no-relion", action="store_true", help="leave RELION out")
-    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
-    parser.add_argument("--json", type=Path, help="write the results there")
-    args = parser.parse_args()
-
-    movie = (args.movie or movie_folder(args.kind, args.size, args.frames, args.cache)).resolve()
+def measure(movie: Path, threads: int, repeats: int, relion: bool) -> dict:
+    """Print the table for the movie in a folder that `restframe simulate` made; the same as numbers."""
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
-        command = restframe_command(movie, args.device, args.threads, out)
+        command = restframe_command(movie, threads, out)
         load = os.getloadavg()[0]
-        print(f"{movie.name}, {args.device}, {args.threads} threads; load of the machine before: {load:.1f}")
+        print(f"{movie.name}, {threads} threads of the CPU; load of the machine before: {load:.1f}")
         print(f"{'':<40}{'wall':>10} {'CPU':>10} {'peak memory':>12}")
         first = run(command, out)
         show("restframe, first run (may compile)", first)
-        best = min((run(command, out) for _ in range(args.repeats)), key=lambda cost: cost.wall)
+        best = min((run(command, out) for _ in range(repeats)), key=lambda cost: cost.wall)
         show("restframe, whole process", best)
         parts = stages(command)
         for stage, cost in parts.items():
             show(f"  {stage}", cost)
-        relion = None
-        words = None if args.no_relion else relion_command(movie, args.threads, out)
+        other = None
+        words = relion_command(movie, threads, out) if relion else None
         if words:
-            relion = min((run(words, out) for _ in range(max(args.repeats - 1, 1))), key=lambda cost: cost.wall)
-            show("relion_run_motioncorr --use_own", relion)
-            print(f"wall {relion.wall / best.wall:.1f} times, CPU {relion.cpu / best.cpu:.1f} times, ", end="")
-            print(f"memory {relion.peak / best.peak:.1f} times restframe's")
-        elif not args.no_relion:
+            other = run(words, out)
+            show("relion_run_motioncorr --use_own", other)
+            print(f"wall {other.wall / best.wall:.1f} times, CPU {other.cpu / best.cpu:.1f} times, ", end="")
+            print(f"memory {other.peak / best.peak:.1f} times restframe's")
+        elif relion:
             print("relion_run_motioncorr is not on the PATH (Debian package relion): not compared.")
-    if args.json:
-        result = {"movie": str(movie), "device": args.device, "threads": args.threads, "load": load}
-        result |= {"first": asdict(first), "whole": asdict(best), "stages": {k: asdict(v) for k, v in parts.items()}}
-        result |= {"relion": asdict(relion) if relion else None}
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+    result = {"movie": str(movie), "threads": threads, "load": load, "first": asdict(first), "whole": asdict(best)}
+    return result | {"stages": {k: asdict(v) for k, v in parts.items()}, "relion": asdict(other) if other else None}
 
 
-if __name__ == "__main__":
-    main()
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What speed.py asks about the CPU."""
+    cpu = parser.add_argument_group("--device cpu")
+    cpu.add_argument("--kind", default="falcon", help="of restframe simulate (falcon)")
+    cpu.add_argument("--simulated", type=Path, help="a folder that restframe simulate made, instead of --kind")
+    cpu.add_argument("--size", type=int, help="at most so many pixels along an edge")
+    cpu.add_argument("--frames", type=int, help="instead of the kind's")
+    cpu.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    cpu.add_argument("--repeats", type=int, default=2, help="the fastest counts (2)")
+    cpu.add_argument("--no-relion", action="store_true", help="leave RELION out")
+    cpu.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
+
+
+def from_options(options: argparse.Namespace) -> dict:
+    """Measure what the options ask for."""
+    movie = options.simulated or movie_folder(options.kind, options.size, options.frames, options.cache)
+    return measure(movie.resolve(), options.threads, options.repeats, not options.no_relion)
