@@ -22,6 +22,7 @@ from restframe.output.text import shift_table
 from restframe.restore import dose as dw
 from restframe.restore.fourier import finish, sizes
 from restframe.restore.gather import gather
+from restframe.restore.placement import Placement, placement
 from restframe.result import Result
 from restframe.settings import Detector, Settings, with_choices
 from restframe.track.field import MotionField
@@ -60,6 +61,7 @@ class Prepared:
     movie: Movie
     references: References
     used: Fractions
+    place: Placement
     plan: dw.Plan
     raw: RawFrames
     ahead: bool  # memory allows to read the frames while another movie is corrected
@@ -69,6 +71,7 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     """What is known before frames are read. ``refs``: the references, where they are known. Raises `RestframeError`."""
     used = fractions(movie.shape[0], settings.exposure, movie.format == "eer")
     refs = refs or own_references(movie, settings.detector)
+    place = placement(movie.shape[1:], settings.sums.crop, settings.sums.magnification)
     plan = dw.make_plan(wanted_sums(used, settings))
     frames: Movie = movie
     numbers: range | None = used.raw
@@ -79,7 +82,7 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     room = memory.room(shape, frames.dtype, factor, images, sums, settings.machine)
     on_host = RawFrames(frames, numbers, kernel_choice.threads(settings.machine), room.keep, room.block)
     raw = kernel_choice.choose(settings.machine).device_frames(on_host, settings.machine)
-    return Prepared(frames, refs, used, plan, raw, room.ahead and raw.ahead)
+    return Prepared(frames, refs, used, place, plan, raw, room.ahead and raw.ahead)
 
 
 def own_references(movie: Movie, detector: Detector) -> References:
@@ -138,6 +141,7 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
     kernels = kernel_choice.choose(settings.machine)
     threads = kernel_choice.threads(settings.machine)
     movie, refs, used, plan = prepared.movie, prepared.references, prepared.used, prepared.plan
+    place = prepared.place
     shape = movie.shape[1:]
     if field is not None:
         check_field(field, (len(used.frames), *shape))
@@ -176,15 +180,19 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
     say(f"Global shifts are corrected: {time.perf_counter() - started:.6f} sec")
     for note in measured.notes if measured else ():
         say(note)
+    if place.stretched:
+        major, minor, angle = settings.sums.magnification
+        say(f"Mag stretch: {major / minor:.3f}  {-angle:.3f}")
 
-    size = sizes(shape, settings.sums.bin)
-    gathered, counts = gather(kernels, raw, survey.calibration, field, plan.coefficients, size)
+    size = sizes(place.shape, settings.sums.bin)
+    gathered, counts = gather(kernels, raw, survey.calibration, field, plan.coefficients, place, size)
     raw.forget()  # the last step needs the room
-    images = finish(kernels, gathered, plan, counts, survey.calibration.levels.astype(np.float64), size, threads)
+    levels = survey.calibration.levels.astype(np.float64)
+    images = finish(kernels, gathered, plan, counts, levels, place, size, threads)
     say(f"Correction of local motion: {time.perf_counter() - started:.6f} sec")
     return Result(
         sum=images["sum"],
-        pixel_size=settings.exposure.pixel_size * settings.sums.bin,
+        pixel_size=output_pixel(settings) * settings.sums.bin,
         field=field,
         dose_weighted=images.get("dose_weighted"),
         dose_weighted_range=images.get("dose_weighted_range"),
@@ -213,29 +221,26 @@ def check_field(field: MotionField, shape: tuple[int, int, int]) -> None:
         )
 
 
+def output_pixel(settings: Settings) -> float:
+    """A of an unbinned pixel of the sums, which the correction of anisotropic magnification made finer."""
+    return settings.exposure.pixel_size / max(settings.sums.magnification[:2])
+
+
 def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
     """The sums to be made, the plain one first."""
     t = len(used.frames)
-    e, s = settings.exposure, settings.sums
     everything = np.ones(t)
     odd = (np.arange(t) % 2 == 0).astype(float)  # the first, third, ... frame
-    out = [dw.plain_sum("sum", everything)]
-    weighting = e.pixel_size > 0 and used.dose.sum() > 0
-    if weighting:
-
-        def weighted(name, chosen):
-            return dw.weighted_sum(name, chosen, used.accumulated, e.pixel_size, e.voltage)
-
-        out.append(weighted("dose_weighted", everything))
-        low, high = max(s.sum_range[0], 0), s.sum_range[1]
-        chosen = ((used.accumulated >= low) & (used.accumulated <= high)).astype(float)
-        if high > 0 and high - low > 1:
-            out.append(weighted("dose_weighted_range", chosen))
-        if s.split:
-            out += [weighted("odd", odd), weighted("even", 1 - odd)]
-    elif s.split:
-        out += [dw.plain_sum("odd", odd), dw.plain_sum("even", 1 - odd)]
-    return out
+    halves = {"odd": odd, "even": 1 - odd} if settings.sums.split else {}
+    pixel = output_pixel(settings)
+    if not (pixel > 0 and used.dose.sum() > 0):
+        return dw.plain_sums(t, {"sum": everything, **halves})
+    low, high = max(settings.sums.sum_range[0], 0), settings.sums.sum_range[1]
+    weighted = {"dose_weighted": everything}
+    if high > 0 and high - low > 1:
+        weighted["dose_weighted_range"] = ((used.accumulated >= low) & (used.accumulated <= high)).astype(float)
+    plain = dw.plain_sums(t, {"sum": everything})
+    return plain + dw.weighted_sums(used.accumulated, pixel, settings.exposure.voltage, weighted | halves)
 
 
 def one_blas_thread():

@@ -68,9 +68,11 @@ class Motion:
 
 @dataclass(frozen=True)
 class Sums:
-    """Which sums are made and at what size."""
+    """Which sums are made, of what, and at what size."""
 
     bin: float = 1.0  # Fourier cropping, >= 1
+    crop: tuple[int, int] = (0, 0)  # width and height of the middle that is wanted, unbinned; 0: all
+    magnification: tuple[float, float, float] = (1.0, 1.0, 0.0)  # major scale, minor scale, degrees; see -Mag
     sum_range: tuple[float, float] = (3.0, 25.0)  # e/A² of the _DWS sum; (0, 0): none
     split: bool = False  # sums of odd and even frames too
 

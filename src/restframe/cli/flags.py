@@ -347,18 +347,26 @@ def _alignment() -> tuple[Flag, ...]:
         ),
         Flag("-OutAln", str, ("",), "Motion", "Folder for the motion, MOVIE.aln. Made if missing."),
         Flag("-FtBin", float, (1.0,), "Correction", "Bin the sums by cropping in Fourier space.", manual="11", low=1),
-        _later(
+        Flag(
             "-Mag",
             float,
             (1.0, 1.0, 0.0),
             "Correction",
-            "Anisotropic magnification: major scale, minor scale, angle of the major axis in degrees.",
+            "Undo anisotropic magnification: major scale, minor scale, angle of the major axis in degrees, as "
+            "mag_distortion_estimate prints them. The image is stretched along the major axis by major / minor.",
             manual="10",
-            significant=2,
         ),
         _later("-InFmMotion", int, (0,), "Correction", "1: allow for motion during a frame.", manual="19"),
-        _later("-CorrInterp", int, (0,), "Correction", "1: make up for what interpolation loses."),
-        _later("-Crop", int, (0, 0), "Correction", "Crop the frames to this size, x and y.", unit="px", low=0),
+        Flag(
+            "-Crop",
+            int,
+            (0, 0),
+            "Correction",
+            "Width and height of the middle of the frames that the sums show, made even; 0: all. "
+            "Motion is measured on whole frames.",
+            unit="px",
+            low=0,
+        ),
     )
 
 
@@ -401,6 +409,7 @@ def _machine() -> tuple[Flag, ...]:
             low=0,
             high=1,
         ),
+        _inert("-CorrInterp", "Making up for what interpolation loses: that is always done."),
         _inert("-MaskCent", "Centre of the aligned area: all of the frame is aligned."),
         _inert("-MaskSize", "Size of the aligned area."),
         _inert("-StackZ", "Number of frames: read from the movie."),

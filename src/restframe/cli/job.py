@@ -248,6 +248,8 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
             bin=options.number("-FtBin"),
             sum_range=(max(low, 0.0), high) if high > 0 and high - max(low, 0.0) > 1 else (0.0, 0.0),
             split=options.integer("-SplitSum") != 0,
+            crop=(options.integers("-Crop")[0], options.integers("-Crop")[1]),
+            magnification=(options.numbers("-Mag")[0], options.numbers("-Mag")[1], options.numbers("-Mag")[2]),
         ),
         machine=Machine(
             gpus=gpus,

@@ -32,11 +32,19 @@ def damage(q: np.ndarray, accumulated: np.ndarray, kv: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sum:
-    """One image to be made: its weight for every frame, by frequency. ``weights``: (samples, t) at `Plan.q`."""
+    """One image to be made: a part of the frames, each with its weight by frequency.
+
+    The kernel's transfer and the noise are made right for ``whole`` and then the same for its parts, so that the parts
+    add up to it: odd and even frames to the sum of all.
+    """
 
     name: str
-    weights: np.ndarray
-    plain: np.ndarray  # (t,) the weights at q = 0: frames in it or not
+    whole: np.ndarray  # (samples, t): weights at `frequency_samples` of the sum that this one is a part of
+    part: np.ndarray  # (t,) 1 or 0: frames in it or not
+
+    @property
+    def weights(self) -> np.ndarray:
+        return self.whole * self.part
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Plan:
     q: np.ndarray  # 1/pixel, equally spaced from 0 to 1/sqrt(2)
     coefficients: np.ndarray  # (r, t); row 0 is all ones, the plain sum
     combine: dict[str, np.ndarray]  # name -> (samples, r)
-    plain: dict[str, np.ndarray]  # name -> (t,)
+    sums: tuple[Sum, ...]
 
 
 ACCURACY = 1e-4  # largest error of the weights of any ring, of the ring's norm
@@ -74,27 +82,29 @@ def low_rank(rows: np.ndarray, first: np.ndarray, accuracy: float = ACCURACY) ->
 
 def make_plan(sums: list[Sum]) -> Plan:
     """The fewest running images for all ``sums``; the plain sum is the first of them."""
-    t = len(sums[0].plain)
+    t = len(sums[0].part)
     ones = np.ones((1, t))
     coefficients = low_rank(np.concatenate([s.weights for s in sums]), ones)
     inverse = np.linalg.pinv(coefficients)
     return Plan(
-        frequency_samples(len(sums[0].weights)),
+        frequency_samples(len(sums[0].whole)),
         coefficients,
         {s.name: s.weights @ inverse for s in sums},
-        {s.name: s.plain for s in sums},
+        tuple(sums),
     )
 
 
-def plain_sum(name: str, frames: np.ndarray, samples: int = 1024) -> Sum:
-    """``frames``: (t,) 0 or 1."""
-    return Sum(name, np.repeat(frames[None].astype(float), samples, 0), frames.astype(float))
+def plain_sums(t: int, parts: dict[str, np.ndarray], samples: int = 1024) -> list[Sum]:
+    """Sums of ``t`` frames that all count the same. ``parts``: name -> (t,) 0 or 1."""
+    ones = np.ones((samples, t))
+    return [Sum(name, ones, part.astype(float)) for name, part in parts.items()]
 
 
-def weighted_sum(name: str, frames: np.ndarray, accumulated: np.ndarray, pixel_size: float, kv: float) -> Sum:
-    """Weights exp(-D_t/2N_e) / sqrt(sum over all frames of exp(-D_t/N_e)) for the chosen frames.
+def weighted_sums(accumulated: np.ndarray, pixel_size: float, kv: float, parts: dict[str, np.ndarray]) -> list[Sum]:
+    """Weights exp(-D_t/2N_e) / sqrt(sum over all frames of exp(-D_t/N_e)) for the frames in each part.
 
-    Not weighted at q = 0.
+    Not weighted at q = 0. ``accumulated``: (t,) e/A²; ``pixel_size``: A, unbinned.
     """
     w = damage(frequency_samples() / pixel_size, accumulated, kv)
-    return Sum(name, w / np.sqrt((w**2).sum(1, keepdims=True)) * frames, frames.astype(float))
+    w /= np.sqrt((w**2).sum(1, keepdims=True))
+    return [Sum(name, w, part.astype(float)) for name, part in parts.items()]

@@ -9,9 +9,10 @@ import numpy as np
 
 from restframe.restore import kernel
 from restframe.restore.dose import Plan, low_rank
+from restframe.restore.placement import Placement
 
 MARGIN = 32  # pixels gathered around the frame, so that nothing wraps into it
-BINS = 16  # of sub-pixel offsets, per axis
+BINS = 32  # of sub-pixel offsets, per axis
 
 
 @dataclass(frozen=True)
@@ -59,79 +60,124 @@ def _cost(n: int) -> float:
 
 
 def offset_counts(positions: np.ndarray) -> np.ndarray:
-    """How often each sub-pixel offset occurs: (t, n, 2) displacements x, y -> fractions (t, BINS, BINS), y first."""
-    d = np.floor((positions - np.floor(positions)) * BINS).astype(int) % BINS
+    """How often each sub-pixel offset occurs: (t, n, 2) displacements x, y -> fractions (t, BINS, BINS), y first.
+
+    Bin i stands for the offset i / BINS; one between two bins counts in part for each, so that what is linear in the
+    offset is averaged exactly.
+    """
+    at = (positions - np.floor(positions)).astype(float) * BINS
+    low = np.floor(at).astype(int)
+    part = at - low
     out = np.zeros((len(positions), BINS, BINS))
-    for i, frame in enumerate(d):
-        np.add.at(out[i], (frame[:, 1], frame[:, 0]), 1.0)
+    for frame, n, f in zip(out, low, part, strict=True):
+        for dy in (0, 1):
+            for dx in (0, 1):
+                weight = np.abs(1 - dy - f[:, 1]) * np.abs(1 - dx - f[:, 0])
+                np.add.at(frame, ((n[:, 1] + dy) % BINS, (n[:, 0] + dx) % BINS), weight)
     return out / positions.shape[1]
 
 
-# frequencies, from -Nyquist to Nyquist and from 0 to Nyquist, at which the transfer is computed; linear between
+# frequencies, from -Nyquist to Nyquist and from 0 to Nyquist, at which factors are computed; linear between
 GRID = (257, 129)
 
 
-def _separable(counts: np.ndarray, gy: np.ndarray, gx: np.ndarray) -> np.ndarray:
-    """sum over offset bins of counts[a, b] gy[a, ky] gx[b, kx]."""
-    return gy.T @ (counts @ gx)
+@dataclass(frozen=True)
+class Frequencies:
+    """Points of a grid over the output's half spectrum, radians per unbinned pixel."""
+
+    radius: np.ndarray  # `GRID`: |k| in the output
+    ky: np.ndarray  # on the detector, (*GRID) or (n, 1)
+    kx: np.ndarray  # (*GRID) or (1, m)
 
 
-def combine(samples: np.ndarray, radius: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """sum_r samples[|k|, r] vectors[r](k); ``radius`` in steps of the samples' grid."""
-    at = np.arange(len(samples))
-    return sum(np.interp(radius, at, b) * v for b, v in zip(samples.T, vectors, strict=True))
+def frequencies(place: Placement, size: Size) -> Frequencies:
+    (h, w), (rows, columns) = size.padded, size.cropped
+    ky = (np.linspace(-np.pi, np.pi, GRID[0]) * rows / h)[:, None]
+    kx = (np.linspace(0, np.pi, GRID[1]) * columns / w)[None, :]
+    return Frequencies(np.hypot(ky, kx), *place.detector_frequency(ky, kx))
 
 
-def sum_transfer(weights: np.ndarray, q: np.ndarray, counts: np.ndarray, ky: np.ndarray, kx: np.ndarray) -> np.ndarray:
-    """Factor for a sum's spectrum, exp(-i arg T) / sqrt(P): its phase put right, its noise made flat.
+def mean_transfer(counts: np.ndarray, at: Frequencies, power: bool = False) -> np.ndarray:
+    """The kernel's transfer, or its power, averaged over sub-pixel offsets: (n, BINS, BINS) -> (n, *GRID)."""
+    offsets = np.arange(BINS) / BINS
+    gy = kernel.transfer(offsets, at.ky.ravel()).reshape(BINS, *at.ky.shape)
+    gx = kernel.transfer(offsets, at.kx.ravel()).reshape(BINS, *at.kx.shape)
+    if power:
+        gy, gx = np.abs(gy) ** 2, np.abs(gx) ** 2
+    if at.kx.shape[0] == 1:  # no stretch: each axis by itself
+        return gy[..., 0].T @ (counts @ gx[:, 0])
+    return np.stack([(np.tensordot(c.T, gy, 1) * gx).sum(0) for c in counts])
 
-    (ky, kx) complex64.
 
-    T = sum_t w_t G_t / sum_t w_t is the mean transfer of the sum, P = sum_t w_t² |G_t|² / sum_t w_t² that of its
-    noise, G_t and |G_t|² averaged over the frame's offsets. ``weights``: (samples, t) at frequencies ``q`` (1/pixel);
-    ``counts``: (t, BINS, BINS); ``ky``, ``kx``: radians per unbinned pixel.
-    """
-    middle = (np.arange(BINS) + 0.5) / BINS
-    gy, gx = kernel.transfer(middle, ky), kernel.transfer(middle, kx)
-    radius = np.hypot(ky[:, None], kx[None, :]) / (2 * np.pi) * (len(q) - 1) / q[-1]
-    ones = np.ones((1, weights.shape[1]))
+def by_radius(samples: np.ndarray, q: np.ndarray, at: Frequencies) -> np.ndarray:
+    """A function of |k|, sampled at ``q`` (1/pixel), on the grid of frequencies."""
+    return np.interp(at.radius, q * 2 * np.pi, samples)
 
-    def over_frames(w, a, b):
-        vectors = low_rank(w, ones, 1e-3)
-        images = np.stack([_separable(np.tensordot(v, counts, 1), a, b) for v in vectors])
-        return combine(w @ np.linalg.pinv(vectors), radius, images)
 
-    mean = over_frames(weights, gy, gx)
-    square = weights**2 / np.maximum((weights**2).sum(1, keepdims=True), 1e-30)
-    power = over_frames(square, np.abs(gy) ** 2, np.abs(gx) ** 2)
+def flat_and_straight(mean: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """exp(-i arg mean) / sqrt(power), complex64: puts the phase right and makes the noise flat."""
     phase = np.conj(mean) / np.maximum(np.abs(mean), 1e-12)
     return (phase / np.sqrt(np.maximum(power, 1e-6))).astype(np.complex64)
 
 
+def sum_transfer(weights: np.ndarray, q: np.ndarray, counts: np.ndarray, at: Frequencies) -> np.ndarray:
+    """Factor for a sum's spectrum, exp(-i arg T) / sqrt(P): its phase put right, its noise made flat.
+
+    T = sum_t w_t G_t / sum_t w_t is the mean transfer of the sum, P = sum_t w_t² |G_t|² / sum_t w_t² that of its
+    noise, G_t and |G_t|² averaged over the frame's offsets. ``weights``: (samples, t) at frequencies ``q`` (1/pixel);
+    ``counts``: (t, BINS, BINS).
+    """
+    ones = np.ones((1, weights.shape[1]))
+
+    def over_frames(w, power):
+        vectors = low_rank(w, ones, 1e-3)
+        samples = w @ np.linalg.pinv(vectors)
+        images = mean_transfer(np.tensordot(vectors, counts, 1), at, power)
+        return sum(by_radius(b, q, at) * image for b, image in zip(samples.T, images, strict=True))
+
+    square = weights**2 / np.maximum((weights**2).sum(1, keepdims=True), 1e-30)
+    return flat_and_straight(over_frames(weights, False), over_frames(square, True))
+
+
 def finish(
-    kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, size: Size, threads: int
+    kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, place: Placement, size: Size, threads: int
 ) -> dict[str, np.ndarray]:
     """Running images (r, *padded) of frames less their mean counts -> sums by name, (h, w) float32.
 
     ``levels``: (t,) the mean counts taken off, given back here. Unbinned pixels are sums, binned ones means of what
     they cover.
     """
-    (h, w), (rows, columns) = size.padded, size.cropped
-    steps = (len(plan.q) - 1) / plan.q[-1] / np.array([h, w])  # samples per row and column of the spectrum
-    totals = {name: kernels.zeros((rows, columns // 2 + 1), np.complex64, images) for name in plan.combine}
+    totals = {name: empty_spectrum(kernels, size, images) for name in plan.combine}
     for r, image in enumerate(images):
         spectrum = kernels.rfft2(image, threads)
         for name, b in plan.combine.items():
             if np.abs(b[:, r]).max() > 0:
-                kernels.add_weighted(totals[name], spectrum, b[:, r].astype(np.float32), steps)
-    ky = np.linspace(-np.pi, np.pi, GRID[0]) * rows / h
-    kx = np.linspace(0, np.pi, GRID[1]) * columns / w
-    top, left = (MARGIN * c // p for c, p in zip(size.cropped, size.padded, strict=True))
+                kernels.add_weighted(totals[name], spectrum, b[:, r].astype(np.float32), sample_steps(plan.q, size))
+    at = frequencies(place, size)
     out = {}
-    for name, b in plan.combine.items():
-        total = totals.pop(name)
-        kernels.multiply_smooth(total, sum_transfer(b @ plan.coefficients, plan.q, counts, ky, kx))
-        image = kernels.to_host(kernels.irfft2(total, size.cropped, threads))
-        cut = image[top : top + size.output[0], left : left + size.output[1]]
-        out[name] = cut * np.float32(rows * columns / (h * w)) + np.float32(plan.plain[name] @ levels)
+    for whole in {id(s.whole): s.whole for s in plan.sums}.values():
+        factor = sum_transfer(whole, plan.q, counts, at)
+        for made in (s for s in plan.sums if s.whole is whole):
+            total = totals.pop(made.name)
+            kernels.multiply_smooth(total, factor)
+            out[made.name] = image_of(kernels, total, float(made.part @ levels), size, threads)
     return out
+
+
+def empty_spectrum(kernels, size: Size, like):
+    rows, columns = size.cropped
+    return kernels.zeros((rows, columns // 2 + 1), np.complex64, like)
+
+
+def sample_steps(q: np.ndarray, size: Size) -> np.ndarray:
+    """Samples of a function of |k| per row and column of a spectrum."""
+    return (len(q) - 1) / q[-1] / np.array(size.padded)
+
+
+def image_of(kernels, spectrum, level: float, size: Size, threads: int) -> np.ndarray:
+    """The finished spectrum (cropped size) -> the output, (h, w) float32, ``level`` counts added."""
+    (h, w), (rows, columns) = size.padded, size.cropped
+    top, left = MARGIN * rows // h, MARGIN * columns // w
+    image = kernels.to_host(kernels.irfft2(spectrum, size.cropped, threads))
+    cut = image[top : top + size.output[0], left : left + size.output[1]]
+    return cut * np.float32(rows * columns / (h * w)) + np.float32(level)

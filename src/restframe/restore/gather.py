@@ -8,47 +8,42 @@ from restframe.detector.calibration import Calibration
 from restframe.movie import RawFrames
 from restframe.restore import kernel
 from restframe.restore.fourier import MARGIN, Size, offset_counts
+from restframe.restore.placement import Placement
 
 SPACING = 16  # output pixels between the points where the field is evaluated; linear between
 
 
-def field_lattice(field, size: tuple[int, int]) -> np.ndarray:
-    """Displacement on a lattice over the padded image (h, w): (t, ny, nx, 2) float32, x and y in pixels.
+def lattice(field, place: Placement, size: tuple[int, int]) -> np.ndarray:
+    """From output pixels to their places on the detector in every frame, on a lattice over the padded image (h, w).
 
-    Point j is output pixel j SPACING - MARGIN.
-
-    Beyond the frame's edge the field is that at the edge: it was measured inside only.
+    (t, ny, nx, 2) float32, x and y in pixels: detector position less output position. Point j is output pixel
+    j SPACING - MARGIN. Beyond the frame's edge the field is that at the edge: it was measured inside only.
     """
     h, w = field.shape
     ny, nx = (n // SPACING + 2 for n in size)
-    y = np.clip(np.arange(ny) * SPACING - MARGIN, 0, h - 1)
-    x = np.clip(np.arange(nx) * SPACING - MARGIN, 0, w - 1)
-    x, y = np.meshgrid(x, y)
-    return np.stack([field(x, y, t) for t in range(field.n_frames)]).astype(np.float32)
+    x, y = np.meshgrid(np.arange(nx) * SPACING - MARGIN, np.arange(ny) * SPACING - MARGIN)
+    at_x, at_y = place(x, y)
+    moved = np.stack([at_x - x, at_y - y], -1)
+    at_x, at_y = np.clip(at_x, 0, w - 1), np.clip(at_y, 0, h - 1)
+    return np.stack([field(at_x, at_y, t) + moved for t in range(field.n_frames)]).astype(np.float32)
 
 
 def gather(
-    kernels, raw: RawFrames, calibration: Calibration, field, coefficients: np.ndarray, size: Size
+    kernels, raw: RawFrames, calibration: Calibration, field, coefficients: np.ndarray, place: Placement, size: Size
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Running images sum_t coefficients[r, t] * frame_t(x + field).
+    """Running images sum_t coefficients[r, t] * frame_t(place + field).
 
     (r, *size.padded) float32, and the sub-pixel offsets that occurred. Every pixel is summed in the order of frames,
     so the blocks in which they come make no difference.
     """
-    lattice = field_lattice(field, size.padded)
-    inside = lattice[:, 2:-2, 2:-2] if min(lattice.shape[1:3]) > 8 else lattice
-    counts = offset_counts(inside.reshape(len(lattice), -1, 2))
+    steps = lattice(field, place, size.padded)
+    inside = steps[:, 2:-2, 2:-2] if min(steps.shape[1:3]) > 8 else steps
+    counts = offset_counts(inside.reshape(len(steps), -1, 2))
     images = kernels.zeros((len(coefficients), *size.padded), np.float32, calibration.gain)
     for part, block in raw.blocks():
         frames = kernels.to_device(block)
+        weights = coefficients[:, part]
         kernels.gather(
-            frames,
-            calibration.of_frames(part),
-            lattice[part],
-            SPACING,
-            -MARGIN,
-            kernel.table(),
-            coefficients[:, part],
-            images,
+            frames, calibration.of_frames(part), steps[part], SPACING, -MARGIN, kernel.table(), weights, images
         )
     return images, counts

@@ -1,0 +1,108 @@
+"""Finished sums against the same gathered frames, transformed and weighted one by one in float64."""
+
+import numpy as np
+import pytest
+from exact import combined, damage_weights
+from scipy import ndimage
+
+import restframe
+from restframe.restore.placement import placement
+from restframe.track.field import MotionField
+
+T, H, W = 6, 70, 94
+PIXEL = 0.9
+
+
+def movie(seed=1):
+    """A specimen with all frequencies in it, (t, h, w) uint8 counts."""
+    rng = np.random.default_rng(seed)
+    scene = 6 + 2 * ndimage.gaussian_filter(rng.normal(size=(H, W)), 1) * 3
+    return rng.poisson(np.maximum(scene, 0), (T, H, W)).astype(np.uint8)
+
+
+def field(seed=2):
+    """Motion of some pixels, with a local part."""
+    rng = np.random.default_rng(seed)
+    modes = ((0, 0), (1, 0), (0, 1), (1, 1))
+    size = np.array([3, 0.1, 0.1, 0.05])[:, None, None]
+    return MotionField(modes, rng.normal(size=(4, T, 2)) * size, (H, W)).relative_to(T // 2)
+
+
+def corrected(frames, **choices):
+    choices = {"find_defects": False, "pixel_size": PIXEL, "threads": 2, "field": field()} | choices
+    return restframe.correct(frames, **choices)
+
+
+def close(image, exact, tolerance=1e-3):
+    assert image.shape == exact.shape and image.dtype == np.float32
+    assert np.sqrt(np.mean((image - exact) ** 2)) < tolerance * exact.std()
+
+
+ODD = np.arange(T) % 2 == 0
+PARTS = {"sum": np.ones(T), "odd": ODD.astype(float), "even": 1.0 - ODD}
+
+
+@pytest.mark.parametrize("bin", [1, 1.5])
+@pytest.mark.parametrize("magnification", [(1, 1, 0), (1.02, 0.99, 25)])
+def test_plain_sums(bin, magnification):
+    frames = movie()
+    place = placement((H, W), magnification=magnification)
+    exact = combined(frames, field(), place, bin, lambda size: np.ones((T, 1, 1)), PARTS)
+    result = corrected(frames, bin=bin, magnification=magnification, split=True)
+    for name, image in exact.items():
+        close(getattr(result, name), image)
+    assert result.dose_weighted is None
+
+
+@pytest.mark.parametrize("bin", [1, 1.5])
+@pytest.mark.parametrize("magnification", [(1, 1, 0), (1.02, 0.99, 25)])
+def test_dose_weighted_sums(bin, magnification):
+    frames = movie()
+    place = placement((H, W), magnification=magnification)
+    accumulated = 2.5 + 3.0 * (np.arange(T) + 1)
+    chosen = (accumulated >= 6) & (accumulated <= 12)
+    parts = {"dose_weighted": np.ones(T), "dose_weighted_range": chosen.astype(float), "odd": ODD, "even": ~ODD}
+
+    def weights(size):
+        w = damage_weights(accumulated, PIXEL / max(magnification[:2]), 200, size)
+        return w / np.sqrt((w**2).sum(0))
+
+    exact = combined(frames, field(), place, bin, weights, parts)
+    choices = {"frame_dose": 3.0, "initial_dose": 2.5, "voltage": 200, "sum_range": (6, 12), "split": True}
+    result = corrected(frames, bin=bin, magnification=magnification, **choices)
+    for name, image in exact.items():
+        close(getattr(result, name), image)
+
+
+@pytest.mark.parametrize("dose", [0, 1.5])
+def test_odd_and_even_add_up_to_the_sum(dose):
+    result = corrected(movie(), frame_dose=dose, split=True, bin=1.25)
+    total = result.dose_weighted if dose else result.sum
+    assert np.abs(result.odd + result.even - total).max() < 1e-4 * total.std()
+
+
+@pytest.mark.parametrize(("range_", "frames"), [((3, 8), [0]), ((8, 12), [1, 2]), ((7.1, 13), [1, 2, 3])])
+def test_doses_of_thrown_frames_and_before_the_movie_count(range_, frames):
+    """The used frames have received 7, 9, 11 and 13 e/A² when they end; those in the range are in _DWS."""
+    movie_ = (np.arange(T)[:, None, None] + np.random.default_rng(1).poisson(4, (T, H, W))).astype(np.uint8)
+    result = corrected(
+        movie_, field=MotionField.at_rest(4, (H, W)), frame_dose=2.0, initial_dose=1.0, throw=2, sum_range=range_
+    )
+    expected = movie_[2:][frames].sum(0).mean()
+    assert result.dose_weighted_range.mean() == pytest.approx(expected, rel=1e-3)
+    assert result.dose_weighted.mean() == pytest.approx(movie_[2:].sum(0).mean(), rel=1e-3)
+
+
+def test_a_crop_is_the_middle_of_the_whole():
+    whole, part = corrected(movie()), corrected(movie(), crop=(61, 50))
+    assert part.sum.shape == (50, 60)
+    middle = whole.sum[10:60, 17:77]
+    # samples beyond the crop are real ones, so only the transfer's average differs
+    assert np.sqrt(np.mean((part.sum - middle) ** 2)) < 1e-2 * middle.std()
+    assert np.allclose(corrected(movie(), crop=(94, 0)).sum, whole.sum, atol=1e-6)
+
+
+@pytest.mark.parametrize("crop", [(96, 0), (0, 71), (1, 0)])
+def test_a_crop_beyond_the_frame_is_refused(crop):
+    with pytest.raises(restframe.errors.SettingsError, match=f"-Crop {crop[0]} {crop[1]}.*94 x 70"):
+        corrected(movie(), crop=crop)
