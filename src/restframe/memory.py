@@ -10,7 +10,7 @@ from restframe.errors import SettingsError
 from restframe.movie.raw import BLOCK
 from restframe.settings import Machine
 
-PROGRAM = 300_000_000  # bytes: interpreter, libraries, compiled loops
+PROGRAM = 350_000_000  # bytes: interpreter, libraries, compiled loops
 
 
 @dataclass(frozen=True)
@@ -46,5 +46,5 @@ def working_bytes(shape: tuple[int, int, int], factor: int, images: int, sums: i
     pixels, small = h * w, t * (h // factor) * (w // factor)
     survey = 28 * pixels + small
     track = 9 * pixels + 4 * small
-    restore = 9 * pixels + int(4.2 * pixels * (images + sums + 2))
+    restore = 9 * pixels + int(4.3 * pixels * (images + sums + 4))
     return max(survey, track, restore)

@@ -150,6 +150,8 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
     if refs.gain is None:
         say("Warning: Gain ref not found.")
         say("......   Gain correction will be skipped.")
+    if not kernels.compiled():
+        say("The loops are compiled for this processor, which takes a minute or two. Later runs start at once.")
     if not prepared.raw.keep:
         say(f"Frames are read {prepared.raw.block} at a time and again in every pass, as {prepared.raw.limit} asks.")
     raw = prepared.raw

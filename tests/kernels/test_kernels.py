@@ -250,3 +250,19 @@ def test_weighted_and_smooth_spectra(padded, cropped):
         kernels.add_weighted(total, spectrum, samples, steps)
         kernels.multiply_smooth(total, grid)
     assert np.abs(totals[0] - totals[1]).max() < 1e-4 * np.abs(totals[1]).max()
+
+
+def test_compiled_loops_are_looked_for(tmp_path, monkeypatch):
+    from restframe.kernels.cpu.gathering import _gather
+
+    cpu.gather(*_little_gather())
+    assert cpu.compiled()
+    monkeypatch.setattr(type(_gather._cache), "cache_path", property(lambda self: str(tmp_path)))
+    assert not cpu.compiled()
+
+
+def _little_gather():
+    c = random_calibration(np.random.default_rng(12), 1, 20, 20, False)
+    lattice, ones = np.zeros((1, 4, 4, 2), np.float32), np.ones((1, 1), np.float32)
+    out = np.zeros((1, 20, 20), np.float32)
+    return np.ones((1, 20, 20), np.uint8), c, lattice, 16, 0, kernel.table(), ones, out

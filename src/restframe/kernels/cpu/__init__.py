@@ -5,6 +5,8 @@ Every output element is summed by one thread in one order, so results do not dep
 
 from __future__ import annotations
 
+import os
+
 import numba as nb
 import numpy as np
 from scipy import fft
@@ -44,6 +46,14 @@ __all__ = [
 ]
 
 MOST_THREADS = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+
+
+def compiled() -> bool:
+    """Whether an earlier process left the compiled loops, the last of them at least, where Numba looks for them."""
+    from restframe.kernels.cpu.gathering import _gather
+
+    folder = _gather._cache.cache_path  # type: ignore[attr-defined]
+    return os.path.isdir(folder) and any(name.startswith("gathering._gather-") for name in os.listdir(folder))
 
 
 def to_device(array):

@@ -28,6 +28,11 @@ def use_device(number: int) -> None:
         ) from None
 
 
+def compiled() -> bool:
+    """Compiling for a GPU takes seconds: nothing that has to be said."""
+    return True
+
+
 def device_frames(raw, machine):
     """Raw frames whose blocks lie on the GPU."""
     from restframe.kernels.cuda.frames import DeviceFrames
