@@ -20,6 +20,7 @@ class Raw:
 
     lock, alive, most = threading.Lock(), 0, 0
     shape = (2, 4, 4)
+    at_once = 1
 
     def __init__(self, name, done):
         self.name, self.done, self.filled = name, done, False
@@ -122,6 +123,31 @@ def test_all_bad(stages):
     failures, _ = batch(["bad-read 1", "bad-save", "bad-correct", "bad-read 2"], stages)
     assert [f.movie.name for f in failures] == ["bad-read 1", "bad-save", "bad-correct", "bad-read 2"]
     assert "No space left" in failures[1].reason and "ZeroDivisionError" in failures[2].reason
+
+
+def test_several_at_once_say_the_same(stages, monkeypatch):
+    names = ["a", "bad-read", "b", "bad-correct", "c", "bad-save", *"defgh"]
+    failures, out = batch(names, stages)
+    monkeypatch.setattr(Raw, "at_once", 3)
+    correct = serial.correct_prepared
+    running, most = [], []
+
+    def slow(*arguments, **more):
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+        return correct(*arguments, **more)
+
+    monkeypatch.setattr(serial, "correct_prepared", slow)
+    again, text = batch(names, stages)
+    assert [(f.movie, f.reason) for f in again] == [(f.movie, f.reason) for f in failures]
+
+    def told(lines):
+        return [line for line in lines if not line.startswith("***")]
+
+    assert told(text) == told(out)
+    assert 2 <= max(most) <= 3
 
 
 def test_no_movies(stages):

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import Any
 
@@ -56,7 +57,8 @@ class Ready:
 
 
 def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failure]:
-    """Correct all movies in order. Returns those that failed and why; a failure does not stop the others.
+    """Correct all movies in order, or several at once where the device has room. Returns those that failed and why; a
+    failure does not stop the others.
 
     Each result is that of the movie alone. At most two raw movies are in memory, the one that is corrected and the
     next, and one result that waits to be saved. Raises `ReferenceInputError`: no movie can be corrected
@@ -79,14 +81,29 @@ def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failu
                 blocks.sayer(number)("".join(traceback.format_exception(error)))
             blocks.close(number)
 
-    with one_blas_thread(), ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "save") as saver:
-        readings = (reader.submit(_read, task, shared) for task in tasks)  # each starts when it is asked for
-        reading = next(readings, None)
+    with one_blas_thread():
+        if tasks:
+            blocks.sayer(0)(title(0, tasks))
+        first = [attempt(0, _read, tasks[0], shared)] if tasks else []  # whoever corrects it takes it out
+        at_once = first[0].prepared.raw.at_once if first and first[0] else 1
+        run = partial(_side_by_side, at_once) if at_once > 1 else _in_stages
+        run(tasks, first, shared, blocks, attempt)
+    return [failures[number] for number in sorted(failures)]
+
+
+def _in_stages(
+    tasks: Sequence[Task], first: list[Ready | None], shared: SharedReferences, blocks: Blocks, attempt
+) -> None:
+    """One movie is corrected at a time; ``first`` has been read, or has failed."""
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "save") as saver:
+        readings = (reader.submit(_read, task, shared) for task in tasks[1:])  # each starts when it is asked for
+        reading: Future | None = None
         saving: tuple[int, Future] | None = None
         for number, task in enumerate(tasks):
             line = blocks.sayer(number)
-            line(f"\nMovie {number + 1} of {len(tasks)}: {task.movie}")
-            ready = attempt(number, reading.result) if reading else None
+            if number:
+                line(title(number, tasks))
+            ready = attempt(number, reading.result) if number and reading else first.pop()
             reading = next(readings, None)
             work = None
             if ready:
@@ -100,7 +117,36 @@ def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failu
             saving = (number, saver.submit(_save, work, blocks, number)) if work else None
         if saving:
             attempt(saving[0], saving[1].result)
-    return [failures[number] for number in sorted(failures)]
+
+
+def _side_by_side(
+    at_once: int, tasks: Sequence[Task], first: list[Ready | None], shared: SharedReferences, blocks: Blocks, attempt
+) -> None:
+    """As many movies ``at_once``, each with a thread of its own: a GPU waits for none of them then."""
+
+    def one(number: int) -> None:
+        task, line = tasks[number], blocks.sayer(number)
+        if number:
+            line(title(number, tasks))
+        ready = attempt(number, _read, task, shared) if number else first.pop()
+        if not ready:
+            return
+        for text in ready_lines(ready):
+            line(text)
+        result = attempt(number, _correct, ready, line)
+        if result:
+            attempt(number, _save, partial(task.save, result, ready.settings, line), blocks, number)
+
+    pool = ThreadPoolExecutor(at_once, "movie")
+    try:
+        for movie in [pool.submit(one, number) for number in range(len(tasks))]:
+            movie.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def title(number: int, tasks: Sequence[Task]) -> str:
+    return f"\nMovie {number + 1} of {len(tasks)}: {tasks[number].movie}"
 
 
 class SharedReferences:
@@ -108,6 +154,7 @@ class SharedReferences:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
+        self._lock = Lock()
         self._shape: tuple[int, ...] = ()
         self._references = References()
 
@@ -116,10 +163,11 @@ class SharedReferences:
         if self._detector.gain is None and movie.header_gain() is not None:
             return own_references(movie, self._detector)
         shape = movie.shape[1:]
-        if shape != self._shape:
-            self._references = own_references(movie, self._detector)
-            self._shape = shape
-        return self._references
+        with self._lock:
+            if shape != self._shape:
+                self._references = own_references(movie, self._detector)
+                self._shape = shape
+            return self._references
 
 
 def _read(task: Task, shared: SharedReferences) -> Ready:

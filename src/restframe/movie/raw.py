@@ -79,6 +79,11 @@ class RawFrames:
                 pass
 
     @property
+    def at_once(self) -> int:
+        """How many such movies are best worked on at the same time."""
+        return 1
+
+    @property
     def ahead(self) -> bool:
         """Whether another movie's fit beside these."""
         return True

@@ -16,6 +16,7 @@ from restframe.movie.streams import Events, Strips, events, strips
 
 CHUNK = 8 << 20  # bytes of a file that a thread reads and sends at a time
 READERS = 8  # threads that do so
+AT_ONCE = 6  # movies of a batch in flight
 WORKING = 48  # bytes a pixel that the program needs beside raw frames, at most
 
 
@@ -36,6 +37,8 @@ class DeviceFrames:
         self.keep = 2 * t * frame <= room
         self.block = t if self.keep else int(max(1, min(t, room // (4 * frame))))
         self.ahead = self.keep and 3 * t * frame + 2 * working <= free
+        # while one movie's motion is fitted on the CPU, the GPU can work on others
+        self.at_once = max(1, min(AT_ONCE, int(free // (3 * t * frame + 4 * working)))) if self.keep else 1
         self._array: Any = None
 
     @property
