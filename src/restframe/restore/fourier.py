@@ -73,7 +73,8 @@ def offset_counts(positions: np.ndarray) -> np.ndarray:
         for dy in (0, 1):
             for dx in (0, 1):
                 weight = np.abs(1 - dy - f[:, 1]) * np.abs(1 - dx - f[:, 0])
-                np.add.at(frame, ((n[:, 1] + dy) % BINS, (n[:, 0] + dx) % BINS), weight)
+                place = (n[:, 1] + dy) % BINS * BINS + (n[:, 0] + dx) % BINS
+                frame += np.bincount(place, weight, BINS**2).reshape(BINS, BINS)
     return out / positions.shape[1]
 
 
@@ -178,6 +179,7 @@ def image_of(kernels, spectrum, level: float, size: Size, threads: int) -> np.nd
     """The finished spectrum (cropped size) -> the output, (h, w) float32, ``level`` counts added."""
     (h, w), (rows, columns) = size.padded, size.cropped
     top, left = MARGIN * rows // h, MARGIN * columns // w
-    image = kernels.to_host(kernels.irfft2(spectrum, size.cropped, threads))
-    cut = image[top : top + size.output[0], left : left + size.output[1]]
-    return cut * np.float32(rows * columns / (h * w)) + np.float32(level)
+    image = kernels.irfft2(spectrum, size.cropped, threads)
+    cut = image[top : top + size.output[0], left : left + size.output[1]] * np.float32(rows * columns / (h * w))
+    cut += np.float32(level)
+    return kernels.to_host(cut)

@@ -10,6 +10,7 @@ from restframe.restore import kernel
 from restframe.restore.fourier import MARGIN, Size, offset_counts
 from restframe.restore.placement import Placement
 
+TOGETHER = 16  # frames whose field is evaluated at a time
 SPACING = 16  # output pixels between the points where the field is evaluated; linear between
 
 
@@ -25,7 +26,10 @@ def lattice(field, place: Placement, size: tuple[int, int]) -> np.ndarray:
     at_x, at_y = place(x, y)
     moved = np.stack([at_x - x, at_y - y], -1)
     at_x, at_y = np.clip(at_x, 0, w - 1), np.clip(at_y, 0, h - 1)
-    return np.stack([field(at_x, at_y, t) + moved for t in range(field.n_frames)]).astype(np.float32)
+    out = np.empty((field.n_frames, *x.shape, 2), np.float32)
+    for first in range(0, len(out), TOGETHER):
+        out[first : first + TOGETHER] = field(at_x, at_y, slice(first, first + TOGETHER)) + moved
+    return out
 
 
 def gather(

@@ -62,7 +62,7 @@ class MotionField:
     def __call__(self, x, y, t=None) -> np.ndarray:
         """Displacement in unbinned pixels at positions x, y (equal shapes).
 
-        t None: all frames, (t, *shape, 2); a frame number: (*shape, 2).
+        t None: all frames, (t, *shape, 2); a slice: those; a frame number: (*shape, 2).
         """
         values = self.mode_values(x, y)
         amplitudes = self.amplitudes if t is None else self.amplitudes[:, t]
