@@ -16,6 +16,7 @@ from restframe.track.accept import accept
 from restframe.track.field import MotionField, mode_values, modes_up_to
 from restframe.track.groups import Groups
 from restframe.track.patches import patch_shifts
+from restframe.track.pattern import pattern_power, take_off_band, take_off_tiles
 from restframe.track.prior import TimeAxis, usual_prior
 from restframe.track.tiles import Tiles, make_tiles, taper, tile_size
 from restframe.track.whole_frame import COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
@@ -79,7 +80,8 @@ def measure(
     if t < 2:
         return Measured(MotionField.at_rest(t, shape), None, ("One frame: nothing to align.",))
     tolerance = motion.tolerance / factor
-    band = low_band(kernels, (small.frame(i) for i in range(t)), COARSE_SIDE, threads)
+    pattern = pattern_power(small)
+    band = take_off_band(low_band(kernels, (small.frame(i) for i in range(t)), COARSE_SIDE, threads), pattern)
     bfactor, phase_only = motion.bfactor[0], motion.phase_only
     track = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
     track -= track[reference]
@@ -87,6 +89,7 @@ def measure(
     problem = make_problem(
         kernels,
         small,
+        pattern,
         track,
         levels,
         mid_dose(dose, accumulated),
@@ -127,6 +130,7 @@ def measure(
 def make_problem(
     kernels,
     small: SmallFrames,
+    pattern: float,
     track,
     levels,
     when,
@@ -144,6 +148,7 @@ def make_problem(
     size = tile_size(min(small.shape))
     keep = int(BAND * size / 2)
     tiles = make_tiles(kernels, small, np.round(track).astype(int), size, OVERLAP, keep, threads)
+    take_off_tiles(kernels, tiles, pattern)
     pixel = exposure.pixel_size * small.factor
     faded = (
         damage(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T

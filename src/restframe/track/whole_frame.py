@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 
 COARSE_SIDE = 512  # samples across the short side of the images that are correlated
 TOGETHER = 16  # frames correlated at a time
+SLOWEST = 6.0  # cycles across the frame, below which correlation means little
 REFERENCE_SIDE = 2048  # MotionCor's B-factors are in pixels of an image with this short side
 
 
@@ -67,7 +68,8 @@ def coarse_track(
     ky, kx = frequencies((ny, nx), small)
     f2 = (ky**2 + kx**2) * (min(small) / REFERENCE_SIDE) ** 2
     damping = np.exp(-0.5 * bfactor * f2)
-    damping[0, 0] = 0
+    # illumination and a gain that does not quite fit: smooth, and fixed on the detector
+    damping *= 1 - np.exp(-0.5 * (np.hypot(ky * small[0], kx * small[1]) / SLOWEST) ** 4)
     damping = kernels.to_device(damping.astype(np.float32))
     width = 2 * (nx - 1)
     shift = np.zeros((t, 2))
