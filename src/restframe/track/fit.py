@@ -153,13 +153,15 @@ def aligned(kernels, problem: Problem, displacement: np.ndarray) -> lk.Aligned:
     return lk.aligned(kernels, problem.tiles, displacement, problem.ring, problem.weight)
 
 
-def spectrum_at(problem: Problem, at: lk.Aligned) -> lk.Spectrum:
-    return lk.estimate_spectrum(at.power, at.auto, problem.amplitude, problem.count)
+def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likelihood:
+    """The likelihood with the spectrum that the tiles, brought to rest, show.
 
-
-def likelihood_at(problem: Problem, at: lk.Aligned) -> lk.Likelihood:
-    """The likelihood with the spectrum that the tiles, brought to rest, show."""
-    spectrum = spectrum_at(problem, at)
+    ``error``: what is not known of the displacement (`stated_error`, small pixels). The fit makes |R|² larger than
+    it is at the true field: L grows by half the trace of information times covariance. That is a factor
+    1 + k² error² / 2 of the signal's power, since the displacements of two frames differ by error² along an axis.
+    """
+    k2 = (2 * np.pi * np.arange(len(problem.count)) / problem.tiles.size) ** 2
+    spectrum = lk.estimate_spectrum(at.power, at.auto, problem.amplitude, problem.count, 1 + 0.5 * k2 * error**2)
     return lk.make_likelihood(
         problem.tiles, spectrum, problem.amplitude, problem.ring, problem.weight, problem.count, problem.damping
     )
@@ -173,7 +175,7 @@ def data_gradient(kernels, problem: Problem, result: Fit) -> np.ndarray:
     return lk.gradient(kernels, result.likelihood, u, aligned(kernels, problem, u))
 
 
-def stated_error(problem: Problem, result: Fit) -> float:
+def stated_error(problem: Problem, covariance: np.ndarray) -> float:
     """Posterior sd of the displacement, both axes together, rms over tiles and frames less the mean over time.
 
     Small pixels.
@@ -183,7 +185,7 @@ def stated_error(problem: Problem, result: Fit) -> float:
     total = 0.0
     for m, a in enumerate(problem.slices):
         for n, b in enumerate(problem.slices):
-            total += overlap[m, n] * float(np.sum((values[m] @ result.covariance[a, b]) * values[n]))
+            total += overlap[m, n] * float(np.sum((values[m] @ covariance[a, b]) * values[n]))
     return float(np.sqrt(2 * total / len(values[0])))
 
 
@@ -295,8 +297,9 @@ def fit(
     x = problem.coefficients(start)
     u = problem.displacement(x)
     at = aligned(kernels, problem, u)
+    error = 0.0
     for i in range(max(rounds, 1)):
-        like = likelihood_at(problem, at)
+        like = likelihood_at(problem, at, error)
         data = information(problem, like.information)
         linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, at))
         if try_axes and i == 1:
@@ -314,6 +317,7 @@ def fit(
             at = aligned(kernels, problem, u)
             if posterior(trial, at) >= here:
                 break
+        error = stated_error(problem, settled.covariance)
         moved = np.abs(problem.displacement(trial - x)).max()
         x = trial
         if moved < tolerance:

@@ -50,8 +50,12 @@ def half_plane(tiles: Tiles) -> np.ndarray:
     return weight
 
 
-def estimate_spectrum(power: np.ndarray, auto: np.ndarray, amplitude: np.ndarray, count: np.ndarray) -> Spectrum:
+def estimate_spectrum(
+    power: np.ndarray, auto: np.ndarray, amplitude: np.ndarray, count: np.ndarray, excess: np.ndarray | float = 1.0
+) -> Spectrum:
     """Signal and noise from the ring sums of |R|² and of sum_t |a_t Y_t|², both (p, rings).
+
+    ``excess``: (rings,) by how much the fit itself has made the signal look larger.
 
     E |R|² - auto = S ((sum a²)² - sum a⁴), the cross terms of all pairs of frames; E auto = S sum a⁴ + N sum a².
     """
@@ -59,7 +63,7 @@ def estimate_spectrum(power: np.ndarray, auto: np.ndarray, amplitude: np.ndarray
     n = np.maximum(count, 1e-9)
     cross = (power - auto) / n  # (p, rings)
     pairs = np.maximum(a2**2 - a4, 1e-30)
-    signal = cross.mean(0) / pairs
+    signal = cross.mean(0) / pairs / excess
     noise = np.maximum((auto.mean(0) / n - np.maximum(signal, 0) * a4) / np.maximum(a2, 1e-30), 1e-6)
     # error of the pooled signal: |R|² - auto has variance (N sum a²)² a coefficient when there is no signal
     sd = noise * a2 / pairs / np.sqrt(n * len(cross))

@@ -105,7 +105,7 @@ def measure(
     nx, ny = motion.patches
     if nx < 2 or ny < 2:
         field = MotionField(problem.modes, result.amplitudes * factor, shape, reference)
-        return Measured(field, None, (), {"error_px": factor * ft.stated_error(problem, result)})
+        return Measured(field, None, (), {"error_px": factor * ft.stated_error(problem, result.covariance)})
 
     across, down = (len(np.unique(c)) for c in problem.tiles.centres.T)
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
@@ -120,7 +120,7 @@ def measure(
         result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes[: len(modes)], 2, tolerance / 2)
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
     numbers = {
-        "error_px": factor * ft.stated_error(problem, result),
+        "error_px": factor * ft.stated_error(problem, result.covariance),
         "local_degree": float(verdict.degree),
         **verdict.numbers,
     }
