@@ -266,3 +266,21 @@ def _little_gather():
     lattice, ones = np.zeros((1, 4, 4, 2), np.float32), np.ones((1, 1), np.float32)
     out = np.zeros((1, 20, 20), np.float32)
     return np.ones((1, 20, 20), np.uint8), c, lattice, 16, 0, kernel.table(), ones, out
+
+
+def test_what_stands_still_is_taken_off():
+    rng = np.random.default_rng(14)
+    p, t, m = 3, 6, 7
+    re, im = rng.normal(size=(2, p, t, 2 * m + 1, m + 1)).astype(np.float32)
+    turns = np.exp(1j * rng.uniform(0, 6, (t, 2 * m + 1, m + 1))).astype(np.complex64)
+    exact = re + 1j * im
+    exact = exact - 0.1 * turns.conj() * (exact * turns).sum(1, keepdims=True)
+    stored = [np.rint(a * 256).astype(np.int16) for a in (re, im)]
+    for kernels in (reference, cpu):
+        a, b = re.copy(), im.copy()
+        kernels.take_off(a, b, turns, np.float32(0.1))
+        close(a, exact.real)
+        close(b, exact.imag)
+    cpu.take_off(*stored, turns, np.float32(0.1))
+    for a, b in zip(stored, (exact.real, exact.imag), strict=True):
+        np.testing.assert_allclose(a / 256, b, atol=1.5 / 256)

@@ -101,6 +101,18 @@ def scale_spectra(re, im, table) -> None:
     im *= table
 
 
+def take_off(re, im, turns, part) -> None:
+    """Spectra of every tile less ``part`` of what they share once turned, in place.
+
+    F_t -= part conj(turns_t) sum_s turns_s F_s; ``turns``: (t, 2m+1, m+1) complex, of modulus one.
+    """
+    for a, b in zip(re, im, strict=True):
+        shared = part * ((a + 1j * b) * turns).sum(0)
+        fixed = turns.conj() * shared
+        a -= fixed.real.astype(a.dtype)
+        b -= fixed.imag.astype(b.dtype)
+
+
 def by_ring(values, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Sums of values (p, 2m+1, m+1) times ``weight`` (2m+1, m+1) over the coefficients of every ring, (p, m+1) on the
     host; ``ring``: number of each coefficient's, -1: none.

@@ -12,7 +12,7 @@ import numpy as np
 from restframe.detector.small import SmallFrames
 from restframe.track.tiles import Tiles
 
-NOTABLE = 0.02  # power of the pattern in the sum, of the noise's, above which it is taken out
+NOTABLE = 0.05  # power of the pattern in the sum, of the noise's, above which it is taken out
 
 
 def corner(image):
@@ -24,10 +24,10 @@ def corner(image):
 
 def pattern_power(small: SmallFrames) -> float:
     """t P / N, the power of the fixed pattern over that of noise in the sum of the small frames."""
-    total, noise = 0, 0.0
+    total, noise = 0 * corner(small.frame(0)), 0.0
     for i in range(small.n_frames):
         part = corner(small.frame(i))
-        total = total + part
+        total += part
         noise += float((part**2).mean())
     n = small.n_frames
     found = float((total**2).mean()) / noise - 1  # (t - 1) P / (N + P)
@@ -48,14 +48,10 @@ def take_off_tiles(kernels, tiles: Tiles, power: float) -> None:
     """The same for tiles, in place; a tile of frame t sees the pattern displaced by minus its offset."""
     if power <= NOTABLE:
         return
-    p, t, rows, columns = tiles.re.shape
-    part = fraction(power, t)
+    _, t, rows, columns = tiles.re.shape
+    part = np.float32(fraction(power, t))
     ky, kx = np.arange(rows) - rows // 2, np.arange(columns)
     steps = -2 * np.pi / tiles.size * tiles.offsets  # what brings the pattern of each frame to the same place
     turns = np.exp(1j * (steps[:, 1, None, None] * ky[None, :, None] + steps[:, 0, None, None] * kx[None, None, :]))
     turns = kernels.to_device(turns.astype(np.complex64))
-    for i in range(p):
-        spectra = tiles.re[i] + 1j * tiles.im[i]
-        fixed = (spectra * turns).sum(0) * np.float32(part)
-        spectra -= turns.conj() * fixed
-        tiles.re[i], tiles.im[i] = spectra.real, spectra.imag
+    kernels.take_off(tiles.re, tiles.im, turns, part)

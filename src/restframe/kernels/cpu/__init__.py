@@ -24,6 +24,7 @@ from restframe.kernels.cpu.spectra import (
     gradient,
     ring_power,
     scale_spectra,
+    take_off,
 )
 from restframe.kernels.reference import mark_bad, peaks
 
@@ -43,6 +44,7 @@ __all__ = [
     "ring_power",
     "scale_spectra",
     "small_frames",
+    "take_off",
 ]
 
 MOST_THREADS = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]

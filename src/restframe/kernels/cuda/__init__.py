@@ -12,6 +12,7 @@ import numpy as np
 
 from restframe.errors import DeviceError
 from restframe.kernels.cuda.source import launch, module, raw_definitions
+from restframe.kernels.reference import take_off as take_off
 
 BLOCK = 256  # threads
 
