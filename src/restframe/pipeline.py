@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from os import PathLike
 
@@ -20,9 +20,11 @@ from restframe.movie.fractions import Fractions, fractions
 from restframe.movie.rendered import Rendered
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
+from restframe.restore.blur import sums_against_blur, travel
 from restframe.restore.fourier import finish, sizes
-from restframe.restore.gather import gather
+from restframe.restore.gather import find_way, gather
 from restframe.restore.placement import Placement, placement
+from restframe.restore.stack import corrected_groups
 from restframe.result import Result
 from restframe.settings import Detector, Settings, with_choices
 from restframe.track.field import MotionField
@@ -31,6 +33,7 @@ from restframe.track.measure import measure, reference_frame
 from restframe.track.patches import shifts_of_field
 
 Report = Callable[[str], None]
+TakeStack = Callable[[Iterator[np.ndarray]], None]
 LEAST_SHARE = 0.02  # of the GPU's free memory: what frames may take when there was too little
 
 
@@ -39,6 +42,7 @@ def correct(
     settings: Settings | None = None,
     *,
     field: MotionField | None = None,
+    stack: TakeStack | None = None,
     report: Report | None = None,
     **choices,
 ) -> Result:
@@ -46,12 +50,14 @@ def correct(
 
     ``movie``: a path, what `open_movie` returns, or an array (t, h, w) of raw counts. ``choices``: any field of the
     classes in `restframe.settings` by its name, e.g. ``gain=..., pixel_size=0.85, frame_dose=1.2, patches=(5, 5)``;
-    they replace those of ``settings``. ``field``: motion that is known; it is applied, not measured. ``report`` is
-    called with lines of text as the work goes on. Raises `RestframeError` when the input allows no result.
+    they replace those of ``settings``. ``field``: motion that is known; it is applied, not measured. ``stack`` is
+    called with an iterator of corrected frames, ``stack_group`` of them summed to one, (h, w) float32 like the sums; it
+    may be called again from the start. ``report`` is called with lines of text as the work goes on.
+    Raises `RestframeError` when the input allows no result.
     """
     settings = with_choices(settings or Settings(), choices)
     opened = open_movie(movie, eer_sampling=settings.exposure.eer_sampling)
-    return correct_prepared(prepare(opened, settings), settings, field=field, report=report)
+    return correct_prepared(prepare(opened, settings), settings, field=field, stack=stack, report=report)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +85,7 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
         frames, numbers, refs = Rendered(movie, used.frames, refs.dark), None, replace(refs, dark=None)
     shape = len(used.frames), *movie.shape[1:]
     factor, images, sums = small_factor(shape[1:]), len(plan.coefficients), len(plan.combine)
+    sums += settings.sums.whole_frame
     room = memory.room(shape, frames.dtype, factor, images, sums, settings.machine)
     on_host = RawFrames(frames, numbers, kernel_choice.threads(settings.machine), room.keep, room.block)
     raw = kernel_choice.choose(settings.machine).device_frames(on_host, settings.machine)
@@ -92,7 +99,12 @@ def own_references(movie: Movie, detector: Detector) -> References:
 
 
 def correct_prepared(
-    prepared: Prepared, settings: Settings, *, field: MotionField | None = None, report: Report | None = None
+    prepared: Prepared,
+    settings: Settings,
+    *,
+    field: MotionField | None = None,
+    stack: TakeStack | None = None,
+    report: Report | None = None,
 ) -> Result:
     """`correct` for a movie that is prepared. Forgets the raw frames as soon as they are not needed.
 
@@ -100,7 +112,7 @@ def correct_prepared(
     """
     say = report or (lambda line: None)
     with one_blas_thread():
-        return on_what_is_there(lambda p, s, say: _correct(p, s, field, say), prepared, settings, say)
+        return on_what_is_there(lambda p, s, say: _correct(p, s, field, stack, say), prepared, settings, say)
 
 
 def on_what_is_there(
@@ -136,7 +148,9 @@ def on_what_is_there(
         prepared = replace(prepared, raw=again.device_frames(frames, machine))
 
 
-def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, say: Report) -> Result:
+def _correct(
+    prepared: Prepared, settings: Settings, field: MotionField | None, stack: TakeStack | None, say: Report
+) -> Result:
     started = time.perf_counter()
     kernels = kernel_choice.choose(settings.machine)
     threads = kernel_choice.threads(settings.machine)
@@ -155,6 +169,9 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
     if not prepared.raw.keep:
         say(f"Frames are read {prepared.raw.block} at a time and again in every pass, as {prepared.raw.limit} asks.")
     raw = prepared.raw
+    shown = settings.motion.align or field is not None
+    if not shown:
+        field = MotionField.at_rest(len(used.frames), shape)
     factor = small_factor(shape) if field is None else 0
     survey, small = take_survey(kernels, raw, refs, settings.detector.find_defects, factor)
     for note in movie.damage() if isinstance(movie, Rendered) else ():
@@ -173,13 +190,15 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
         measured = measure(kernels, small, shape, levels, *dose, grouping, motion, settings.exposure, threads)
         field, patches = measured.field, measured.patches
     else:
-        patches = shifts_of_field(field, settings.motion.patches) if min(settings.motion.patches) > 1 else None
+        local = shown and min(settings.motion.patches) > 1
+        patches = shifts_of_field(field, settings.motion.patches) if local else None
     del small
     reference = reference_frame(len(used.frames), settings.motion.reference)
     field = field.relative_to(reference)
     shifts = -(field.whole_frame() - field.whole_frame()[0])
-    say("\n".join(shift_table(shifts)))  # in one piece: nothing may come between its lines
-    say(f"Global shifts are corrected: {time.perf_counter() - started:.6f} sec")
+    if shown:
+        say("\n".join(shift_table(shifts)))  # in one piece: nothing may come between its lines
+        say(f"Global shifts are corrected: {time.perf_counter() - started:.6f} sec")
     for note in measured.notes if measured else ():
         say(note)
     if place.stretched:
@@ -187,10 +206,24 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
         say(f"Mag stretch: {major / minor:.3f}  {-angle:.3f}")
 
     size = sizes(place.shape, settings.sums.bin)
-    gathered, counts = gather(kernels, raw, survey.calibration, field, plan.coefficients, place, size)
-    raw.forget()  # the last step needs the room
-    levels = survey.calibration.levels.astype(np.float64)
-    images = finish(kernels, gathered, plan, counts, levels, place, size, threads)
+    calibration = survey.calibration
+    levels = calibration.levels.astype(np.float64)
+    whole_frame = None
+    if settings.sums.whole_frame:
+        only, way = dw.plain_plan(len(used.frames)), find_way(field.whole_frame_only(), place, size)
+        gathered = gather(kernels, raw, calibration, way, only.coefficients)
+        whole_frame = finish(kernels, gathered, only, way.counts, levels, place, size, threads)["sum"]
+    way = find_way(field, place, size)
+    if stack:
+        stack(corrected_groups(kernels, raw, calibration, way, settings.sums.stack_group, threads))
+    if settings.sums.during_frame:
+        moved = travel(field.whole_frame(), [len(raws) for raws in used.frames])
+        images = sums_against_blur(kernels, raw, calibration, way, plan, moved, threads)
+        raw.forget()
+    else:
+        gathered = gather(kernels, raw, calibration, way, plan.coefficients)
+        raw.forget()  # the last step needs the room
+        images = finish(kernels, gathered, plan, way.counts, levels, place, size, threads)
     say(f"Correction of local motion: {time.perf_counter() - started:.6f} sec")
     return Result(
         sum=images["sum"],
@@ -200,6 +233,7 @@ def _correct(prepared: Prepared, settings: Settings, field: MotionField | None, 
         dose_weighted_range=images.get("dose_weighted_range"),
         odd=images.get("odd"),
         even=images.get("even"),
+        whole_frame=whole_frame,
         patches=patches,
         global_shifts=shifts,
         movie_shape=(len(used.frames), *shape),
@@ -235,7 +269,7 @@ def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
     odd = (np.arange(t) % 2 == 0).astype(float)  # the first, third, ... frame
     halves = {"odd": odd, "even": 1 - odd} if settings.sums.split else {}
     pixel = output_pixel(settings)
-    if not (pixel > 0 and used.dose.sum() > 0):
+    if not (settings.motion.align and pixel > 0 and used.dose.sum() > 0):
         return dw.plain_sums(t, {"sum": everything, **halves})
     low, high = max(settings.sums.sum_range[0], 0), settings.sums.sum_range[1]
     weighted = {"dose_weighted": everything}

@@ -56,6 +56,7 @@ class Exposure:
 class Motion:
     """How motion is measured."""
 
+    align: bool = True  # False: not at all; the plain sum as the frames lie
     patches: tuple[int, int] = (0, 0)  # across x and y; below 2: whole frames only
     iterations: int = 15
     tolerance: float = 0.1  # unbinned pixels
@@ -75,6 +76,9 @@ class Sums:
     magnification: tuple[float, float, float] = (1.0, 1.0, 0.0)  # major scale, minor scale, degrees; see -Mag
     sum_range: tuple[float, float] = (3.0, 25.0)  # e/A² of the _DWS sum; (0, 0): none
     split: bool = False  # sums of odd and even frames too
+    whole_frame: bool = False  # the plain sum after the motion of the whole frame alone, too
+    stack_group: int = 1  # frames that follow each other and are summed to one image of a stack
+    during_frame: bool = False  # frequencies that motion during a frame blurs count less in it
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def stages(monkeypatch):
     def prepare(movie, settings, refs):
         return Prepared(movie, Raw(movie.name, done), ahead=settings.machine.max_memory == 0)
 
-    def correct(prepared, settings, field, report):
+    def correct(prepared, settings, field, stack, report):
         name = prepared.movie.name
         if not prepared.raw.filled:
             prepared.raw.fill()

@@ -6,7 +6,6 @@ import pytest
 
 from restframe.cli.job import settings_from
 from restframe.cli.parse import parse
-from restframe.errors import SettingsError
 
 RELION = """-InTiff movie.tif -OutMrc mc/movie.mrc -LogFile mc/movie -Bft 150 -PixSize 0.412751 -Patch 1 1
     -Gain mc/gain.mrc -Throw 1 -FmRef 0 -Trunc 1 -FtBin 1.3333 -Kv 200 -FmDose 1.27712 -InitDose 12.345 -SplitSum 1
@@ -55,10 +54,6 @@ def test_relions_numbers():
     assert settings_from(options).exposure.pixel_size == 0.412751
 
 
-@pytest.mark.parametrize(
-    "more",
-    ["-OutStack 1", "-InFmMotion 1"],
-)
-def test_what_cannot_be_done_yet_is_said(more):
-    with pytest.raises(SettingsError, match=more.split()[0]):
-        parse(shlex.split(f"{APPION} {more}"))
+def test_appions_flags_for_stacks_and_motion_during_frames():
+    sums = settings_from(parse(shlex.split(f"{APPION} -OutStack 1 -InFmMotion 1"))).sums
+    assert (sums.stack_group, sums.during_frame) == (1, True)

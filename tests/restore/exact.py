@@ -55,9 +55,17 @@ def damage_weights(accumulated, pixel_size, kv, size):
     return np.exp(-0.5 * np.asarray(accumulated)[:, None, None] / critical_dose(q, kv))
 
 
-def combined(frames, field, place, bin, weights, parts):
+def blur_weights(moved, place, size):
+    """sin(k·v/2) / (k·v/2) for motion by v (t, 2) during each frame, at frequencies on the detector: (t, ky, kx)."""
+    ky, kx = place.detector_frequency(*wave_numbers(size))
+    half = (ky * moved[:, 1, None, None] + kx * moved[:, 0, None, None]) / 2
+    return np.where(half == 0, 1, np.sin(half) / np.where(half == 0, 1, half))
+
+
+def combined(frames, field, place, bin, weights, parts, blur=None):
     """Images by name: sum over the frames of each part of ``weights`` (a function of the size: (t, ky, kx)) times
-    the frame's transform; the kernel undone as `restore.fourier` says, cropped, the mean counts given back.
+    the frame's transform; the kernel undone as `restore.fourier` says, cropped, the mean counts given back. Each frame
+    is also multiplied by ``blur`` (another such function), and the noise of all frames made as strong as without.
     """
     size = sizes(place.shape, bin)
     images, offsets = gathered(frames, field, place, size)
@@ -66,12 +74,14 @@ def combined(frames, field, place, bin, weights, parts):
     mean, power = transfers(offsets, place, size)
     t = (w * mean).sum(0)
     factor = np.conj(t) / np.abs(t) / np.sqrt((w**2 * power).sum(0) / (w**2).sum(0))
+    b = np.ones_like(w) if blur is None else blur(size)
+    factor = factor * np.sqrt((w**2).sum(0) / (w**2 * b**2).sum(0))
     levels = calibration(frames).levels.astype(float)
     (h, wide), (rows, columns) = size.padded, size.cropped
     keep = np.concatenate([np.arange((rows + 1) // 2), np.arange(h - rows // 2, h)])
     out = {}
     for name, part in parts.items():
-        total = np.tensordot(part, w * spectra, 1) * factor
+        total = np.tensordot(part, w * b * spectra, 1) * factor
         image = np.fft.irfft2(total[keep, : columns // 2 + 1], s=(rows, columns)) * rows * columns / (h * wide)
         top, left = MARGIN * rows // h, MARGIN * columns // wide
         out[name] = image[top : top + size.output[0], left : left + size.output[1]] + part @ levels

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from exact import combined, damage_weights
+from exact import blur_weights, combined, damage_weights
 from scipy import ndimage
 
 import restframe
@@ -91,6 +91,112 @@ def test_doses_of_thrown_frames_and_before_the_movie_count(range_, frames):
     expected = movie_[2:][frames].sum(0).mean()
     assert result.dose_weighted_range.mean() == pytest.approx(expected, rel=1e-3)
     assert result.dose_weighted.mean() == pytest.approx(movie_[2:].sum(0).mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize("bin", [1, 1.5])
+@pytest.mark.parametrize("magnification", [(1, 1, 0), (1.02, 0.99, 25)])
+def test_sums_against_blur(bin, magnification):
+    """Frames of unequal length; the motion during each is that of the parabola through it and its neighbours."""
+    raw, place = 1 + np.arange(T) % 2, placement((H, W), magnification=magnification)
+    pieces = np.random.default_rng(3).binomial(movie().repeat(raw, 0), 1 / raw.repeat(raw)[:, None, None])
+    pieces = pieces.astype(np.uint8)
+    frames = np.add.reduceat(pieces, np.r_[0, raw.cumsum()[:-1]])
+    middle, at = raw.cumsum() - raw / 2, field().whole_frame()
+    moved = []
+    for t in range(T):
+        near = slice(min(max(t - 1, 0), T - 3), min(max(t - 1, 0), T - 3) + 3)
+        slope = [2 * a * middle[t] + b for a, b, _ in np.polyfit(middle[near], at[near], 2).T]
+        moved.append(np.array(slope) * raw[t])
+    accumulated = 2.0 * raw.cumsum()
+
+    def weights(size):
+        w = damage_weights(accumulated, PIXEL / max(magnification[:2]), 300, size)
+        return w / np.sqrt((w**2).sum(0))
+
+    def blur(size):
+        return blur_weights(np.array(moved), place, size)
+
+    def ones(size):
+        return np.ones((T, size.padded[0], size.padded[1] // 2 + 1))
+
+    rows = tuple(restframe.settings.Row(int(n), int(n), 2.0) for n in raw)
+    choices = {"bin": bin, "magnification": magnification, "integration": rows, "during_frame": True, "split": True}
+    result = corrected(pieces, **choices)
+    close(result.sum, combined(frames, field(), place, bin, ones, {"sum": np.ones(T)}, blur)["sum"])
+    parts = {"dose_weighted": np.ones(T), "odd": ODD.astype(float), "even": 1.0 - ODD}
+    for name, image in combined(frames, field(), place, bin, weights, parts, blur).items():
+        close(getattr(result, name), image)
+
+
+def test_blur_weights_leave_the_noise_as_it_is():
+    """Flat, in all directions, though the weights are far from that; of a movie that moves along x."""
+    moving = MotionField(((0, 0),), np.array([[[5.0 * t, 0.3] for t in range(T)]]), (H, W)).relative_to(0)
+    noise = np.random.default_rng(5).poisson(30, (T, H, W)).astype(np.uint8)
+    plain, result = (corrected(noise, field=moving, during_frame=d).sum[10:60, 40:84] for d in (False, True))
+    power, expected = (np.abs(np.fft.rfft2(v - v.mean())[1:, 1:]) ** 2 for v in (result, plain))
+    assert np.corrcoef(plain.ravel(), result.ravel())[0, 1] < 0.999
+    for part in np.array_split(np.arange(power.shape[1] - 1), 4):
+        assert power[:, part].mean() == pytest.approx(expected.mean(), rel=0.15)
+
+
+def test_without_motion_blur_weights_change_nothing():
+    rest = MotionField.at_rest(T, (H, W))
+    plain, result = (corrected(movie(), field=rest, frame_dose=2.0, during_frame=d) for d in (False, True))
+    for name in ("sum", "dose_weighted"):
+        close(getattr(result, name), getattr(plain, name), 2e-4)
+
+
+@pytest.mark.parametrize("bin", [1, 1.5])
+@pytest.mark.parametrize("group", [1, 4])
+def test_stack(bin, group):
+    """Each image is the sum of its frames, as exact as other sums; frames that are read again make no difference."""
+    frames, place, taken = movie(), placement((H, W)), []
+    result = corrected(frames, bin=bin, stack_group=group, frame_dose=1.0, stack=taken.extend)
+    assert len(taken) == -(-T // group)
+    for n, image in enumerate(taken):
+        part = (np.arange(T) // group == n).astype(float)
+        close(image, combined(frames, field(), place, bin, lambda size, w=part: w[:, None, None], {"one": part})["one"])
+    alone = corrected(frames, bin=bin, frame_dose=1.0)
+    assert np.array_equal(alone.sum, result.sum) and np.array_equal(alone.dose_weighted, result.dose_weighted)
+
+
+def test_a_stack_of_all_frames_is_the_sum():
+    taken = []
+    result = corrected(movie(), stack_group=T, stack=taken.extend)
+    assert len(taken) == 1
+    close(taken[0], result.sum, 1e-5)
+
+
+def test_a_stack_does_not_keep_its_images():
+    """They are made when they are asked for."""
+    made = []
+
+    def take(images):
+        made.append(next(images))
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        corrected(movie(), stack=take)
+    assert len(made) == 1
+
+
+def test_whole_frame_sum():
+    place, whole = placement((H, W)), field()
+    whole = MotionField(whole.modes[:1], whole.amplitudes[:1], (H, W))
+    exact = combined(movie(), whole, place, 1.5, lambda size: np.ones((T, 1, 1)), {"sum": np.ones(T)})
+    result = corrected(movie(), bin=1.5, whole_frame=True, frame_dose=1.0)
+    close(result.whole_frame, exact["sum"])
+    assert np.array_equal(result.sum, corrected(movie(), bin=1.5, frame_dose=1.0).sum)
+    assert corrected(movie()).whole_frame is None
+
+
+def test_not_aligned_is_the_plain_sum():
+    said = []
+    result = corrected(movie(), field=None, align=False, frame_dose=1.0, split=True, report=said.append)
+    close(result.sum, movie().sum(0))
+    close(result.odd, movie()[ODD].sum(0))
+    assert result.dose_weighted is None and result.patches is None
+    assert not any("shift" in line for line in said)
 
 
 def test_a_crop_is_the_middle_of_the_whole():

@@ -270,7 +270,10 @@ def words_of(text, inputs):
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -Throw 4 -Trunc 2", 6, "6 frames"),
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -Gain IN/none.mrc", 3, "none.mrc"),
         ("-InMrc IN/movie.mrc -OutMrc out.mrc -Gain IN/small_gain.mrc", 6, "small_gain.mrc"),
-        ("-InMrc IN/movie.mrc -OutMrc out.mrc -Align 0", 6, "-Align 0"),
+        ("-InMrc IN/movie.mrc -OutMrc out.mrc -Align 0 -OutAln aln", 6, "-OutAln"),
+        ("-InMrc IN/movie.mrc -OutMrc out.mrc -FullSum out.mrc", 6, "-FullSum"),
+        ("-InMrc IN/movie.mrc -OutMrc out.mrc -FullSum none/full.mrc", 4, "none"),
+        ("-InMrc IN/movie.mrc -OutMrc out.mrc -FullSum IN/movie.mrc", 2, "movie.mrc"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_left(inputs, tmp_path, text, code, named):

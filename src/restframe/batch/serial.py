@@ -19,7 +19,7 @@ from restframe.errors import ReferenceInputError, explained
 from restframe.movie import Movie, open_movie
 from restframe.output.alignment import Alignment, settings_with
 from restframe.output.text import movie_lines
-from restframe.pipeline import Prepared, correct_prepared, one_blas_thread, own_references, prepare
+from restframe.pipeline import Prepared, TakeStack, correct_prepared, one_blas_thread, own_references, prepare
 from restframe.result import Result
 from restframe.settings import Detector, Settings
 from restframe.track.field import MotionField
@@ -36,6 +36,7 @@ class Task:
     settings: Settings
     save: Callable[[Result, Settings, Say], None]  # puts the results in place and says where
     known_motion: Callable[[], Alignment] | None = None  # to be applied instead of measured
+    stack: TakeStack | None = None  # takes corrected frames
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def ready_lines(ready: Ready) -> list[str]:
 
 
 def _correct(ready: Ready, line: Say) -> Result:
-    return correct_prepared(ready.prepared, ready.settings, field=ready.field, report=line)
+    return correct_prepared(ready.prepared, ready.settings, field=ready.field, stack=ready.task.stack, report=line)
 
 
 def _save(work: Callable[[], None], blocks: Blocks, number: int) -> None:

@@ -48,10 +48,6 @@ class Flag:
         return 0 if self.many else len(self.default)
 
 
-def _later(name: str, kind: type, default: tuple[Value, ...], group: str, help: str, **more) -> Flag:
-    return Flag(name, kind, default, group, help, since="", status=Status.LATER, **more)
-
-
 def _inert(name: str, help: str) -> Flag:
     return Flag(name, str, (), "Accepted, no effect", help, status=Status.INERT, many=True)
 
@@ -131,7 +127,7 @@ def _files() -> tuple[Flag, ...]:
             "1: sums of odd (_ODD) and of even frames (_EVN) too, dose-weighted when the dose is known.",
             manual="20",
         ),
-        _later(
+        Flag(
             "-OutStack",
             int,
             (0, 1),
@@ -139,7 +135,6 @@ def _files() -> tuple[Flag, ...]:
             "1 z: the corrected frames (_Stk), z of them summed to one.",
             manual="15",
             low=0,
-            significant=1,
         ),
         Flag(
             "-OutStar",
@@ -150,7 +145,7 @@ def _files() -> tuple[Flag, ...]:
             low=0,
             high=1,
         ),
-        _later("-FullSum", str, ("",), "Output", "File for the sum after whole-frame correction alone."),
+        Flag("-FullSum", str, ("",), "Output", "File for the plain sum after whole-frame correction alone."),
         Flag(
             "-ArcDir",
             str,
@@ -336,7 +331,7 @@ def _alignment() -> tuple[Flag, ...]:
             "Frame whose positions the sum shows, from 0 among the used ones; below 0: the middle one.",
             manual="8",
         ),
-        _later("-Align", int, (1,), "Motion", "0: the plain sum.", low=0, high=1),
+        Flag("-Align", int, (1,), "Motion", "0: the plain sum of the frames as they lie.", low=0, high=1),
         Flag(
             "-InAln",
             str,
@@ -356,7 +351,16 @@ def _alignment() -> tuple[Flag, ...]:
             "mag_distortion_estimate prints them. The image is stretched along the major axis by major / minor.",
             manual="10",
         ),
-        _later("-InFmMotion", int, (0,), "Correction", "1: allow for motion during a frame.", manual="19"),
+        Flag(
+            "-InFmMotion",
+            int,
+            (0,),
+            "Correction",
+            "1: allow for motion during a frame: the frequencies that it blurs count less in that frame.",
+            manual="19",
+            low=0,
+            high=1,
+        ),
         Flag(
             "-Crop",
             int,

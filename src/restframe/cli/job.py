@@ -17,12 +17,14 @@ from restframe.movie.integration import read_rows
 from restframe.output.alignment import alignment_path
 from restframe.output.archive import archive_path
 from restframe.output.images import is_ours
-from restframe.output.names import image_paths, log_dir_base, log_file_base
+from restframe.output.names import image_paths, log_dir_base, log_file_base, stack_path, whole_frame_path
 from restframe.output.place import check_folder, check_place
 from restframe.output.star import star_path
 from restframe.settings import Detector, Exposure, Machine, Motion, Settings, Sums
 
 INPUTS = {"-InTiff": "tiff", "-InMrc": "mrc", "-InEer": "eer"}
+NEED_MOTION = ("-InAln", "-OutAln", "-OutStar", "-FullSum")
+WITHOUT_ALIGN = ("-InFmMotion", "-Patch", "-LogDir", "-LogFile", "-FmDose", "-SumRange")
 READ_TOO = ("-Gain", "-Dark", "-DefectFile", "-DefectMap", "-FmIntFile")  # no output may take the place of these
 
 
@@ -30,7 +32,7 @@ READ_TOO = ("-Gain", "-Dark", "-DefectFile", "-DefectMap", "-FmIntFile")  # no o
 class Job:
     movie: Path
     kind: str  # what its flag says that it is: mrc, tiff, eer
-    images: dict[str, Path]  # Result's name of an image: its file
+    images: dict[str, Path]  # Result's name of an image, or stack: its file
     folders: tuple[Path, ...]  # for outputs, to be made when missing
     log_bases: tuple[tuple[str, int], ...]  # start of the logs' names, columns of the patch logs
     in_aln: Path | None = None  # motion to be applied, not measured
@@ -85,8 +87,8 @@ def batch_from(options: Options) -> Batch:
     skips = [s for value in options.values["-InSkips"] for s in re.split(r"[,\s]+", str(value)) if s]
     listing = list_movies(start, kind, suffix, skips)
     jobs = [
-        _named(options, Path(listing.folder, name), kind, serial, stack)
-        for stack, (name, serial) in enumerate(listing.movies)
+        _named(options, Path(listing.folder, name), kind, serial, number)
+        for number, (name, serial) in enumerate(listing.movies)
     ]
     results = {os.path.realpath(path): job for job in jobs for path in job.images.values()}
     ours = [j for j in jobs if results.get(os.path.realpath(j.movie), j) is not j and is_ours(j.movie)]
@@ -116,22 +118,32 @@ def batch_from(options: Options) -> Batch:
     return Batch(tuple(replace(j, settings=settings) for j in jobs), settings, tuple(lines), notes)
 
 
-def _named(options: Options, movie: Path, kind: str, serial: str = "", stack: int = 0) -> Job:
-    """A movie and the files that it gives; ``serial``, ``stack``: its part of their names and number in a batch."""
+def _named(options: Options, movie: Path, kind: str, serial: str | None = None, number: int = 0) -> Job:
+    """A movie and the files that it gives; ``serial``, ``number``: its part of their names and number in a batch."""
     out, log_dir, log_file = (options.text(f) for f in ("-OutMrc", "-LogDir", "-LogFile"))
     if not out:
         raise OutputError("No output was given: say -OutMrc and the name of the corrected sum.")
     in_aln, out_aln, arc_dir = (options.text(f) for f in ("-InAln", "-OutAln", "-ArcDir"))
     if in_aln and out_aln:
         raise SettingsError("-InAln and -OutAln are both given: motion is either read or measured. Leave one out.")
-    bases = [(log_dir_base(log_dir, movie), 6)] if log_dir else []
-    bases += [(log_file_base(log_file, stack), 7)] if log_file else []
-    images = image_paths(out, serial)
+    aligned = options.integer("-Align") != 0
+    if not aligned and (given := [f for f in NEED_MOTION if options.values[f] not in (("",), (0,))]):
+        raise SettingsError(f"{given[0]} has to do with motion, which -Align 0 leaves alone. Leave one of them out.")
+    bases = [(log_dir_base(log_dir, movie), 6)] if log_dir and aligned else []
+    bases += [(log_file_base(log_file, number), 7)] if log_file and aligned else []
+    images = image_paths(out, serial or "")
+    if options.integers("-OutStack")[0]:
+        images["stack"] = stack_path(out, serial or "")
+    if options.text("-FullSum"):
+        whole_frame = whole_frame_path(options.text("-FullSum"), serial)
+        if whole_frame in images.values():
+            raise SettingsError(f"Two sums would both be {whole_frame}. Give another name after -FullSum.")
+        images["whole_frame"] = whole_frame
     return Job(
         movie,
         kind,
         images,
-        tuple(Path(folder) for folder in (log_dir, out_aln, arc_dir) if folder),
+        tuple(Path(folder) for folder in (log_dir if aligned else "", out_aln, arc_dir) if folder),
         tuple(bases),
         _alignment_to_read(in_aln, movie),
         alignment_path(out_aln, movie) if out_aln else None,
@@ -159,7 +171,8 @@ def _input(options: Options) -> tuple[str, str]:
 def _check_names_differ(jobs: Sequence[Job]) -> None:
     seen: dict[object, Job] = {}
     for job in jobs:
-        for name in (job.images["sum"], *job.extras, *(base for base, _ in job.log_bases)):
+        whole_frame = [job.images[n] for n in ("whole_frame",) if n in job.images]
+        for name in (job.images["sum"], *whole_frame, *job.extras, *(base for base, _ in job.log_bases)):
             if name in seen:
                 raise SettingsError(
                     f"{seen[name].movie} and {job.movie} would both be saved as {name}. "
@@ -235,6 +248,7 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
             eer_sampling=options.integer("-EerSampling"),
         ),
         motion=Motion(
+            align=options.integer("-Align") != 0,
             patches=(patch[0], patch[1]),
             iterations=options.integer("-Iter"),
             tolerance=options.number("-Tol"),
@@ -248,6 +262,9 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
             bin=options.number("-FtBin"),
             sum_range=(max(low, 0.0), high) if high > 0 and high - max(low, 0.0) > 1 else (0.0, 0.0),
             split=options.integer("-SplitSum") != 0,
+            whole_frame=bool(options.text("-FullSum")),
+            stack_group=max(options.integers("-OutStack")[1], 1),
+            during_frame=options.integer("-InFmMotion") != 0 and options.integer("-Align") != 0,
             crop=(options.integers("-Crop")[0], options.integers("-Crop")[1]),
             magnification=(options.numbers("-Mag")[0], options.numbers("-Mag")[1], options.numbers("-Mag")[2]),
         ),
@@ -277,6 +294,8 @@ def _notes(options: Options, settings: Settings) -> list[str]:
     rows = exposure.integration if isinstance(exposure.integration, tuple) else ()
     if (exposure.frame_dose > 0 or any(row.dose for row in rows)) and exposure.pixel_size == 0:
         notes.append("Warning: no dose weighting, which needs -PixSize.")
+    if not settings.motion.align:
+        notes += [f"Note: {flag} has no effect with -Align 0." for flag in WITHOUT_ALIGN if flag in options.given]
     if not options.integer("-Serial"):
         without = [f for f in ("-InSuffix", "-InSkips") if f in options.given]
         notes += [f"Note: {flag} has no effect without -Serial 1." for flag in without]

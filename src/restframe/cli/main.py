@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +18,7 @@ from restframe.errors import BatchError
 
 if TYPE_CHECKING:
     from restframe.output.place import Writer
+    from restframe.output.stack import StackFile
     from restframe.result import Result
     from restframe.settings import Settings
 
@@ -73,10 +75,10 @@ def _one(job: Job) -> None:
     if job.in_aln:
         alignment = read_alignment(job.in_aln)
         settings, field = settings_with(alignment, settings), alignment.field
-    with one_blas_thread():
+    with one_blas_thread(), _stack(job) as stack:
         with working(f"{job.movie.name} is brought to rest"):
-            result = correct(movie, settings, field=field, report=say)
-        _save(job, result, settings, say)
+            result = correct(movie, settings, field=field, stack=stack.take if stack else None, report=say)
+        _save(job, stack, result, settings, say)
 
 
 def _batch(batch: Batch) -> BatchError | None:
@@ -86,18 +88,15 @@ def _batch(batch: Batch) -> BatchError | None:
     from restframe.batch.serial import Task, run_batch
     from restframe.output.alignment import read_alignment
 
-    tasks = [
-        Task(
-            job.movie,
-            job.kind,
-            batch.settings,
-            partial(_save, job),
-            partial(read_alignment, job.in_aln) if job.in_aln else None,
-        )
-        for job in batch.jobs
-    ]
-    with working(f"{len(tasks)} movies are brought to rest"):
-        failures = run_batch(tasks, batch.settings.detector, say)
+    with ExitStack() as drafts:
+        tasks = []
+        for job in batch.jobs:
+            stack = drafts.enter_context(_stack(job))
+            motion = partial(read_alignment, job.in_aln) if job.in_aln else None
+            save = partial(_save, job, stack)
+            tasks.append(Task(job.movie, job.kind, batch.settings, save, motion, stack.take if stack else None))
+        with working(f"{len(tasks)} movies are brought to rest"):
+            failures = run_batch(tasks, batch.settings.detector, say)
     say(f"\nMovies corrected: {len(tasks) - len(failures)} of {len(tasks)}")
     if not failures:
         return None
@@ -107,7 +106,23 @@ def _batch(batch: Batch) -> BatchError | None:
     return BatchError(f"{len(failures)} of {len(tasks)} movies failed: {names}{more}. stdout says why.")
 
 
-def _save(job: Job, result: Result, settings: Settings, say: Callable[[str], None]) -> None:
+@contextmanager
+def _stack(job: Job) -> Iterator[StackFile | None]:
+    """Where corrected frames go, if they are wanted; what is not put in place is removed."""
+    if "stack" not in job.images:
+        yield None
+        return
+    from restframe.output.stack import StackFile
+    from restframe.pipeline import output_pixel
+
+    file = StackFile(job.images["stack"], output_pixel(job.settings) * job.settings.sums.bin)
+    try:
+        yield file
+    finally:
+        file.discard()
+
+
+def _save(job: Job, stack: StackFile | None, result: Result, settings: Settings, say: Callable[[str], None]) -> None:
     from restframe.output.alignment import alignment_text
     from restframe.output.logs import log_files
     from restframe.output.star import polynomial, star_text, summed, unequal
@@ -128,8 +143,11 @@ def _save(job: Job, result: Result, settings: Settings, say: Callable[[str], Non
             say(f"Local motion for RELION: a polynomial, {polynomial(result.field)[1]:.3f} px rms from the field")
     for folder in job.folders:
         folder.mkdir(parents=True, exist_ok=True)
-    for path in write_result(result, job.images, texts, _archive(job, say)):
+    more: dict[Path, Writer] = {**_archive(job, say), **({stack.target: stack.write} if stack else {})}
+    for path in write_result(result, job.images, texts, more):
         say(f"Corrected sum has been saved in:\n   {path}")
+    if stack:
+        say(f"Corrected frames have been saved in:\n   {stack.target}")
     say("Motion corrected images saved.")
 
 

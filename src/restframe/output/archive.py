@@ -9,29 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from restframe.movie import Movie, RawFrames
-from restframe.output.images import LABEL
+from restframe.output.header import Statistics, mrc_header
 from restframe.output.place import Writer
-
-
-@dataclass
-class Statistics:
-    """Of all pixels seen so far."""
-
-    low: float = np.inf
-    high: float = -np.inf
-    whole: bool = True  # no fractions
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-
-    def add(self, frame: np.ndarray) -> None:
-        for row in frame:  # so that nothing of a frame's size is made
-            values = row.astype(np.float64)
-            self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
-            self.whole = self.whole and (frame.dtype.kind != "f" or bool(np.all(values == np.floor(values))))
-            self.count += values.size
-            self.total += float(values.sum())
-            self.squares += float(values @ values)
 
 
 @dataclass(frozen=True)
@@ -91,7 +70,8 @@ def _write(path: Path, movie: Movie, gain: np.ndarray | None, threads: int, pack
             if packing.holds(seen):
                 file.write(_packed(frame, packing).data)
         file.seek(0)
-        file.write(_header(movie, gain, packing, seen).tobytes())
+        extended = 0 if gain is None else gain.size * 4
+        file.write(mrc_header(movie.shape, packing.mode, movie.pixel_size, extended, seen))
     return seen
 
 
@@ -108,30 +88,3 @@ def _packed(frame: np.ndarray, packing: Packing) -> np.ndarray:
     out = even.copy()
     out[:, : odd.shape[1]] |= odd << 4
     return out
-
-
-def _header(movie: Movie, gain: np.ndarray | None, packing: Packing, seen: Statistics) -> np.ndarray:
-    from mrcfile.dtypes import HEADER_DTYPE
-
-    t, h, w = movie.shape
-    header = np.zeros(1, HEADER_DTYPE.newbyteorder("<"))
-    for names, values in (
-        (("nx", "ny", "nz"), (w, h, t)),
-        (("mx", "my", "mz"), (w, h, t)),
-        (("mapc", "mapr", "maps"), (1, 2, 3)),
-    ):
-        for name, value in zip(names, values, strict=True):
-            header[name] = value
-    header["mode"] = packing.mode
-    header["cella"] = tuple(movie.pixel_size * n for n in (w, h, t))
-    header["cellb"] = (90, 90, 90)
-    mean = seen.total / seen.count
-    header["dmin"], header["dmax"], header["dmean"] = seen.low, seen.high, mean
-    header["rms"] = np.sqrt(max(seen.squares / seen.count - mean**2, 0))
-    header["nsymbt"] = 0 if gain is None else 4 * h * w
-    header["nversion"] = 20140
-    header["map"] = b"MAP "
-    header["machst"] = (0x44, 0x44, 0, 0)
-    header["nlabl"] = 1
-    header["label"][0, 0] = LABEL.encode()
-    return header

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+STACK = "_Stk"
 SUFFIXES = {  # Result's images, in the order in which they are put in place: the unweighted sum comes last
     "dose_weighted": "_DW",
     "dose_weighted_range": "_DWS",
@@ -20,8 +21,21 @@ def image_paths(out_mrc: str, serial: str = "") -> dict[str, Path]:
 
     Extensions that are cut off, in any case: .mrc, .mrcs, .st; other dots belong to the name.
     """
-    root = re.sub(r"\.(mrcs?|st)$", "", out_mrc, flags=re.IGNORECASE)
-    return {name: Path(f"{root}{serial}{suffix}.mrc") for name, suffix in SUFFIXES.items()}
+    return {name: Path(f"{_root(out_mrc)}{serial}{suffix}.mrc") for name, suffix in SUFFIXES.items()}
+
+
+def stack_path(out_mrc: str, serial: str = "") -> Path:
+    """Where the stack of corrected frames goes, named like `image_paths`."""
+    return Path(f"{_root(out_mrc)}{serial}{STACK}.mrc")
+
+
+def whole_frame_path(full_sum: str, serial: str | None = None) -> Path:
+    """Where the sum after -FullSum goes: as it says, and with -Serial with the movie's own part of the name."""
+    return Path(full_sum if serial is None else f"{_root(full_sum)}{serial}.mrc")
+
+
+def _root(name: str) -> str:
+    return re.sub(r"\.(mrcs?|st)$", "", name, flags=re.IGNORECASE)
 
 
 def log_dir_base(log_dir: str, movie: str | Path) -> str:

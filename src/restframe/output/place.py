@@ -28,25 +28,30 @@ def place_all(drafts: Iterable[tuple[Path, Writer]]) -> list[Path]:
     written: list[tuple[Path, Path]] = []
 
     def make(draft: Path, target: Path, write: Writer) -> None:
-        with _explained(target):
+        with explaining(target):
             write(draft)
 
     try:
         with ThreadPoolExecutor(WRITERS) as pool:
             waiting = []
             for target, write in drafts:
-                draft = target.with_name(f".{secrets.token_hex(8)}.part")
+                draft = draft_of(target)
                 written.append((draft, target))
                 waiting.append(pool.submit(make, draft, target, write))
             for writing in waiting:
                 writing.result()
         for draft, target in written:
-            with _explained(target):
+            with explaining(target):
                 os.replace(draft, target)
     finally:
         for draft, _ in written:
             draft.unlink(missing_ok=True)
     return [target for _, target in written]
+
+
+def draft_of(target: Path) -> Path:
+    """A name beside ``target`` for what will be it: hidden, and no other file's."""
+    return target.with_name(f".{secrets.token_hex(8)}.part")
 
 
 def check_place(target: Path) -> None:
@@ -55,7 +60,7 @@ def check_place(target: Path) -> None:
         raise OutputError(f"{target}: the folder {target.parent} does not exist. Make it first.")
     if os.path.isdir(target):
         raise OutputError(f"{target} is a folder. Give another name for the output.")
-    with _explained(target):
+    with explaining(target):
         with suppress(FileNotFoundError):
             target.lstat()  # refuses a name that is too long
         _try(target.parent)
@@ -66,17 +71,17 @@ def check_folder(folder: Path) -> None:
     nearest = next(f for f in (folder.absolute(), *folder.absolute().parents) if os.path.exists(f))
     if not os.path.isdir(nearest):
         raise OutputError(f"{folder} cannot be made: {nearest} is not a folder. Choose another folder.")
-    with _explained(folder):
+    with explaining(folder):
         _try(nearest)
 
 
 def _try(folder: Path) -> None:
-    probe = folder / f".{secrets.token_hex(8)}.part"
+    probe = draft_of(folder / "probe")
     probe.touch(exist_ok=False)
     probe.unlink()
 
 
-class _explained:
+class explaining:
     """Turns an OSError into an OutputError that names the file and says what to do."""
 
     def __init__(self, target: Path) -> None:

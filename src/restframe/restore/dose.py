@@ -100,6 +100,11 @@ def plain_sums(t: int, parts: dict[str, np.ndarray], samples: int = 1024) -> lis
     return [Sum(name, ones, part.astype(float)) for name, part in parts.items()]
 
 
+def plain_plan(t: int) -> Plan:
+    """Of the plain sum of ``t`` frames and no other."""
+    return make_plan(plain_sums(t, {"sum": np.ones(t)}))
+
+
 def weighted_sums(accumulated: np.ndarray, pixel_size: float, kv: float, parts: dict[str, np.ndarray]) -> list[Sum]:
     """Weights exp(-D_t/2N_e) / sqrt(sum over all frames of exp(-D_t/N_e)) for the frames in each part.
 

@@ -140,6 +140,19 @@ def sum_transfer(weights: np.ndarray, q: np.ndarray, counts: np.ndarray, at: Fre
     return flat_and_straight(over_frames(weights, False), over_frames(square, True))
 
 
+def noise_kept(weights: np.ndarray, q: np.ndarray, blur: np.ndarray, at: Frequencies) -> np.ndarray:
+    """sqrt(sum w² / sum w² b²), `GRID`: gives the noise of a sum of frames with weights w b the power that w gives.
+
+    ``weights``: (samples, t) at frequencies ``q`` (1/pixel); ``blur``: b, (t, *GRID).
+    """
+    before, after = np.zeros((2, *GRID))
+    for w, b in zip(weights.T, blur, strict=True):
+        power = by_radius(w**2, q, at)
+        before += power
+        after += power * b**2
+    return np.sqrt(before / np.maximum(after, 1e-6 * before + 1e-30)).astype(np.float32)
+
+
 def finish(
     kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, place: Placement, size: Size, threads: int
 ) -> dict[str, np.ndarray]:
@@ -154,10 +167,30 @@ def finish(
         for name, b in plan.combine.items():
             if np.abs(b[:, r]).max() > 0:
                 kernels.add_weighted(totals[name], spectrum, b[:, r].astype(np.float32), sample_steps(plan.q, size))
+    return finish_spectra(kernels, totals, plan, counts, levels, place, size, threads)
+
+
+def finish_spectra(
+    kernels,
+    totals: dict,
+    plan: Plan,
+    counts: np.ndarray,
+    levels: np.ndarray,
+    place: Placement,
+    size: Size,
+    threads: int,
+    blur: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Weighted and cropped spectra by name, which are used up -> sums by name, as in `finish`.
+
+    ``blur``: (t, *GRID) factors by which each frame was multiplied beside its weight; the noise is made flat for that.
+    """
     at = frequencies(place, size)
     out = {}
     for whole in {id(s.whole): s.whole for s in plan.sums}.values():
         factor = sum_transfer(whole, plan.q, counts, at)
+        if blur is not None:
+            factor = factor * noise_kept(whole, plan.q, blur, at)
         for made in (s for s in plan.sums if s.whole is whole):
             total = totals.pop(made.name)
             kernels.multiply_smooth(total, factor)

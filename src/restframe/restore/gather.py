@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
 from restframe.detector.calibration import Calibration
@@ -32,22 +35,51 @@ def lattice(field, place: Placement, size: tuple[int, int]) -> np.ndarray:
     return out
 
 
-def gather(
-    kernels, raw: RawFrames, calibration: Calibration, field, coefficients: np.ndarray, place: Placement, size: Size
-) -> tuple[np.ndarray, np.ndarray]:
-    """Running images sum_t coefficients[r, t] * frame_t(place + field).
+@dataclass(frozen=True, eq=False)
+class Way:
+    """From output pixels to their places in every frame, and what the resampling there does."""
 
-    (r, *size.padded) float32, and the sub-pixel offsets that occurred. Every pixel is summed in the order of frames,
-    so the blocks in which they come make no difference.
-    """
+    place: Placement
+    size: Size
+    steps: np.ndarray  # `lattice`
+    counts: np.ndarray  # (t, BINS, BINS): how often each sub-pixel offset occurs in each frame
+
+
+def find_way(field, place: Placement, size: Size) -> Way:
     steps = lattice(field, place, size.padded)
     inside = steps[:, 2:-2, 2:-2] if min(steps.shape[1:3]) > 8 else steps
-    counts = offset_counts(inside.reshape(len(steps), -1, 2))
-    images = kernels.zeros((len(coefficients), *size.padded), np.float32, calibration.gain)
+    return Way(place, size, steps, offset_counts(inside.reshape(len(steps), -1, 2)))
+
+
+def gather(kernels, raw: RawFrames, calibration: Calibration, way: Way, coefficients: np.ndarray):
+    """Running images sum_t coefficients[r, t] * frame_t(place + field), (r, *size.padded) float32.
+
+    Every pixel is summed in the order of frames, so the blocks in which they come make no difference.
+    """
+    images = kernels.zeros((len(coefficients), *way.size.padded), np.float32, calibration.gain)
+    for part, block in raw.blocks():
+        _add(kernels, kernels.to_device(block), calibration, way, part, coefficients[:, part], images)
+    return images
+
+
+def gather_groups(kernels, raw: RawFrames, calibration: Calibration, way: Way, group: int) -> Iterator[tuple]:
+    """One after the other in one pass, sums of ``group`` frames that follow each other; the last may be of fewer.
+
+    Which frames, a slice, and their running image, (*size.padded) float32; one of them is in memory.
+    """
+    image = None
     for part, block in raw.blocks():
         frames = kernels.to_device(block)
-        weights = coefficients[:, part]
-        kernels.gather(
-            frames, calibration.of_frames(part), steps[part], SPACING, -MARGIN, kernel.table(), weights, images
-        )
-    return images, counts
+        for t in range(part.start, part.stop):
+            if image is None:
+                image = kernels.zeros((1, *way.size.padded), np.float32, calibration.gain)
+            one = frames[t - part.start : t - part.start + 1]
+            _add(kernels, one, calibration, way, slice(t, t + 1), np.ones((1, 1)), image)
+            if t % group == group - 1 or t == len(raw) - 1:
+                yield slice(t - t % group, t + 1), image[0]
+                image = None
+
+
+def _add(kernels, frames, calibration: Calibration, way: Way, part: slice, weights: np.ndarray, images) -> None:
+    where = way.steps[part], SPACING, -MARGIN
+    kernels.gather(frames, calibration.of_frames(part), *where, kernel.table(), weights, images)

@@ -82,6 +82,10 @@ class MotionField:
         """Displacement of the whole frame, (t, 2), unbinned pixels."""
         return self.amplitudes[0]
 
+    def whole_frame_only(self) -> MotionField:
+        """The motion of the whole frame, everywhere."""
+        return replace(self, modes=self.modes[:1], amplitudes=self.amplitudes[:1])
+
     @staticmethod
     def at_rest(n_frames: int, shape: tuple[int, int]) -> MotionField:
         return MotionField(((0, 0),), np.zeros((1, n_frames, 2)), shape)
