@@ -22,4 +22,4 @@ def corrected_groups(
     """
     for part, image in gather_groups(kernels, raw, calibration, way, group):
         plan, levels = plain_plan(part.stop - part.start), calibration.levels[part].astype(np.float64)
-        yield finish(kernels, [image], plan, way.counts[part], levels, way.place, way.size, threads)["sum"]
+        yield finish(kernels, image[None], plan, way.counts[part], levels, way.place, way.size, threads)["sum"]
