@@ -182,14 +182,24 @@ def make_problem(
 
 def with_modes(problem: ft.Problem, modes, shape: tuple[int, int], motion: Motion) -> ft.Problem:
     """The same evidence, for a field of these modes."""
-    x, y = problem.tiles.centres.T
     damping = np.exp(-0.5 * motion.bfactor[1] * problem.frequency**2) if motion.weights == "bfactor" else None
     return replace(
         problem,
         modes=modes,
-        basis=mode_values(modes, x, y, shape[1], shape[0]),
+        basis=tile_means(modes, problem.tiles, shape),
         damping=damping,
     )
+
+
+def tile_means(modes, tiles: Tiles, shape: tuple[int, int], points: int = 8) -> np.ndarray:
+    """Each mode's mean over what each tile sees, (modes, p): weighted by the square of its taper."""
+    inside = (np.arange(points) + 0.5) / points
+    weight = np.interp(inside, (np.arange(tiles.size) + 0.5) / tiles.size, taper(tiles.size, OVERLAP) ** 2)
+    at = (inside - 0.5) * tiles.size * tiles.factor
+    x, y = tiles.centres[:, 0, None, None] + at[None, None, :], tiles.centres[:, 1, None, None] + at[None, :, None]
+    x, y = np.broadcast_arrays(x, y)
+    values = mode_values(modes, x, y, shape[1], shape[0])
+    return np.einsum("mpyx,y,x->mp", values, weight, weight) / weight.sum() ** 2
 
 
 def scale_tiles(kernels, tiles: Tiles, amplitude: np.ndarray) -> None:

@@ -38,10 +38,10 @@ TILE_SIZES = (64, 96, 128, 160, 192, 256)  # small pixels; they transform fast
 
 
 def tile_size(short_side: int) -> int:
-    """The largest of `TILE_SIZES` that fits three times into the short side; tiny frames are one tile."""
+    """The largest of `TILE_SIZES` that fits six times into the short side; tiny frames are one tile."""
     if short_side < TILE_SIZES[0]:
         return 2 * (short_side // 2)
-    return max((s for s in TILE_SIZES if 3 * s <= short_side), default=TILE_SIZES[0])
+    return max((s for s in TILE_SIZES if 6 * s <= short_side), default=TILE_SIZES[0])
 
 
 def tile_starts(length: int, size: int, overlap: float) -> np.ndarray:
