@@ -68,7 +68,7 @@ PRESETS: dict[str, Recipe] = {
         _FALCON,
         replace(_FALCON, kind="k3", shape=(40, 4092, 5760), pixel_size=0.85, frame_dose=1.25),
         replace(_FALCON, kind="k2", shape=(24, 3710, 3838), pixel_size=0.885, frame_dose=1.98),
-        replace(_FALCON, kind="few", large=1.2, small=0.0),
+        replace(_FALCON, kind="few", large=3.0, small=0.0),
         replace(
             _FALCON, kind="k3super", shape=(40, 8184, 11520), pixel_size=0.425, frame_dose=1.25
         ),  # to be binned by 2
