@@ -141,9 +141,9 @@ def make_problem(
     exposure: Exposure,
     threads: int,
 ) -> ft.Problem:
-    """Tiles that follow the coarse ``track`` (t, 2), and all that the fit of the whole frame needs. ``when``.
+    """Tiles that follow the coarse ``track`` (t, 2), and all that the fit of the whole frame needs.
 
-    E/A² at mid-frame.
+    ``pattern``: power of what is fixed on the detector (`pattern_power`); ``when``: e/A² at mid-frame.
     """
     size = tile_size(min(small.shape))
     keep = int(BAND * size / 2)
