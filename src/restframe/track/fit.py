@@ -10,7 +10,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from restframe.track import likelihood as lk
-from restframe.track.evidence import quadratic
+from restframe.track.evidence import by_degree
 from restframe.track.groups import Groups
 from restframe.track.prior import AXES, Prior, TimeAxis, roughness_penalty, speed_penalty
 from restframe.track.tiles import Tiles
@@ -234,45 +234,41 @@ def evidence_slope(problem: Problem, settled: Settled, prior: Prior) -> np.ndarr
 
 
 def learn_prior(
-    problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior, steps: int
+    problem: Problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior, steps: int
 ) -> tuple[Prior, float]:
     """The prior's scales with the highest evidence, within an order of magnitude or so of the ``usual`` ones; and that
-    evidence.
+    evidence, each mode's with the others at ``x``.
     """
-    turned = quadratic(problem, data, linear, prior)
-    used = np.unique(problem.degrees)
-    center = np.log([usual.speed[used], usual.roughness[used]])
+    speed, roughness = prior.speed.copy(), prior.roughness.copy()
+    total = 0.0
+    for degree, turned in by_degree(problem, data, linear, x).items():
+        center = np.log([usual.speed[degree], usual.roughness[degree]])
 
-    def with_scales(theta):
-        speed, roughness = prior.speed.copy(), prior.roughness.copy()
-        speed[used], roughness[used] = np.exp(theta.reshape(2, -1))
-        return Prior(speed, roughness)
+        def loss(theta, turned=turned, center=center):
+            evidence, *slopes = turned.evidence(*np.exp(theta))
+            away = (theta - center) / SCALE_SPREAD
+            return -evidence + 0.5 * float(away @ away), away / SCALE_SPREAD - np.array(slopes)
 
-    def loss(theta):
-        scales = with_scales(theta)
-        evidence, slope = turned.evidence(scales.speed, scales.roughness)
-        away = theta.reshape(2, -1) - center
-        value = -evidence + 0.5 * float(np.sum(away**2)) / SCALE_SPREAD**2
-        return value, (-slope[:, used] + away / SCALE_SPREAD**2).ravel()
-
-    start = np.log([prior.speed[used], prior.roughness[used]]).ravel()
-    found = optimize.minimize(
-        loss,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": steps},
-        bounds=[(v - 12, v + 12) for v in center.ravel()],
-    )
-    best = with_scales(found.x)
-    return best, turned.evidence(best.speed, best.roughness)[0]
+        found = optimize.minimize(
+            loss,
+            np.log([prior.speed[degree], prior.roughness[degree]]),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": steps},
+            bounds=[(v - 12, v + 12) for v in center],
+        )
+        speed[degree], roughness[degree] = np.exp(found.x)
+        total -= found.fun
+    return Prior(speed, roughness), total
 
 
-def choose_axis(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior, usual: Prior) -> Problem:
+def choose_axis(
+    problem: Problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
+) -> Problem:
     """The problem on the time axis with the highest evidence, each with its own best scales."""
 
     def evidence(axis: TimeAxis) -> float:
-        return learn_prior(replace(problem, axis=axis), data, linear, prior, usual, LEARNING_STEPS)[1]
+        return learn_prior(replace(problem, axis=axis), data, linear, x, prior, usual, LEARNING_STEPS)[1]
 
     return replace(problem, axis=max(AXES, key=evidence))
 
@@ -303,8 +299,8 @@ def fit(
         data = information(problem, like.information)
         linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, at))
         if try_axes and i == 1:
-            problem = choose_axis(problem, data, linear, prior, usual)
-        prior = learn_prior(problem, data, linear, prior, usual, LEARNING_STEPS)[0]
+            problem = choose_axis(problem, data, linear, x, prior, usual)
+        prior = learn_prior(problem, data, linear, x, prior, usual, LEARNING_STEPS)[0]
         settled = settle(problem, data, linear, prior)
 
         def posterior(x, at, like=like, precision=settled.precision):

@@ -26,7 +26,7 @@ class TimeAxis:
 
 
 # the evidence chooses among these
-AXES = (TimeAxis(), TimeAxis(0.0, 1.0), *(TimeAxis(s, e) for e in (1.2, 2.5, 5.0) for s in (8.0, 20.0, 50.0)))
+AXES = (TimeAxis(0.0, 1.0), *(TimeAxis(s, e) for e in (1.2, 2.5, 5.0) for s in (8.0, 20.0, 50.0)))
 
 
 def speed_penalty(s: np.ndarray) -> np.ndarray:
