@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from tempfile import gettempdir
 from types import ModuleType
 
 from restframe.settings import Machine
@@ -21,15 +19,11 @@ def choose(machine: Machine) -> ModuleType:
 
         cuda.use_device(machine.gpus[0])
         return cuda
-    # threads that wait for work must not take the time of those that decode
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import numba
+    from restframe.loops import nb  # before the loops: it says where they are kept
 
-    if not _can_cache():
-        numba.config.CACHE_DIR = str(Path(gettempdir()) / f"restframe-{os.getuid()}")  # type: ignore[attr-defined]
-    from restframe.kernels import cpu
+    from restframe.kernels import cpu  # isort: skip
 
-    numba.set_num_threads(min(threads(machine), cpu.MOST_THREADS))
+    nb.set_num_threads(min(threads(machine), cpu.MOST_THREADS))
     return cpu
 
 
@@ -37,9 +31,3 @@ def threads(machine: Machine) -> int:
     """Threads to use: as asked for, else one for each core that this process may run on."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return machine.threads if machine.threads > 0 else available
-
-
-def _can_cache() -> bool:
-    """Whether Numba finds a place for compiled code by itself; in a read-only container it does not."""
-    home = Path.home()
-    return "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK) or os.access(home, os.W_OK)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
+
+from restframe.loops import nb
 
 
 class Coding(NamedTuple):

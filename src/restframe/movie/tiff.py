@@ -19,9 +19,10 @@ from restframe.movie.tiffchain import check_chain
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong is said once, by the error
 
+LZW = 5  # the compression of most movies; `lzw` is faster, imagecodecs takes what it does not
 # Codecs that can decode a strip straight to its place
 DIRECT: dict[int, Callable[..., Any]] = {
-    5: imagecodecs.lzw_decode,
+    LZW: imagecodecs.lzw_decode,
     8: imagecodecs.deflate_decode,
     32946: imagecodecs.deflate_decode,
     50000: imagecodecs.zstd_decode,
@@ -140,6 +141,15 @@ def _pixel_size(page: tifffile.TiffPage) -> float:
 
 def _read_page(path: Path, page: tifffile.TiffPage, rows: np.ndarray) -> None:
     """Decode a page into ``rows`` (h, w) of the stored type, the last row of the file first."""
+    if page.compression == LZW and not page.is_tiled and page.predictor == 1 and page.fillorder == 1:
+        from restframe.movie.lzw import decode_strips  # brings Numba
+
+        lines = rows.reshape(len(rows), -1).view(np.uint8)
+        sizes = [
+            min(page.rowsperstrip, len(rows) - top) * lines.shape[1] for top in range(0, len(rows), page.rowsperstrip)
+        ]
+        if decode_strips(list(_segments(path, page.dataoffsets, page.databytecounts)), sizes, lines):
+            return  # what it cannot decode, the other decoder explains
     segments = _segments(path, page.dataoffsets, page.databytecounts)
     decode = _copy if page.compression == 1 else DIRECT.get(page.compression)
     if decode is not None and not page.is_tiled and page.predictor == 1 and page.fillorder == 1:
