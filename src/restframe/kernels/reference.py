@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from array_api_compat import array_namespace, is_cupy_array
-from scipy import ndimage
 
 
 def to_device(array):
@@ -24,8 +23,9 @@ def zeros(shape, dtype, like):
     return array_namespace(like).zeros(shape, dtype=dtype)
 
 
-def rfft2(images, threads):
-    return array_namespace(images).fft.rfft2(images)
+def rfft2(images, threads, columns=None):
+    """Half spectra of images (..., h, w); ``columns``: only so many."""
+    return array_namespace(images).fft.rfft2(images)[..., :columns]
 
 
 def irfft2(spectra, size, threads):
@@ -144,6 +144,8 @@ def local_mean(image, bad, size: int, other: float):
 
     The image continues as in a mirror.
     """
+    from scipy import ndimage  # takes 0.3 s to load, and the fast kernels don't need it
+
     weight = ndimage.uniform_filter((~bad).astype(np.float32), size, mode="reflect")
     total = ndimage.uniform_filter(np.where(bad, np.float32(0), image), size, mode="reflect")
     return np.where(weight > 0.5 / size**2, total / np.maximum(weight, 1e-6), np.float32(other))
@@ -151,6 +153,8 @@ def local_mean(image, bad, size: int, other: float):
 
 def crowded(bad):
     """Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them."""
+    from scipy import ndimage
+
     touching = ndimage.binary_dilation(bad, np.ones((3, 3), bool)) & ~bad
     return touching & (ndimage.uniform_filter(bad.astype(np.float32), 5) * 25 > 2.5)
 

@@ -52,12 +52,14 @@ class Plan:
     """Sums as combinations of a few running images: weights(q, t) = combine(q, r) coefficients(r, t)."""
 
     q: np.ndarray  # 1/pixel, equally spaced from 0 to 1/sqrt(2)
-    coefficients: np.ndarray  # (r, t); row 0 is all ones, the plain sum
+    coefficients: np.ndarray  # (r, t); 0: the frame is not in that image
     combine: dict[str, np.ndarray]  # name -> (samples, r)
     sums: tuple[Sum, ...]
 
 
 ACCURACY = 1e-4  # largest error of the weights of any ring, of the ring's norm
+
+ROUNDING = 1e-10  # parts of a combination below this are none
 
 
 def frequency_samples(n: int = 1024) -> np.ndarray:
@@ -81,17 +83,30 @@ def low_rank(rows: np.ndarray, first: np.ndarray, accuracy: float = ACCURACY) ->
 
 
 def make_plan(sums: list[Sum]) -> Plan:
-    """The fewest running images for all ``sums``; the plain sum is the first of them."""
-    t = len(sums[0].part)
-    ones = np.ones((1, t))
-    coefficients = low_rank(np.concatenate([s.weights for s in sums]), ones)
+    """The fewest running images for all ``sums``, or one more if each frame is then in about half of them."""
+    joint = low_rank(np.concatenate([s.weights for s in sums]), np.ones((1, len(sums[0].part))))
+    apart = low_rank_apart(sums)
+    coefficients = apart if len(apart) <= len(joint) + 1 else joint
     inverse = np.linalg.pinv(coefficients)
-    return Plan(
-        frequency_samples(len(sums[0].whole)),
-        coefficients,
-        {s.name: s.weights @ inverse for s in sums},
-        tuple(sums),
-    )
+    combine = {}
+    for s in sums:
+        b = s.weights @ inverse
+        combine[s.name] = np.where(np.abs(b) > ROUNDING * np.abs(b).max(), b, 0)
+    return Plan(frequency_samples(len(sums[0].whole)), coefficients, combine, tuple(sums))
+
+
+def low_rank_apart(sums: list[Sum]) -> np.ndarray:
+    """As `low_rank` of all ``sums``, with frames that are parts of different sums in running images of their own."""
+    parts = np.stack([s.part for s in sums])
+    out = []
+    for member in np.unique(parts, axis=1).T:
+        frames = (parts == member[:, None]).all(0)
+        rows = np.concatenate([s.whole[:, frames] for s in sums])
+        vectors = low_rank(rows, np.ones((1, int(frames.sum()))))
+        wide = np.zeros((len(vectors), len(frames)))
+        wide[:, frames] = vectors
+        out.append(wide)
+    return np.concatenate(out)
 
 
 def plain_sums(t: int, parts: dict[str, np.ndarray], samples: int = 1024) -> list[Sum]:

@@ -46,7 +46,7 @@ def padded_length(n: int, m: int) -> int:
     step = n // gcd(n, m)
     first = -(-(n + 2 * MARGIN) // step)
     lengths = (k * step for k in range(first, first + max(64, n // step // 8)))
-    return min((k for k in lengths if k % 2 == 0 and (k * m // n) % 2 == 0), key=lambda k: k * _cost(k))
+    return min((k for k in lengths if k % 2 == 0 and (k * m // n) % 2 == 0), key=lambda k: k * k * _cost(k))
 
 
 def _cost(n: int) -> float:

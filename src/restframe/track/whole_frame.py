@@ -22,7 +22,7 @@ def low_band(kernels, frames: Iterator[np.ndarray], side: int, threads: int) -> 
         h, w = frame.shape
         scale = min(1.0, side / min(h, w))
         nh, nw = (2 * round(n * scale / 2) for n in (h, w))
-        f = kernels.rfft2(frame, threads)[:, : nw // 2 + 1]
+        f = kernels.rfft2(frame, threads, nw // 2 + 1)
         xp, half = array_namespace(f), nh // 2
         out.append(xp.concat([f[:half], f[h - half :]]) if nh < h else f)
     return xp.astype(xp.stack(out), xp.complex64, copy=False)

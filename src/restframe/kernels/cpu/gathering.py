@@ -170,6 +170,8 @@ def _gather(frames, calibration, lattice, spacing, origin, polynomials, coeffici
             for y in range(y1 - y0):
                 for k in range(r):
                     c = coefficients[k, start : start + some]
+                    if not c.any():
+                        continue
                     if some == TOGETHER:
                         _add_four(
                             sums[k, y], lines[0, y], lines[1, y], lines[2, y], lines[3, y], c[0], c[1], c[2], c[3]

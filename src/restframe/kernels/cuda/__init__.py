@@ -82,10 +82,10 @@ def empty(shape, dtype):
     return cupy.empty(shape, dtype)
 
 
-def rfft2(images, threads):
+def rfft2(images, threads, columns=None):
     import cupy
 
-    return cupy.fft.rfft2(images)
+    return cupy.fft.rfft2(images)[..., :columns]
 
 
 def irfft2(spectra, size, threads):
