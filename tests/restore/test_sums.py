@@ -6,6 +6,7 @@ from exact import blur_weights, combined, damage_weights
 from scipy import ndimage
 
 import restframe
+from restframe.restore import dose
 from restframe.restore.placement import placement
 from restframe.track.field import MotionField
 
@@ -212,3 +213,19 @@ def test_a_crop_is_the_middle_of_the_whole():
 def test_a_crop_beyond_the_frame_is_refused(crop):
     with pytest.raises(restframe.errors.SettingsError, match=f"-Crop {crop[0]} {crop[1]}.*94 x 70"):
         corrected(movie(), crop=crop)
+
+
+def test_frames_of_different_sums_have_their_own_images():
+    """Each frame is added to about half of the images then, and the weights are as exact."""
+    t = 40
+    accumulated = 1.2 * (np.arange(t) + 1)
+    within = ((accumulated >= 3) & (accumulated <= 25)).astype(float)
+    parts = {"dose_weighted": np.ones(t), "dose_weighted_range": within}
+    sums = dose.plain_sums(t, {"sum": np.ones(t)}) + dose.weighted_sums(accumulated, 1.0, 300, parts)
+    plan = dose.make_plan(sums)
+    assert ((plan.coefficients != 0).sum(0) <= 6).all()
+    assert len(plan.coefficients) <= 11
+    for s in sums:
+        error = np.linalg.norm(plan.combine[s.name] @ plan.coefficients - s.weights, axis=1)
+        assert (error <= 1.01e-4 * np.linalg.norm(s.weights, axis=1)).all()
+    assert (np.abs(plan.combine["sum"]).max(0) > 0).sum() == 2
