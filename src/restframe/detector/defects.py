@@ -32,7 +32,11 @@ def stabilised(image):
     xp = array_namespace(image)
     if float(xp.min(image)) < -0.5:
         return image
-    return 2 * xp.sqrt(xp.maximum(image, np.float32(0)) + np.float32(0.375))
+    out = xp.maximum(image, np.float32(0))
+    out += np.float32(0.375)
+    xp.sqrt(out, out=out)  # in place: new memory costs more than the root
+    out *= 2
+    return out
 
 
 def robust_sd(values) -> float:
@@ -69,16 +73,18 @@ def find_defects(kernels, total, known):
     total = xp.where(bad, np.float32(0), total)
     electron = event_size(total, bad)
     z = stabilised(total / np.float32(electron) if electron else total)
-    z = xp.where(bad, np.float32(0), z - local_mean(kernels, z, bad))
+    z = z - local_mean(kernels, z, bad)
+    z[bad] = 0
     sd = max(robust_sd(z), 1.0 if electron else 0.0)
     if sd == 0:
         return bad
     z /= np.float32(sd)
-    suspects = xp.abs(z) > SUSPECT
+    high = xp.abs(z)
+    suspects = high > SUSPECT
     middle = quiet_median(kernels, z, bad | suspects, suspects)
     rows, columns = xp.nonzero(suspects)
     bad[rows, columns] |= xp.abs(z[rows, columns] - kernels.to_device(middle)) > BAD
-    return bad | (kernels.crowded(bad) & (xp.abs(z) > CLUSTER))
+    return bad | (kernels.crowded(bad) & (high > CLUSTER))
 
 
 def quiet_median(kernels, z, suspect, places) -> np.ndarray:

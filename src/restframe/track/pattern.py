@@ -24,13 +24,14 @@ def corner(image):
 
 def pattern_power(small: SmallFrames) -> float:
     """t P / N, the power of the fixed pattern over that of noise in the sum of the small frames."""
-    total, noise = 0 * corner(small.frame(0)), 0.0
+    total, noise = 0 * corner(small.stack[0].astype(np.int32)), 0.0
     for i in range(small.n_frames):
-        part = corner(small.frame(i))
+        part = corner(small.stack[i].astype(np.int16))  # in steps: only the ratio counts
         total += part
-        noise += float((part**2).mean())
+        flat = part.astype(np.float32).ravel()
+        noise += float(flat @ flat) / flat.size
     n = small.n_frames
-    found = float((total**2).mean()) / noise - 1  # (t - 1) P / (N + P)
+    found = float((total.astype(np.float64) ** 2).mean()) / noise - 1  # (t - 1) P / (N + P)
     return max(n * found / max(n - 1 - found, 1e-6), 0.0)
 
 
