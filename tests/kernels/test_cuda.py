@@ -2,22 +2,13 @@
 
 import numpy as np
 import pytest
+import with_gpu  # noqa: F401
 from calibrations import close, random_calibration
 
 from restframe.detector.calibration import Calibration
-from restframe.kernels import reference
+from restframe.kernels import cuda, reference
 from restframe.kernels.cuda.source import RAW_TYPES
 from restframe.restore import kernel
-
-cupy = pytest.importorskip("cupy")
-try:
-    there = cupy.cuda.runtime.getDeviceCount() > 0
-except Exception:
-    there = False
-if not there:
-    pytest.skip("no CUDA device", allow_module_level=True)
-
-from restframe.kernels import cuda  # noqa: E402
 
 SHAPES = [(3, 37, 51), (9, 64, 40), (2, 7, 300)]
 
@@ -155,6 +146,29 @@ def test_spectra_too_large_for_16_bits():
     re, im = cuda.empty_spectra((1, 3, 2)), cuda.empty_spectra((1, 3, 2))
     cuda.cut_spectra(cuda.to_device(frame), np.zeros((1, 2), int), np.ones((8, 8), np.float32), re, im, 1)
     assert re.get()[0, 1, 0] == 65504
+
+
+@pytest.mark.parametrize("degree", [0, 1, 4, 15, 17])
+def test_lattice(degree):
+    from restframe.track.field import MotionField, modes_up_to
+
+    rng = np.random.default_rng(degree)
+    modes = modes_up_to(degree, degree, degree)
+    field = MotionField(modes, rng.normal(0, 9, (len(modes), 7, 2)), (310, 477))
+    x, y = rng.uniform(0, 477, (9, 41)), rng.uniform(0, 310, (9, 41))
+    moved = rng.normal(size=(9, 41, 2))
+    fast, slow = cuda.lattice(field, x, y, moved), reference.lattice(field, x, y, moved)
+    assert fast.dtype == np.float32
+    close(fast.get(), slow, 1e-6)
+
+
+@pytest.mark.parametrize(("t", "n", "bins"), [(3, 17, 32), (2, 40_001, 32), (1, 1000, 5)])
+def test_offset_counts(t, n, bins):
+    positions = np.random.default_rng(n).normal(0, 8, (t, n, 2)).astype(np.float32)
+    positions[0, :3] = [[-1e-9, 2], [0.999999, -3], [5, -1e-9]]
+    fast, slow = cuda.offset_counts(cuda.to_device(positions), bins), reference.offset_counts(positions, bins)
+    assert fast.dtype == np.float64 and abs(fast.sum() - t) < 1e-4
+    np.testing.assert_allclose(fast, slow, atol=1e-5 * slow.max())
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 66), (1, 5, 4), (9, 512, 720)])

@@ -10,8 +10,8 @@ import pytest
 from restframe.kernels.cuda import GATHER
 from restframe.kernels.cuda.source import OPTIONS, RAW_TYPES, raw_definitions, source
 
-SMALL = ("-DFACTOR=3", "-DTAPS=19", "-DACROSS=32", "-DDOWN=16")
-OURS = tuple(f"-D{k}={v}" for k, v in GATHER.items())
+SMALL = ("FACTOR=3", "TAPS=19", "ACROSS=32", "DOWN=16")
+OURS = tuple(f"{k}={v}" for k, v in GATHER.items())
 MODULES = [
     *(("raw", (*raw_definitions(np.dtype(name), 1 + k), *OURS)) for k, name in enumerate(RAW_TYPES)),
     ("raw", raw_definitions(np.dtype(np.uint8), 12)),
@@ -45,7 +45,7 @@ def compiled(nvrtc, text: str, options: tuple[str, ...]) -> tuple[bool, str]:
 @pytest.mark.parametrize(("name", "definitions"), MODULES, ids=lambda v: v if isinstance(v, str) else "".join(v))
 def test_for_several_gpus(nvrtc, name, definitions):
     for gpu in ("sm_75", "sm_90"):
-        good, log = compiled(nvrtc, source(name), (*OPTIONS, *definitions, f"--gpu-architecture={gpu}"))
+        good, log = compiled(nvrtc, source(name, definitions), (*OPTIONS, f"--gpu-architecture={gpu}"))
         assert good, log
 
 

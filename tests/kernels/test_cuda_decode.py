@@ -4,23 +4,16 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from with_gpu import cupy
 
-cupy = pytest.importorskip("cupy")
-try:
-    there = cupy.cuda.runtime.getDeviceCount() > 0
-except Exception:
-    there = False
-if not there:
-    pytest.skip("no CUDA device", allow_module_level=True)
-
-from restframe.errors import InputError  # noqa: E402
-from restframe.kernels.cuda.decode import PAD, decode  # noqa: E402
-from restframe.kernels.cuda.frames import DeviceFrames  # noqa: E402
-from restframe.movie import RawFrames, open_movie, read_frames  # noqa: E402
-from restframe.movie.events import CODINGS, Coding  # noqa: E402
-from restframe.movie.rendered import Rendered  # noqa: E402
-from restframe.movie.streams import events  # noqa: E402
-from restframe.simulate.eer import encode, write_eer  # noqa: E402
+from restframe.errors import InputError
+from restframe.kernels.cuda.decode import PAD, decode
+from restframe.kernels.cuda.frames import DeviceFrames
+from restframe.movie import RawFrames, open_movie, read_frames
+from restframe.movie.events import CODINGS, Coding
+from restframe.movie.rendered import Rendered
+from restframe.movie.streams import events
+from restframe.simulate.eer import encode, write_eer
 
 ENCODE = {
     "lzw": [imagecodecs.lzw_encode],

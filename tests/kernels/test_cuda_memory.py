@@ -2,16 +2,9 @@
 
 import numpy as np
 import pytest
+from with_gpu import cupy
 
-cupy = pytest.importorskip("cupy")
-try:
-    there = cupy.cuda.runtime.getDeviceCount() > 0
-except Exception:
-    there = False
-if not there:
-    pytest.skip("no CUDA device", allow_module_level=True)
-
-import restframe  # noqa: E402
+import restframe
 
 CHOICES = {"patches": (3, 3), "pixel_size": 1.0, "frame_dose": 1.2}
 

@@ -19,7 +19,7 @@ def calibration(frames):
 
 def gathered(frames, field, place, size):
     """Every frame at the places of the output pixels, (t, *size.padded); the places' sub-pixel parts, (t, n, 2)."""
-    steps = lattice(field, place, size.padded)
+    steps = lattice(reference, field, place, size.padded)
     c = calibration(frames)
     images = np.zeros((len(frames), *size.padded), np.float32)
     reference.gather(frames, c, steps, SPACING, -MARGIN, kernel.table(), np.eye(len(frames)), images)
