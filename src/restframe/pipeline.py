@@ -165,7 +165,7 @@ def _correct(
         say("Warning: Gain ref not found.")
         say("......   Gain correction will be skipped.")
     if not kernels.compiled():
-        say("The loops are compiled for this processor, which takes a minute or two. Later runs start at once.")
+        say(kernels.COMPILING)
     if not prepared.raw.keep:
         say(f"Frames are read {prepared.raw.block} at a time and again in every pass, as {prepared.raw.limit} asks.")
     raw = prepared.raw
@@ -210,10 +210,10 @@ def _correct(
     levels = calibration.levels.astype(np.float64)
     whole_frame = None
     if settings.sums.whole_frame:
-        only, way = dw.plain_plan(len(used.frames)), find_way(field.whole_frame_only(), place, size)
+        only, way = dw.plain_plan(len(used.frames)), find_way(kernels, field.whole_frame_only(), place, size)
         gathered = gather(kernels, raw, calibration, way, only.coefficients)
         whole_frame = finish(kernels, gathered, only, way.counts, levels, place, size, threads)["sum"]
-    way = find_way(field, place, size)
+    way = find_way(kernels, field, place, size)
     if stack:
         stack(corrected_groups(kernels, raw, calibration, way, settings.sums.stack_group, threads))
     if settings.sums.during_frame:

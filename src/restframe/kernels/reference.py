@@ -291,3 +291,35 @@ def multiply_smooth(total, grid):
     low = grid[n][:, m] * (1 - fx) + grid[n][:, m + 1] * fx
     high = grid[n + 1][:, m] * (1 - fx) + grid[n + 1][:, m + 1] * fx
     total *= xp.asarray((low * (1 - fy) + high * fy).astype(np.complex64))
+
+
+FRAMES = 16  # whose field is evaluated at a time
+
+
+def lattice(field, x, y, moved):
+    """``moved`` (ny, nx, 2) and the field's displacement at positions x, y (ny, nx), in every frame: (t, ny, nx, 2)
+    float32.
+    """
+    out = np.empty((field.n_frames, *moved.shape), np.float32)
+    for first in range(0, len(out), FRAMES):
+        out[first : first + FRAMES] = field(x, y, slice(first, first + FRAMES)) + moved
+    return out
+
+
+def offset_counts(positions, bins: int) -> np.ndarray:
+    """How often each sub-pixel offset occurs: (t, n, 2) displacements x, y -> fractions (t, bins, bins), y first.
+
+    Bin i stands for the offset i / bins; one between two bins counts in part for each, so that what is linear in the
+    offset is averaged exactly.
+    """
+    at = (positions - np.floor(positions)).astype(float) * bins
+    low = np.floor(at).astype(int)
+    part = at - low
+    out = np.zeros((len(positions), bins, bins))
+    for frame, n, f in zip(out, low, part, strict=True):
+        for dy in (0, 1):
+            for dx in (0, 1):
+                weight = np.abs(1 - dy - f[:, 1]) * np.abs(1 - dx - f[:, 0])
+                place = (n[:, 1] + dy) % bins * bins + (n[:, 0] + dx) % bins
+                frame += np.bincount(place, weight, bins**2).reshape(bins, bins)
+    return out / positions.shape[1]

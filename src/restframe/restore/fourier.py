@@ -59,25 +59,6 @@ def _cost(n: int) -> float:
     return total + 20
 
 
-def offset_counts(positions: np.ndarray) -> np.ndarray:
-    """How often each sub-pixel offset occurs: (t, n, 2) displacements x, y -> fractions (t, BINS, BINS), y first.
-
-    Bin i stands for the offset i / BINS; one between two bins counts in part for each, so that what is linear in the
-    offset is averaged exactly.
-    """
-    at = (positions - np.floor(positions)).astype(float) * BINS
-    low = np.floor(at).astype(int)
-    part = at - low
-    out = np.zeros((len(positions), BINS, BINS))
-    for frame, n, f in zip(out, low, part, strict=True):
-        for dy in (0, 1):
-            for dx in (0, 1):
-                weight = np.abs(1 - dy - f[:, 1]) * np.abs(1 - dx - f[:, 0])
-                place = (n[:, 1] + dy) % BINS * BINS + (n[:, 0] + dx) % BINS
-                frame += np.bincount(place, weight, BINS**2).reshape(BINS, BINS)
-    return out / positions.shape[1]
-
-
 # frequencies, from -Nyquist to Nyquist and from 0 to Nyquist, at which factors are computed; linear between
 GRID = (257, 129)
 

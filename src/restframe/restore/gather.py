@@ -10,14 +10,13 @@ import numpy as np
 from restframe.detector.calibration import Calibration
 from restframe.movie import RawFrames
 from restframe.restore import kernel
-from restframe.restore.fourier import MARGIN, Size, offset_counts
+from restframe.restore.fourier import BINS, MARGIN, Size
 from restframe.restore.placement import Placement
 
-TOGETHER = 16  # frames whose field is evaluated at a time
 SPACING = 16  # output pixels between the points where the field is evaluated; linear between
 
 
-def lattice(field, place: Placement, size: tuple[int, int]) -> np.ndarray:
+def lattice(kernels, field, place: Placement, size: tuple[int, int]) -> np.ndarray:
     """From output pixels to their places on the detector in every frame, on a lattice over the padded image (h, w).
 
     (t, ny, nx, 2) float32, x and y in pixels: detector position less output position. Point j is output pixel
@@ -29,10 +28,7 @@ def lattice(field, place: Placement, size: tuple[int, int]) -> np.ndarray:
     at_x, at_y = place(x, y)
     moved = np.stack([at_x - x, at_y - y], -1)
     at_x, at_y = np.clip(at_x, 0, w - 1), np.clip(at_y, 0, h - 1)
-    out = np.empty((field.n_frames, *x.shape, 2), np.float32)
-    for first in range(0, len(out), TOGETHER):
-        out[first : first + TOGETHER] = field(at_x, at_y, slice(first, first + TOGETHER)) + moved
-    return out
+    return kernels.lattice(field, at_x, at_y, moved)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +37,14 @@ class Way:
 
     place: Placement
     size: Size
-    steps: np.ndarray  # `lattice`
+    steps: np.ndarray  # `lattice`, where the kernels work
     counts: np.ndarray  # (t, BINS, BINS): how often each sub-pixel offset occurs in each frame
 
 
-def find_way(field, place: Placement, size: Size) -> Way:
-    steps = lattice(field, place, size.padded)
+def find_way(kernels, field, place: Placement, size: Size) -> Way:
+    steps = lattice(kernels, field, place, size.padded)
     inside = steps[:, 2:-2, 2:-2] if min(steps.shape[1:3]) > 8 else steps
-    return Way(place, size, steps, offset_counts(inside.reshape(len(steps), -1, 2)))
+    return Way(place, size, steps, kernels.offset_counts(inside.reshape(len(steps), -1, 2), BINS))
 
 
 def gather(kernels, raw: RawFrames, calibration: Calibration, way: Way, coefficients: np.ndarray):

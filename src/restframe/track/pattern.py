@@ -53,6 +53,6 @@ def take_off_tiles(kernels, tiles: Tiles, power: float) -> None:
     part = np.float32(fraction(power, t))
     ky, kx = np.arange(rows) - rows // 2, np.arange(columns)
     steps = -2 * np.pi / tiles.size * tiles.offsets  # what brings the pattern of each frame to the same place
-    turns = np.exp(1j * (steps[:, 1, None, None] * ky[None, :, None] + steps[:, 0, None, None] * kx[None, None, :]))
-    turns = kernels.to_device(turns.astype(np.complex64))
-    kernels.take_off(tiles.re, tiles.im, turns, part)
+    down = kernels.to_device(np.exp(1j * steps[:, 1, None] * ky).astype(np.complex64))
+    across = kernels.to_device(np.exp(1j * steps[:, 0, None] * kx).astype(np.complex64))
+    kernels.take_off(tiles.re, tiles.im, down[:, :, None] * across[:, None, :], part)

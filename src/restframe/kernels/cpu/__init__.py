@@ -26,7 +26,7 @@ from restframe.kernels.cpu.spectra import (
     scale_spectra,
     take_off,
 )
-from restframe.kernels.reference import mark_bad, peaks
+from restframe.kernels.reference import lattice, mark_bad, offset_counts, peaks
 
 __all__ = [
     "add_frames",
@@ -38,8 +38,10 @@ __all__ = [
     "filtered",
     "gather",
     "gradient",
+    "lattice",
     "local_mean",
     "mark_bad",
+    "offset_counts",
     "peaks",
     "ring_power",
     "scale_spectra",
@@ -48,6 +50,9 @@ __all__ = [
 ]
 
 MOST_THREADS = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+
+
+COMPILING = "The loops are compiled for this processor, which takes a minute or two. Later runs start at once."
 
 
 def compiled() -> bool:

@@ -6,15 +6,21 @@ gives equal bytes on one kind of device.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
 from restframe.errors import DeviceError
-from restframe.kernels.cuda.source import launch, module, raw_definitions
+from restframe.kernels import reference
+from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
 from restframe.kernels.reference import take_off as take_off
 
 BLOCK = 256  # threads
+HIGHEST = 15  # degree of a field's modes, as in images.cu
 
 
 def use_device(number: int) -> None:
@@ -29,9 +35,26 @@ def use_device(number: int) -> None:
         ) from None
 
 
+COMPILING = "The kernels are compiled for this GPU, which takes up to 20 seconds. Later runs start at once."
+
+
 def compiled() -> bool:
-    """Compiling for a GPU takes seconds: nothing that has to be said."""
-    return True
+    """Whether an earlier process compiled these kernels for this kind of GPU, where CuPy keeps them. Notes it if not,
+    for the next one.
+    """
+    import cupy
+
+    kind = cupy.__version__, cupy.cuda.runtime.runtimeGetVersion(), cupy.cuda.Device().compute_capability
+    text = "".join(path.read_text() for path in sorted(HERE.glob("*.cu*")))
+    digest = sha256("\n".join(map(str, (*kind, text))).encode()).hexdigest()[:16]
+    folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+    note = folder / f"restframe-{digest}"
+    if note.exists():
+        return True
+    with suppress(OSError):  # CuPy then keeps nothing either
+        folder.mkdir(parents=True, exist_ok=True)
+        note.touch()
+    return False
 
 
 def device_frames(raw, machine):
@@ -179,7 +202,7 @@ def small_frames(frames, calibration, taps, factor, steps, out) -> None:
     across, down = next(tile for tile in SMALL_TILES if shared(tile) <= SHARED)
     definitions = (
         raw_definitions(frames.dtype)[0],
-        *(f"-D{k}={v}" for k, v in {"FACTOR": factor, "TAPS": n, "ACROSS": across, "DOWN": down}.items()),
+        *(f"{k}={v}" for k, v in {"FACTOR": factor, "TAPS": n, "ACROSS": across, "DOWN": down}.items()),
     )
     h, w = out.shape[1:]
     grid = _blocks(w, across), _blocks(h, down)
@@ -298,7 +321,7 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, o
     r, h, w = out.shape
     if spacing % GATHER["TY"]:
         raise ValueError(f"a spacing of {spacing} is no multiple of {GATHER['TY']}")
-    definitions = (*raw_definitions(frames.dtype, r), *(f"-D{k}={v}" for k, v in GATHER.items()))
+    definitions = (*raw_definitions(frames.dtype, r), *(f"{k}={v}" for k, v in GATHER.items()))
     _set("polynomials", _polynomials(np.ascontiguousarray(table).tobytes()), definitions)
     (ny, nx), padded = lattice.shape[1:3], 4 * _blocks(r, 4)
     together = max(1, MOST // padded)
@@ -309,13 +332,38 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, o
         t = part.stop - part.start
         weights = np.zeros((t, padded), np.float32)
         weights[:, :r] = coefficients[:, part].T
-        here = to_device(lattice[part].astype(np.float32))
+        here = to_device(lattice[part].astype(np.float32, copy=False))
         reach = empty((t, grid[0] * grid[1], 4), np.int32)
         arguments = here, t, ny, nx, spacing, h, w, reach
         launch("raw", "reach", (_blocks(32 * t * grid[0] * grid[1]),), BLOCK, arguments, 0, definitions)
         own = _calibration(calibration.of_frames(part))
         arguments = *own, frames[part], t, here, ny, nx, spacing, origin, reach, to_device(weights), out, h, w
         launch("raw", "gather", grid, threads, arguments, weights.nbytes, definitions)
+
+
+def lattice(field, x, y, moved):
+    """``moved`` and the field's displacement at positions x, y (n,), in every frame: (t, *moved.shape), float32."""
+    h, w = field.shape
+    at = (2 * np.stack([x.ravel(), y.ravel()]) + 1) / np.array([[w], [h]]) - 1  # as `mode_values` has it
+    modes = np.array(field.modes, np.int32)
+    if modes.max() > HIGHEST:
+        return to_device(reference.lattice(field, x, y, moved))
+    t, n = field.n_frames, x.size
+    out = empty((t, *moved.shape), np.float32)
+    amplitudes = np.ascontiguousarray(field.amplitudes, np.float64)
+    arguments = (to_device(at), to_device(moved.astype(np.float64)), n, to_device(modes), len(modes))
+    launch("images", "lattice", (_blocks(n),), BLOCK, (*arguments, to_device(amplitudes), t, out))
+    return out
+
+
+def offset_counts(positions, bins: int) -> np.ndarray:
+    """How often each sub-pixel offset occurs in (t, n, 2) displacements x, y: fractions (t, bins, bins) on the host."""
+    t, n = positions.shape[:2]
+    counts = zeros((t, bins, bins), np.uint64)
+    positions = to_device(np.ascontiguousarray(positions) if isinstance(positions, np.ndarray) else positions.copy())
+    grid, shared = (_blocks(n, 64 * BLOCK), t), 4 * bins**2
+    launch("images", "offset_counts", grid, BLOCK, (positions, n, bins, counts), shared)
+    return to_host(counts) / (65536.0 * n)
 
 
 def _set(name: str, values: np.ndarray, definitions: tuple[str, ...]) -> None:

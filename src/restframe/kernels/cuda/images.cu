@@ -144,3 +144,55 @@ extern "C" __global__ __launch_bounds__(256) void peaks(
     const double s = block_sum(sum, shared), q = block_sum(square, shared);
     if (threadIdx.x == 0) highest[out] = heights[0], place[out] = places[0], sums[2 * out] = s, sums[2 * out + 1] = q;
 }
+
+#define HIGHEST 15  // degree of a field's modes
+
+// out (t, n) = moved (n) + sum over modes of their amplitudes (modes, t) times P_i(x) P_j(y) at (x, y) = at (2, n).
+extern "C" __global__ void lattice(
+    const double* __restrict__ at, const double2* __restrict__ moved, int n, const int2* __restrict__ modes, int n_modes,
+    const double2* __restrict__ amplitudes, int t, float2* out)
+{
+    const int k = blockIdx.x * blockDim.x + threadIdx.x;
+    if (k >= n) return;
+    double px[HIGHEST + 1], py[HIGHEST + 1];  // Bonnet's recursion
+    const double x = at[k], y = at[n + k];
+    px[0] = py[0] = 1, px[1] = x, py[1] = y;
+    for (int d = 1; d < HIGHEST; d++) {
+        px[d + 1] = ((2 * d + 1) * x * px[d] - d * px[d - 1]) / (d + 1);
+        py[d + 1] = ((2 * d + 1) * y * py[d] - d * py[d - 1]) / (d + 1);
+    }
+    for (int f = 0; f < t; f++) {
+        double2 u = moved[k];
+        for (int m = 0; m < n_modes; m++) {
+            const double v = px[modes[m].x] * py[modes[m].y];
+            const double2 a = amplitudes[(i8)m * t + f];
+            u.x += a.x * v, u.y += a.y * v;
+        }
+        out[(i8)f * n + k] = make_float2((float)u.x, (float)u.y);
+    }
+}
+
+// Sub-pixel offsets of positions (t, n), shared out to the nearest four of bins x bins, in 1/65536: integers, so that
+// the order does not matter. Grid (any, t).
+extern "C" __global__ void offset_counts(const float2* __restrict__ positions, int n, int bins, u8* counts)
+{
+    extern __shared__ u4 own[];  // no more than 64 x 256 positions a block: 2^30 at most
+    for (int k = threadIdx.x; k < bins * bins; k += blockDim.x) own[k] = 0;
+    __syncthreads();
+    const float2* mine = positions + (i8)blockIdx.y * n;
+    for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < n; k += gridDim.x * blockDim.x) {
+        const float2 p = mine[k];
+        const double x = (double)(p.x - floorf(p.x)) * bins, y = (double)(p.y - floorf(p.y)) * bins;
+        const int ix = (int)x, iy = (int)y;
+        const double fx = x - ix, fy = y - iy;
+        for (int j = 0; j < 2; j++)
+            for (int i = 0; i < 2; i++) {
+                const double part = (j ? fy : 1 - fy) * (i ? fx : 1 - fx);
+                atomicAdd(&own[(iy + j) % bins * bins + (ix + i) % bins], (u4)__double2int_rn(part * 65536));
+            }
+    }
+    __syncthreads();
+    counts += (i8)blockIdx.y * bins * bins;
+    for (int k = threadIdx.x; k < bins * bins; k += blockDim.x)
+        if (own[k]) atomicAdd(&counts[k], (u8)own[k]);
+}

@@ -14,16 +14,20 @@ RAW_TYPES = {"uint8": "u1", "int8": "i1", "uint16": "u2", "int16": "i2", "float3
 TOTAL_TYPES = {"u": "u4", "i": "i8", "f": "double"}  # in which sums over frames are exact, for integers
 
 
-def source(name: str) -> str:
-    """The text of a module: what all share, then its own."""
+def source(name: str, definitions: tuple[str, ...] = ()) -> str:
+    """The text of a module: ``definitions``, NAME=VALUE, then what all share, then its own.
+
+    They are no options of the compiler, because CuPy starts that once for each set of options, compiled before or not.
+    """
+    defined = "".join("#define " + definition.replace("=", " ", 1) + "\n" for definition in definitions)
     parts = ["common.cuh", *(["calibration.cuh"] if name in ("raw", "small") else []), f"{name}.cu"]
-    return "".join((HERE / part).read_text() for part in parts)
+    return defined + "".join((HERE / part).read_text() for part in parts)
 
 
 def raw_definitions(dtype: np.dtype, images: int = 1) -> tuple[str, ...]:
-    """Compiler options of the module `raw` for frames of ``dtype`` and that many running images."""
+    """Definitions of the module `raw` for frames of ``dtype`` and that many running images."""
     total = TOTAL_TYPES[np.dtype(dtype).kind]
-    return f"-DRAW={RAW_TYPES[np.dtype(dtype).name]}", f"-DTOTAL={total}", f"-DIMAGES={images}"
+    return f"RAW={RAW_TYPES[np.dtype(dtype).name]}", f"TOTAL={total}", f"IMAGES={images}"
 
 
 @cache
@@ -31,7 +35,9 @@ def module(name: str, definitions: tuple[str, ...], device: int):
     """A compiled module on a device."""
     import cupy
 
-    return cupy.RawModule(code=source(name), options=(*OPTIONS, *definitions))
+    made = cupy.RawModule(code=source(name, definitions), options=OPTIONS)
+    made.compile()
+    return made
 
 
 @cache
