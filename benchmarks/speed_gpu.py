@@ -251,7 +251,7 @@ def measure(folder: Path, movies: int, say: Callable[[str], None] = print) -> di
     )
     counts, gain = make(K3, 0.9)
     with mrcfile.new(folder / "gain.mrc", overwrite=True) as mrc:
-        mrc.set_data(gain)
+        mrc.set_data(gain[::-1])  # rows of a TIFF are flipped on reading
     settings = with_choices(Settings(), CHOICES)
     out["stages"] = stages(counts, gain, settings, say)
     for name, ms in sorted(out["stages"]["by_kernel_ms"].items(), key=lambda kv: -kv[1]):
@@ -266,7 +266,7 @@ def measure(folder: Path, movies: int, say: Callable[[str], None] = print) -> di
     }
     k2 = save(folder / "k2.tif", counts[:24, :3838, :3710].copy(), "lzw", 45)
     with mrcfile.new(folder / "k2gain.mrc", overwrite=True) as mrc:
-        mrc.set_data(gain[:3838, :3710].copy())
+        mrc.set_data(gain[:3838, :3710][::-1])
     files["eer"] = save_eer(folder / "m.eer", 4096, 1000, 0.03)
     del counts
     cp.get_default_memory_pool().free_all_blocks()
