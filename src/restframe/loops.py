@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from tempfile import gettempdir
+from stat import S_ISDIR
+from tempfile import gettempdir, mkdtemp
 
 # threads that wait for work must not take the time of those that decode
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -18,7 +19,23 @@ def _can_cache() -> bool:
     return "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK) or os.access(home, os.W_OK)
 
 
+def _own_folder() -> str:
+    """A folder under the temporary ones that is ours alone: compiled code is run as it lies there, so one that somebody
+    else has made or may write to is not used.
+    """
+    if not hasattr(os, "getuid"):
+        return mkdtemp(prefix="restframe-")
+    folder = Path(gettempdir()) / f"restframe-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return mkdtemp(prefix="restframe-")
+    ours = S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return str(folder) if ours else mkdtemp(prefix="restframe-")
+
+
 if not _can_cache():
-    nb.config.CACHE_DIR = str(Path(gettempdir()) / f"restframe-{os.getuid()}")  # type: ignore[attr-defined]
+    nb.config.CACHE_DIR = _own_folder()  # type: ignore[attr-defined]
 
 __all__ = ["nb"]

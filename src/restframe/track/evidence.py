@@ -3,8 +3,8 @@
 Every mode's coefficients are turned so that both penalties on its course in time become diagonal (their generalised
 eigenvectors): the prior's precision is then a diagonal, whatever its scales. Modes are taken one by one, the others
 held where they are: products of Legendre polynomials are all but orthogonal on the tiles, so the scales that a movie
-leads to give the same motion (track errors of 25 simulated movies are equal or lower by up to 2 %). What changes
-quickly in time is ruled by the prior; there, what the data say of two coefficients together is left out.
+leads to give motion as good (docs/accuracy.md). What changes quickly in time is ruled by the prior; there, what the
+data say of two coefficients together is left out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-NEGLIGIBLE = 1e-3  # of the prior's precision: less information than this is that of one coefficient alone
+NEGLIGIBLE = 1e-4  # of the prior's precision: less information than this is that of one coefficient alone
 
 
 @dataclass(frozen=True, eq=False)

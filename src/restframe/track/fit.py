@@ -118,7 +118,6 @@ class Fit:
     likelihood: lk.Likelihood
     x: np.ndarray  # (n, 2) the same as coefficients
     covariance: np.ndarray  # (n, n) of the coefficients, per axis
-    evidence: float  # log, up to a constant of the data and the spectrum
     axis: TimeAxis
 
 
@@ -222,17 +221,6 @@ def settle(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior)
     return Settled(x, q, factor, 0.5 * float(np.sum(linear * x)) + sum(log_det[1:]) - log_det[0])
 
 
-def evidence_slope(problem: Problem, settled: Settled, prior: Prior) -> np.ndarray:
-    """Of the evidence by the log of the prior's speed and roughness, (2, degrees), after MacKay (1992)."""
-    slope = np.zeros((2, len(prior.speed)))
-    for s, d, basis in zip(problem.slices, problem.degrees, problem.time, strict=True):
-        x, posterior = settled.x[s], settled.covariance[s, s]
-        believed = linalg.inv(prior.precision(d, basis.speed, basis.roughness))
-        for i, k in enumerate((basis.speed / prior.speed[d], basis.roughness / prior.roughness[d])):
-            slope[i, d] += 0.5 * (float(np.sum(x * (k @ x))) + 2 * float(np.sum((posterior - believed) * k)))
-    return slope
-
-
 def learn_prior(
     problem: Problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior, steps: int
 ) -> tuple[Prior, float]:
@@ -318,4 +306,4 @@ def fit(
         x = trial
         if moved < tolerance:
             break
-    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, settled.evidence, problem.axis)
+    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, problem.axis)
