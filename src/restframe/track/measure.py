@@ -16,10 +16,11 @@ from restframe.track.accept import accept
 from restframe.track.field import MotionField, mode_values, modes_up_to
 from restframe.track.groups import Groups
 from restframe.track.patches import patch_shifts
+from restframe.track.path import likely_path
 from restframe.track.pattern import pattern_power, take_off_band, take_off_tiles
 from restframe.track.prior import TimeAxis, usual_prior
 from restframe.track.tiles import Tiles, make_tiles, taper, tile_size
-from restframe.track.whole_frame import COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
+from restframe.track.whole_frame import CLEAR, COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
 
 OVERLAP = 0.25  # of neighbouring tiles
 BAND = 0.8  # of the small frames' Nyquist frequency
@@ -83,7 +84,9 @@ def measure(
     pattern = pattern_power(small)
     band = take_off_band(low_band(kernels, (small.frame(i) for i in range(t)), COARSE_SIDE, threads), pattern)
     bfactor, phase_only = motion.bfactor[0], motion.phase_only
-    track = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
+    track, clear = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
+    if clear.min() <= CLEAR:
+        track = likely_path(kernels, band, small.shape, track)
     track -= track[reference]
 
     problem = make_problem(

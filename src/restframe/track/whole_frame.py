@@ -55,8 +55,9 @@ def coarse_track(
     tolerance: float,
     phase_only: bool,
     threads: int,
-) -> np.ndarray:
-    """Displacement of each frame, (t, 2) x, y in small pixels, relative to their mean.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement of each frame, (t, 2) x, y in small pixels, relative to their mean; and how many standard deviations
+    each one's correlation peak was high, (t,).
 
     ``band``: low_band's spectra of frames (h, w) = ``small``. Each frame is correlated with the sum of the others at
     their present places, filtered by exp(-B f²/2), f in cycles per pixel of the image whose short side is 2048;
@@ -73,8 +74,9 @@ def coarse_track(
     damping = kernels.to_device(damping.astype(np.float32))
     width = 2 * (nx - 1)
     shift = np.zeros((t, 2))
+    clear = np.zeros(t)
     if t < 2:
-        return shift
+        return shift, clear
     # samples of a correlation surface per small pixel
     per_y, per_x = ny / small[0], width / small[1]
     for _ in range(max(iterations, 1)):
@@ -90,11 +92,12 @@ def coarse_track(
                 product /= xp.abs(product) + np.float32(1e-20)
             product *= damping
             surfaces[i : i + TOGETHER] = kernels.irfft2(product, (ny, width), threads)
-        step = help_weak(kernels, surfaces) / (per_x, per_y)
+        step, clear = help_weak(kernels, surfaces)
+        step /= per_x, per_y
         shift += step
         if np.abs(step).max() < tolerance:
             break
-    return shift - shift.mean(0)
+    return shift - shift.mean(0), clear
 
 
 def phase(shift, ky, kx):
@@ -120,8 +123,8 @@ def peaks(kernels, surfaces) -> tuple[np.ndarray, np.ndarray]:
 CLEAR = 6.0  # a peak this many standard deviations high is no accident among 2e5 samples
 
 
-def help_weak(kernels, surfaces) -> np.ndarray:
-    """Displacement of every frame in samples of its surface, (t, 2) x, y.
+def help_weak(kernels, surfaces) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement of every frame in samples of its surface, (t, 2) x, y; and how high its own peak was, (t,).
 
     Surfaces whose best peak is no clearer than noise are averaged with as many neighbours in time as it takes.
     """
@@ -134,4 +137,4 @@ def help_weak(kernels, surfaces) -> np.ndarray:
             if height[0] > CLEAR or 2 * reach + 1 >= t:
                 break
         out[i] = place[0]
-    return out
+    return out, clear
