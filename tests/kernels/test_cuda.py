@@ -83,9 +83,9 @@ def test_sums_over_tiles(p, t, m):
     rng = np.random.default_rng(3)
     halves = rng.normal(size=(2, p, t, 2 * m + 1, m + 1)).astype(np.float16)
     re, im = halves.astype(np.float32)
-    steps = rng.normal(0, 0.3, (p, t, 2)).astype(np.float32)
+    steps = rng.normal(0, 0.3, (p, t, 2)).astype(np.float32), rng.uniform(0, 0.01, (p, t)).astype(np.float32)
     d = tuple(map(cuda.to_device, halves))
-    fast, slow = cuda.align(*d, steps), reference.align(re, im, steps)
+    fast, slow = cuda.align(*d, *steps), reference.align(re, im, *steps)
     for a, b in zip(fast, slow, strict=True):
         close(a.get(), b)
     ring = rng.integers(-1, m + 1, re.shape[2:])
@@ -96,7 +96,7 @@ def test_sums_over_tiles(p, t, m):
     filtered = cuda.filtered(*fast[:2], w, ring, weight)
     for a, b in zip(filtered, weighted, strict=True):
         close(a.get(), b)
-    close(cuda.gradient(*d, steps, *filtered), reference.gradient(re, im, steps, *weighted))
+    close(cuda.gradient(*d, *steps, *filtered), reference.gradient(re, im, *steps, *weighted))
 
 
 @pytest.mark.parametrize("dtype", list(RAW_TYPES))

@@ -65,13 +65,13 @@ def test_align_and_gradient():
     rng = np.random.default_rng(3)
     p, t, m = 3, 5, 7
     re, im = rng.normal(size=(2, p, t, 2 * m + 1, m + 1)).astype(np.float32)
-    steps = rng.normal(0, 0.3, (p, t, 2)).astype(np.float32)
-    fast, slow = cpu.align(re, im, steps), reference.align(re, im, steps)
+    steps = rng.normal(0, 0.3, (p, t, 2)).astype(np.float32), rng.uniform(0, 0.1, (p, t)).astype(np.float32)
+    fast, slow = cpu.align(re, im, *steps), reference.align(re, im, *steps)
     for a, b in zip(fast, slow, strict=True):
         close(a, b)
     filt = rng.random((p, 2 * m + 1, m + 1)).astype(np.float32)
     weighted = filt * fast[0], filt * fast[1]
-    close(cpu.gradient(re, im, steps, *weighted), reference.gradient(re, im, steps, *weighted))
+    close(cpu.gradient(re, im, *steps, *weighted), reference.gradient(re, im, *steps, *weighted))
 
 
 @pytest.mark.parametrize("size", [8, 10])
@@ -110,11 +110,12 @@ def test_spectra_in_16_bits():
         assert a.dtype == np.int16
         np.testing.assert_allclose(a * step, b, atol=1.01 * step)
     same = [a * STEP for a in stored]
-    steps = rng.normal(0, 0.3, (len(corners), t, 2)).astype(np.float32)
-    fast, slow = cpu.align(*stored, steps), reference.align(*same, steps)
+    steps = rng.normal(0, 0.3, (len(corners), t, 2)), rng.uniform(0, 0.1, (len(corners), t))
+    steps = tuple(s.astype(np.float32) for s in steps)
+    fast, slow = cpu.align(*stored, *steps), reference.align(*same, *steps)
     for a, b in zip(fast, slow, strict=True):
         close(a, b)
-    close(cpu.gradient(*stored, steps, *slow[:2]), reference.gradient(*same, steps, *slow[:2]))
+    close(cpu.gradient(*stored, *steps, *slow[:2]), reference.gradient(*same, *steps, *slow[:2]))
 
 
 def test_spectra_do_not_overflow():
@@ -143,16 +144,17 @@ def test_gradient_is_the_derivative():
     rng = np.random.default_rng(4)
     p, t, m = 2, 4, 5
     re, im = rng.normal(size=(2, p, t, 2 * m + 1, m + 1))
-    steps = rng.normal(0, 0.3, (p, t, 2))
+    steps, spread = rng.normal(0, 0.3, (p, t, 2)), rng.uniform(0, 0.1, (p, t))
     filt = rng.random((p, 2 * m + 1, m + 1))
 
     def value(s):
         m_ = np.arange(-m, m + 1)[:, None], np.arange(m + 1)[None]
         phase = np.exp(1j * (s[:, :, 1, None, None] * m_[0] + s[:, :, 0, None, None] * m_[1]))
+        phase *= np.exp(-spread[:, :, None, None] / 2 * (m_[0] ** 2 + m_[1] ** 2))
         return float(np.sum(filt * np.abs(np.sum((re + 1j * im) * phase, axis=1)) ** 2))
 
-    total = reference.align(re, im, steps)
-    g = 2 * reference.gradient(re, im, steps, filt * total[0], filt * total[1])
+    total = reference.align(re, im, steps, spread)
+    g = 2 * reference.gradient(re, im, steps, spread, filt * total[0], filt * total[1])
     for index in [(0, 0, 0), (1, 2, 1), (0, 3, 1)]:
         e = np.zeros_like(steps)
         e[index] = 1e-4

@@ -47,7 +47,7 @@ def test_tiles_that_follow_the_specimen():
     def at_detector():
         """Power of the sum of the frames, put back to where the detector saw them, over the sum of their powers."""
         steps = np.broadcast_to(-2 * np.pi / tiles.size * offsets, (len(tiles.re), t, 2)).astype(np.float32)
-        re, im, own = cpu.align(tiles.re, tiles.im, steps)
+        re, im, own = cpu.align(tiles.re, tiles.im, steps, np.zeros(steps.shape[:2], np.float32))
         return float((re**2 + im**2)[:, 3:].sum() / own[:, 3:].sum())
 
     before = at_detector()

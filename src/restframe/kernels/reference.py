@@ -184,33 +184,34 @@ def small_frame(frames, calibration, i, taps, factor, steps, out):
     out[:] = xp.round(xp.clip(scaled, -127, 127)).astype(xp.int8)
 
 
-def _aligned(re, im, steps, p: int):
-    """Spectra of tile p brought to rest, (t, 2m+1, m+1) complex."""
+def _aligned(re, im, steps, spread, p: int):
+    """Spectra of tile p brought to rest, faded where they are not sure to be, (t, 2m+1, m+1) complex."""
     xp = array_namespace(re)
     m = re.shape[-1] - 1
     ky, kx = xp.arange(-m, m + 1), xp.arange(m + 1)
-    s = xp.asarray(steps[p])
-    return (
-        (re[p] + 1j * im[p]) * xp.exp(1j * s[:, 1, None] * ky)[:, :, None] * xp.exp(1j * s[:, 0, None] * kx)[:, None, :]
-    )
+    s, v = xp.asarray(steps[p]), xp.asarray(spread[p])[:, None]
+    down, across = (xp.exp(1j * s[:, i, None] * k - v * k**2 / 2) for i, k in ((1, ky), (0, kx)))
+    return (re[p] + 1j * im[p]) * down[:, :, None] * across[:, None, :]
 
 
-def align(re, im, steps):
-    """R = sum_t F_t exp(i k·step_t), as (re, im), and sum_t |F_t|²; each (p, 2m+1, m+1)."""
+def align(re, im, steps, spread):
+    """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
+    (p, 2m+1, m+1). ``steps``: (p, t, 2) phase of one cycle a tile; ``spread``: (p, t) its variance.
+    """
     xp = array_namespace(re)
-    totals = [_aligned(re, im, steps, p).sum(0) for p in range(len(re))]
-    total = xp.stack(totals)
-    return total.real.astype(xp.float32), total.imag.astype(xp.float32), (re**2 + im**2).sum(1)
+    tiles = [_aligned(re, im, steps, spread, p) for p in range(len(re))]
+    total, own = xp.stack([f.sum(0) for f in tiles]), xp.stack([(abs(f) ** 2).sum(0) for f in tiles])
+    return total.real.astype(xp.float32), total.imag.astype(xp.float32), own
 
 
-def gradient(re, im, steps, weighted_re, weighted_im):
-    """-sum_k k Im(conj(weighted) F_t exp(i k·step_t)), (p, t, 2), k in cycles a tile."""
+def gradient(re, im, steps, spread, weighted_re, weighted_im):
+    """-sum_k k Im(conj(weighted) G_t exp(i k·step_t)), (p, t, 2), k in cycles a tile, G as in `align`."""
     xp = array_namespace(re)
     m = re.shape[-1] - 1
     ky, kx = xp.arange(-m, m + 1)[:, None], xp.arange(m + 1)[None, :]
     out = np.empty((*re.shape[:2], 2))
     for p in range(len(re)):
-        v = ((weighted_re[p] - 1j * weighted_im[p]) * _aligned(re, im, steps, p)).imag
+        v = ((weighted_re[p] - 1j * weighted_im[p]) * _aligned(re, im, steps, spread, p)).imag
         out[p, :, 0] = to_host(-(v * kx).sum((1, 2)))
         out[p, :, 1] = to_host(-(v * ky).sum((1, 2)))
     return out

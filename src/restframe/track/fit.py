@@ -15,6 +15,9 @@ from restframe.track.groups import Groups
 from restframe.track.prior import AXES, Prior, TimeAxis, roughness_penalty, speed_penalty
 from restframe.track.tiles import Tiles
 
+UNSURE = 1.0  # small pixels, sd of the displacements along an axis before the first round
+MOST_UNSURE = 3.0  # then a tenth is left of waves of 9 small pixels, and something of the shortest ones
+SETTLED = 0.05  # of the stated error: steps smaller than that, rms, don't matter
 SCALE_SPREAD = 2.0  # sd of the log of the prior's scales about the usual ones
 LEARNING_STEPS = 12  # of the search for them, each round
 
@@ -119,6 +122,7 @@ class Fit:
     x: np.ndarray  # (n, 2) the same as coefficients
     covariance: np.ndarray  # (n, n) of the coefficients, per axis
     axis: TimeAxis
+    spread: np.ndarray  # (p, t) small pixels²
 
 
 def prior_matrix(problem: Problem, prior: Prior) -> np.ndarray:
@@ -147,9 +151,16 @@ def information(problem: Problem, of_tiles: np.ndarray) -> np.ndarray:
     return out
 
 
-def aligned(kernels, problem: Problem, displacement: np.ndarray) -> lk.Aligned:
-    """The tiles, brought to rest by ``displacement`` (p, t, 2)."""
-    return lk.aligned(kernels, problem.tiles, displacement, problem.ring, problem.weight)
+def aligned(kernels, problem: Problem, displacement: np.ndarray, spread: np.ndarray) -> lk.Aligned:
+    """The tiles, brought to rest by ``displacement`` (p, t, 2) whose variance is ``spread`` (p, t)."""
+    return lk.aligned(kernels, problem.tiles, displacement, spread, problem.ring, problem.weight)
+
+
+def spread_after(step: np.ndarray, error: float) -> np.ndarray:
+    """Variance along an axis of what is not known of the displacements, (p, t): the posterior's, and as much as the
+    last ``step`` (p, t, 2) moved them, since where a tile still goes far its high frequencies do not line up yet.
+    """
+    return np.minimum(0.5 * (error**2 + ((step - step.mean(1, keepdims=True)) ** 2).sum(2)), MOST_UNSURE**2)
 
 
 def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likelihood:
@@ -160,9 +171,9 @@ def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likeliho
     1 + k² error² / 2 of the signal's power, since the displacements of two frames differ by error² along an axis.
     """
     k2 = (2 * np.pi * np.arange(len(problem.count)) / problem.tiles.size) ** 2
-    spectrum = lk.estimate_spectrum(at.power, at.auto, problem.amplitude, problem.count, 1 + 0.5 * k2 * error**2)
+    spectrum = lk.estimate_spectrum(at, problem.amplitude, problem.count, 1 + 0.5 * k2 * error**2)
     return lk.make_likelihood(
-        problem.tiles, spectrum, problem.amplitude, problem.ring, problem.weight, problem.count, problem.damping
+        at, problem.tiles, spectrum, problem.amplitude, problem.ring, problem.weight, problem.count, problem.damping
     )
 
 
@@ -171,7 +182,7 @@ def data_gradient(kernels, problem: Problem, result: Fit) -> np.ndarray:
     small pixel.
     """
     u = problem.displacement(result.x)
-    return lk.gradient(kernels, result.likelihood, u, aligned(kernels, problem, u))
+    return lk.gradient(kernels, result.likelihood, u, aligned(kernels, problem, u, result.spread))
 
 
 def stated_error(problem: Problem, covariance: np.ndarray) -> float:
@@ -271,16 +282,18 @@ def fit(
     tolerance: float,
     try_axes: bool = False,
 ) -> Fit:
-    """Fisher scoring until the field moves by less than ``tolerance`` small pixels or ``rounds`` are used up.
+    """Fisher scoring until the field moves by less than ``tolerance`` small pixels anywhere, or by less than matters
+    (`SETTLED`), or ``rounds`` are used up.
 
     Each round estimates the spectrum at the present field, takes the likelihood's gradient and expected curvature
-    there, settles prior and field on that quadratic and goes there, less far if the posterior does not rise.
+    there, settles prior and field on that quadratic and goes there, less far if the posterior does not rise. Tiles
+    that moved far count by their low frequencies until they are found (`spread_after`).
     ``start``: amplitudes (some modes, t, 2), small pixels. ``usual``: the prior's scales before any data, ``prior``:
     those to begin with. ``try_axes``: choose the prior's time axis in the second round.
     """
     x = problem.coefficients(start)
     u = problem.displacement(x)
-    at = aligned(kernels, problem, u)
+    at = aligned(kernels, problem, u, np.full(u.shape[:2], UNSURE**2))
     error = 0.0
     for i in range(max(rounds, 1)):
         like = likelihood_at(problem, at, error)
@@ -290,20 +303,20 @@ def fit(
             problem = choose_axis(problem, data, linear, x, prior, usual)
         prior = learn_prior(problem, data, linear, x, prior, usual, LEARNING_STEPS)[0]
         settled = settle(problem, data, linear, prior)
+        error = stated_error(problem, settled.covariance)
 
         def posterior(x, at, like=like, precision=settled.precision):
             return lk.value(like, at) - 0.5 * float(np.sum(x * (precision @ x)))
 
-        here = posterior(x, at)
+        here, before = posterior(x, at), at.spread
         for scale in (1.0, 0.5, 0.2, 0.05, 0.0):
             trial = x + scale * (settled.x - x)
-            u = problem.displacement(trial)
-            at = aligned(kernels, problem, u)
-            if posterior(trial, at) >= here:
+            step = problem.displacement(trial) - u
+            at = aligned(kernels, problem, u + step, spread_after(step, error))
+            # less is sure after a long step, which may hide that the posterior rose
+            if posterior(trial, at) >= here or posterior(trial, aligned(kernels, problem, u + step, before)) >= here:
                 break
-        error = stated_error(problem, settled.covariance)
-        moved = np.abs(problem.displacement(trial - x)).max()
-        x = trial
-        if moved < tolerance:
+        x, u = trial, u + step
+        if np.abs(step).max() < tolerance or np.sqrt((step**2).sum(2).mean()) < SETTLED * error:
             break
-    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, problem.axis)
+    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, problem.axis, at.spread)

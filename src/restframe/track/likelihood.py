@@ -5,10 +5,12 @@ amplitude after damage. Integrating X out of the Gaussian model leaves, up to te
 
     L(u) = sum_k W(k) |R(k)|²,   R = sum_t a_t Y_t exp(i k u_t),   W = S / (N (N + S sum_t a_t²)),
 
-over one half plane. Its gradient needs, for every frame, the sum of the *other* frames only (the own term has no
-imaginary part). The expected curvature (Fisher information) of the displacements of frames t, s along one axis is
+over one half plane. Where the displacement of frame t is known to a variance v_t along an axis only, what lines up of
+it is g_t a_t, g_t = exp(-v_t |k|²/2): it enters R with that weight. The gradient needs, for every frame, the sum of the
+*other* frames only (the own term has no imaginary part). The expected curvature (Fisher information) of the
+displacements of frames t, s along one axis is
 
-    J_ts = sum_k W S |k|² a_t² (delta_ts sum_r a_r² - a_s²).
+    J_ts = sum_k W S |k|² b_t (delta_ts sum_r b_r - b_s),   b = g a².
 """
 
 from __future__ import annotations
@@ -51,32 +53,36 @@ def half_plane(tiles: Tiles) -> np.ndarray:
 
 
 def estimate_spectrum(
-    power: np.ndarray, auto: np.ndarray, amplitude: np.ndarray, count: np.ndarray, excess: np.ndarray | float = 1.0
+    at: Aligned, amplitude: np.ndarray, count: np.ndarray, excess: np.ndarray | float = 1.0
 ) -> Spectrum:
-    """Signal and noise from the ring sums of |R|² and of sum_t |a_t Y_t|², both (p, rings).
+    """Signal and noise from the ring sums of |R|² and of sum_t |g_t a_t Y_t|².
 
-    ``excess``: (rings,) by how much the fit itself has made the signal look larger.
+    ``amplitude``: a_t, (t, rings); ``excess``: (rings,) by how much the fit itself has made the signal look larger.
 
-    E |R|² - auto = S ((sum a²)² - sum a⁴), the cross terms of all pairs of frames; E auto = S sum a⁴ + N sum a².
+    E |R|² - auto = S ((sum b)² - sum b²), the cross terms of all pairs of frames, b = g a²;
+    E auto = S sum b² + N sum g² a².
     """
-    a2, a4 = (amplitude**2).sum(0), (amplitude**4).sum(0)
+    b, fade = at.fade * amplitude**2, at.fade
+    all_b, own, own_noise = b.sum(1), (b**2).sum(1), (fade * b).sum(1)  # (p, rings)
     n = np.maximum(count, 1e-9)
-    cross = (power - auto) / n  # (p, rings)
-    pairs = np.maximum(a2**2 - a4, 1e-30)
-    signal = cross.mean(0) / pairs / excess
-    noise = np.maximum((auto.mean(0) / n - np.maximum(signal, 0) * a4) / np.maximum(a2, 1e-30), 1e-6)
-    # error of the pooled signal: |R|² - auto has variance (N sum a²)² a coefficient when there is no signal
-    sd = noise * a2 / pairs / np.sqrt(n * len(cross))
+    cross = (at.power - at.auto) / n
+    pairs = np.maximum(all_b**2 - own, 1e-30)
+    signal = cross.sum(0) / pairs.sum(0) / excess
+    noise = np.maximum((at.auto.sum(0) / n - (np.maximum(signal, 0) * own).sum(0)) / own_noise.sum(0), 1e-6)
+    # error of the pooled signal: without any, |R|² - auto of a coefficient has the variance (N sum g² a²)²
+    sd = noise * np.sqrt((own_noise**2).sum(0) / n) / pairs.sum(0)
     signal = smooth_positive(signal, sd)
     # strength of each tile: weighted least squares of its cross terms on the pooled signal
-    g = n * signal * pairs / (noise * a2 + signal * a2**2) ** 2
-    g[count == 0] = 0
-    total = (g * signal * pairs).sum()
-    if total > 0:
-        strength = (cross * g).sum(1) / total
-        sd_strength = np.sqrt((g**2 * (noise * a2 + signal * a2**2) ** 2 / n).sum()) / total
-        spread = max(strength.var() - sd_strength**2, 0.0)
-        strength = 1 + (strength - 1) * spread / (spread + sd_strength**2)
+    variance = (noise * own_noise + signal * all_b**2) ** 2 / n
+    g = signal * pairs / variance
+    g[:, count == 0] = 0
+    total = (g * signal * pairs).sum(1)
+    if total.sum() > 0:
+        strength = (cross * g).sum(1) / np.maximum(total, 1e-30)
+        sd_strength = np.sqrt((g**2 * variance).sum(1)) / np.maximum(total, 1e-30)
+        doubt = float((sd_strength**2).mean())
+        spread = max(strength.var() - doubt, 0.0)
+        strength = 1 + (strength - 1) * spread / (spread + doubt)
         strength = np.maximum(strength, 0.02)
         strength /= strength.mean()
     else:
@@ -117,13 +123,22 @@ class Aligned:
     re: np.ndarray  # (p, 2m+1, m+1)
     im: np.ndarray
     power: np.ndarray  # (p, rings) sums of |R|²
-    auto: np.ndarray  # (p, rings) sums of sum_t |a_t Y_t|²
+    auto: np.ndarray  # (p, rings) sums of sum_t |g_t a_t Y_t|²
+    spread: np.ndarray  # (p, t) small pixels²: variance of the displacement along an axis
+    fade: np.ndarray  # (p, t, rings): g
 
 
-def make_likelihood(tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, count, damping=None) -> Likelihood:
+def fading(spread: np.ndarray, size: int, rings: int) -> np.ndarray:
+    """(p, t, rings): mean of exp(i k u) for displacements u of variance ``spread`` (p, t) along an axis."""
+    k = 2 * np.pi * np.arange(rings) / size
+    return np.exp(-0.5 * spread[..., None] * k**2)
+
+
+def make_likelihood(
+    at: Aligned, tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, count, damping=None
+) -> Likelihood:
     """``damping``: (rings,) a filter to use in place of W's shape, scaled to the same information; None: W."""
-    sq = amplitude**2
-    a2 = sq.sum(0)
+    a2 = (amplitude**2).sum(0)
     signal = spectrum.of_tiles()
     k2 = (2 * np.pi * np.arange(len(count)) / tiles.size) ** 2
     w = signal / (spectrum.noise * (spectrum.noise + signal * a2))
@@ -132,21 +147,28 @@ def make_likelihood(tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, c
         gain = count * signal * k2 * a2**2
         w = damping * (w * gain).sum(1, keepdims=True) / np.maximum((damping * gain).sum(1, keepdims=True), 1e-30)
     c = count * w * signal * k2  # (p, rings)
-    information = -np.einsum("pr,tr,sr->pts", c, sq, sq, optimize=True)
-    t = np.arange(len(sq))
-    information[:, t, t] += (c * a2) @ sq.T
+    b = at.fade * amplitude**2
+    information = -(b * c[:, None]) @ b.swapaxes(1, 2)
+    t = np.arange(len(amplitude))
+    information[:, t, t] += ((c * b.sum(1))[:, None] * b).sum(2)
     return Likelihood(tiles, w, ring, weight, information)
 
 
-def aligned(kernels, tiles: Tiles, displacement: np.ndarray, ring: np.ndarray, weight: np.ndarray) -> Aligned:
-    """``displacement``: (p, t, 2) small pixels; ``ring`` and ``weight`` of each coefficient."""
-    re, im, auto = kernels.align(tiles.re, tiles.im, phase_steps(tiles, displacement))
-    return Aligned(re, im, kernels.ring_power(re, im, ring, weight), kernels.by_ring(auto, ring, weight))
+def aligned(
+    kernels, tiles: Tiles, displacement: np.ndarray, spread: np.ndarray, ring: np.ndarray, weight: np.ndarray
+) -> Aligned:
+    """``displacement``: (p, t, 2) small pixels; ``spread``: (p, t) its variance along an axis; ``ring`` and ``weight``
+    of each coefficient.
+    """
+    re, im, auto = kernels.align(tiles.re, tiles.im, *phases(tiles, displacement, spread))
+    powers = kernels.ring_power(re, im, ring, weight), kernels.by_ring(auto, ring, weight)
+    return Aligned(re, im, *powers, spread, fading(spread, tiles.size, tiles.band + 1))
 
 
-def phase_steps(tiles: Tiles, displacement: np.ndarray) -> np.ndarray:
-    """Phase in radians for one cycle a tile, of what is left after the tile's own offset."""
-    return (2 * np.pi / tiles.size * (displacement - tiles.offsets[None])).astype(np.float32)
+def phases(tiles: Tiles, displacement: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Phase in radians for one cycle a tile, of what is left after the tile's own offset, and its variance."""
+    turn = 2 * np.pi / tiles.size
+    return (turn * (displacement - tiles.offsets[None])).astype(np.float32), (turn**2 * spread).astype(np.float32)
 
 
 def value(like: Likelihood, at: Aligned) -> float:
@@ -155,6 +177,6 @@ def value(like: Likelihood, at: Aligned) -> float:
 
 def gradient(kernels, like: Likelihood, displacement, at: Aligned) -> np.ndarray:
     """dL/du, (p, t, 2), per small pixel; ``at``: the tiles brought to rest by ``displacement``."""
-    steps = phase_steps(like.tiles, displacement)
     weighted = kernels.filtered(at.re, at.im, like.w, like.ring, like.weight)
-    return kernels.gradient(like.tiles.re, like.tiles.im, steps, *weighted) * (4 * np.pi / like.tiles.size)
+    steps = phases(like.tiles, displacement, at.spread)
+    return kernels.gradient(like.tiles.re, like.tiles.im, *steps, *weighted) * (4 * np.pi / like.tiles.size)

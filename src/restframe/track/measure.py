@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from restframe.detector.small import SmallFrames
+from restframe.restore.blur import travel
 from restframe.restore.dose import damage
 from restframe.result import PatchShifts
 from restframe.settings import Exposure, Motion
@@ -25,6 +26,7 @@ from restframe.track.whole_frame import CLEAR, COARSE_SIDE, REFERENCE_SIDE, coar
 OVERLAP = 0.25  # of neighbouring tiles
 BAND = 0.8  # of the small frames' Nyquist frequency
 HIGHEST_DEGREE = 4
+WHOLE_FRAME_FIRST = 3  # rounds for the whole frame before those for local motion
 TYPICAL_DOSE = 40.0  # e/A² of a movie whose dose is not known
 TYPICAL_PIXEL = 1.0  # A, where none is given
 
@@ -104,15 +106,18 @@ def measure(
         threads,
     )
     usual = usual_prior((exposure.pixel_size or TYPICAL_PIXEL) * factor, HIGHEST_DEGREE)
-    result = ft.fit(kernels, problem, usual, usual, track[None], motion.iterations, tolerance / 2)
     nx, ny = motion.patches
-    if nx < 2 or ny < 2:
+    local = nx > 1 and ny > 1
+    first = WHOLE_FRAME_FIRST if local else motion.iterations
+    result = ft.fit(kernels, problem, usual, usual, track[None], first, tolerance / 2)
+    if not local:
         field = MotionField(problem.modes, result.amplitudes * factor, shape, reference)
         return Measured(field, None, (), {"error_px": factor * ft.stated_error(problem, result.covariance)})
 
     across, down = (len(np.unique(c)) for c in problem.tiles.centres.T)
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
-    problem = with_modes(problem, modes, shape, motion)
+    moved = travel(result.amplitudes[0], np.maximum(levels, 1e-3 * np.max(levels)))
+    problem = against_blur(kernels, with_modes(problem, modes, shape, motion), moved)
     rounds = motion.iterations, tolerance / 2
     result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True)
     problem = replace(problem, axis=result.axis)
@@ -192,6 +197,20 @@ def with_modes(problem: ft.Problem, modes, shape: tuple[int, int], motion: Motio
         basis=tile_means(modes, problem.tiles, shape),
         damping=damping,
     )
+
+
+def against_blur(kernels, problem: ft.Problem, moved: np.ndarray) -> ft.Problem:
+    """The same where frames blur by ``moved`` (t, 2) small pixels each: what that leaves of the signal is its amplitude
+    in the frame, sin(k·v/2) / (k·v/2). Scales the tiles in place.
+    """
+    tiles, m = problem.tiles, problem.tiles.band
+    ky, kx = np.arange(-m, m + 1)[:, None] / tiles.size, np.arange(m + 1) / tiles.size
+    left = np.stack([np.sinc(kx * x + ky * y) for x, y in moved]).astype(np.float32)
+    kernels.scale_spectra(tiles.re, tiles.im, kernels.to_device(left))
+    used = problem.ring >= 0
+    power = np.stack([np.bincount(problem.ring[used], (problem.weight * f**2)[used], m + 1) for f in left])
+    kept = np.divide(power, problem.count, where=problem.count > 0, out=np.ones_like(power))
+    return replace(problem, amplitude=problem.amplitude * np.sqrt(kept))
 
 
 def tile_means(modes, tiles: Tiles, shape: tuple[int, int], points: int = 8) -> np.ndarray:

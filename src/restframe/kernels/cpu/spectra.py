@@ -142,13 +142,14 @@ def filtered(re, im, w, ring, weight):
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True)
-def _phases(n, step, first, re, im):
+def _phases(n, step, spread, first, re, im):
     re[:] = 0
     im[:] = 0
     for i in range(n):
-        angle = (i + first) * step
-        re[i] = np.cos(angle)
-        im[i] = np.sin(angle)
+        k = i + first
+        left = np.exp(np.float32(-0.5) * spread * k * k)
+        re[i] = left * np.cos(k * step)
+        im[i] = left * np.sin(k * step)
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True)
@@ -159,9 +160,11 @@ def _add_row(re, im, x, yr, yi, sums):
         ci = x[k] * yi + x[k + PITCH] * yr
         a = np.float32(re[k])
         b = np.float32(im[k])
-        real = sums[k] + a * cr - b * ci
-        imaginary = sums[k + PITCH] + a * ci + b * cr
-        power = sums[k + 2 * PITCH] + a * a + b * b
+        turned_re = a * cr - b * ci
+        turned_im = a * ci + b * cr
+        real = sums[k] + turned_re
+        imaginary = sums[k + PITCH] + turned_im
+        power = sums[k + 2 * PITCH] + turned_re * turned_re + turned_im * turned_im
         sums[k] = real
         sums[k + PITCH] = imaginary
         sums[k + 2 * PITCH] = power
@@ -178,15 +181,15 @@ def _wide(row, nx, ny):
 
 
 @nb.njit(cache=True, parallel=True, nogil=True)
-def _align(re, im, shift, total_re, total_im, auto):
+def _align(re, im, shift, spread, total_re, total_im, auto):
     (p, t, _), (_, ny, nx) = re.shape, auto.shape
     step = _step(re)
     for i in nb.prange(p):
         x = np.empty((t, 2 * PITCH), np.float32)
         y = np.empty((t, 2, ny), np.float32)
         for f in range(t):
-            _phases(nx, shift[i, f, 0], 0, x[f, :PITCH], x[f, PITCH:])
-            _phases(ny, shift[i, f, 1], -(ny // 2), y[f, 0], y[f, 1])
+            _phases(nx, shift[i, f, 0], spread[i, f], 0, x[f, :PITCH], x[f, PITCH:])
+            _phases(ny, shift[i, f, 1], spread[i, f], -(ny // 2), y[f, 0], y[f, 1])
         for top in range(0, ny, ROWS):
             rows = min(ROWS, ny - top)
             sums = np.zeros((rows, 3 * PITCH), np.float32)
@@ -202,12 +205,14 @@ def _align(re, im, shift, total_re, total_im, auto):
                     auto[i, top + r, k] = step * step * sums[r, k + 2 * PITCH]
 
 
-def align(re, im, steps):
-    """R = sum_t F_t exp(i k·step_t), as (re, im), and sum_t |F_t|²; each (p, 2m+1, m+1)."""
+def align(re, im, steps, spread):
+    """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
+    (p, 2m+1, m+1).
+    """
     assert re.shape[-1] <= PITCH
     totals = tuple(np.empty((len(re), *re.shape[2:]), np.float32) for _ in range(3))
     flat = (*re.shape[:2], -1)
-    _align(re.reshape(flat), im.reshape(flat), steps, *totals)
+    _align(re.reshape(flat), im.reshape(flat), steps, spread, *totals)
     return totals
 
 
@@ -227,7 +232,7 @@ def _add_slopes(re, im, wr, wi, x, yr, yi, ky, sums):
 
 
 @nb.njit(cache=True, parallel=True, nogil=True)
-def _gradient(re, im, shift, weighted_re, weighted_im, ny, nx, out):
+def _gradient(re, im, shift, spread, weighted_re, weighted_im, ny, nx, out):
     p, t, _ = re.shape
     m = ny // 2
     step = np.float64(_step(re))
@@ -235,8 +240,8 @@ def _gradient(re, im, shift, weighted_re, weighted_im, ny, nx, out):
         x = np.empty(2 * PITCH, np.float32)
         y = np.empty((2, ny), np.float32)
         for f in range(t):
-            _phases(nx, shift[i, f, 0], 0, x[:PITCH], x[PITCH:])
-            _phases(ny, shift[i, f, 1], -m, y[0], y[1])
+            _phases(nx, shift[i, f, 0], spread[i, f], 0, x[:PITCH], x[PITCH:])
+            _phases(ny, shift[i, f, 1], spread[i, f], -m, y[0], y[1])
             sums = np.zeros(2 * PITCH, np.float32)
             for r in range(ny):
                 a, b = _wide(r, nx, ny)
@@ -251,11 +256,11 @@ def _gradient(re, im, shift, weighted_re, weighted_im, ny, nx, out):
             out[i, f, 1] = -step * gy
 
 
-def gradient(re, im, steps, weighted_re, weighted_im):
-    """-sum_k k Im(conj(weighted) F_t exp(i k·step_t)), (p, t, 2), k in cycles a tile."""
+def gradient(re, im, steps, spread, weighted_re, weighted_im):
+    """-sum_k k Im(conj(weighted) G_t exp(i k·step_t)), (p, t, 2), k in cycles a tile, G as in `align`."""
     assert re.shape[-1] <= PITCH
     out = np.empty((*re.shape[:2], 2))
     flat = (*re.shape[:2], -1)
     weighted = (w.reshape(len(w), -1) for w in (weighted_re, weighted_im))
-    _gradient(re.reshape(flat), im.reshape(flat), steps, *weighted, *re.shape[2:], out)
+    _gradient(re.reshape(flat), im.reshape(flat), steps, spread, *weighted, *re.shape[2:], out)
     return out

@@ -247,11 +247,13 @@ def cut_spectra(frame, corners, window, re, im, threads) -> None:
 ROWS, FRAMES, ALIGN_BLOCK, SLOPES = 26, 20, 512, 4  # as in spectra.cu
 
 
-def align(re, im, steps):
-    """R = sum_t F_t exp(i k·step_t), as (re, im), and sum_t |F_t|²; each (p, 2m+1, m+1)."""
+def align(re, im, steps, spread):
+    """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
+    (p, 2m+1, m+1).
+    """
     p, t, ny, nx = re.shape
     totals = tuple(empty((p, ny, nx), np.float32) for _ in range(3))
-    arguments = re, im, to_device(np.ascontiguousarray(steps, np.float32)), t, nx - 1, *totals
+    arguments = re, im, *_phases(steps, spread), t, nx - 1, *totals
     launch("spectra", "align", (_blocks(ny, ROWS), p), ALIGN_BLOCK, arguments, 8 * FRAMES * (nx + ROWS))
     return totals
 
@@ -300,12 +302,15 @@ def filtered(re, im, w, ring, weight):
     return out
 
 
-def gradient(re, im, steps, weighted_re, weighted_im) -> np.ndarray:
-    """-sum_k k Im(conj(weighted) F_t exp(i k·step_t)), (p, t, 2) on the host, k in cycles a tile."""
+def _phases(steps, spread):
+    return tuple(to_device(np.ascontiguousarray(a, np.float32)) for a in (steps, spread))
+
+
+def gradient(re, im, steps, spread, weighted_re, weighted_im) -> np.ndarray:
+    """-sum_k k Im(conj(weighted) G_t exp(i k·step_t)), (p, t, 2) on the host, k in cycles a tile, G as in `align`."""
     p, t, ny, nx = re.shape
     out = empty((p, t, 2), np.float64)
-    steps = to_device(np.ascontiguousarray(steps, np.float32))
-    arguments = re, im, steps, weighted_re, weighted_im, t, nx - 1, out
+    arguments = re, im, *_phases(steps, spread), weighted_re, weighted_im, t, nx - 1, out
     launch("spectra", "gradient", (_blocks(t, SLOPES), p), BLOCK, arguments, 8 * SLOPES * (nx + ny))
     return to_host(out)
 

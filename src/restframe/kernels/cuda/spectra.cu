@@ -41,10 +41,19 @@ extern "C" __global__ void keep_band(
 #define FRAMES 20  // frames whose phases it holds
 #define OWN 6      // coefficients of a thread
 
-// R = sum_t F_t exp(i k step_t) and sum_t |F_t|²; grid (row blocks, p).
+// exp(i k step - k² spread / 2)
+__device__ float2 faded_phase(int k, float step, float spread)
+{
+    float s, c;
+    sincosf(k * step, &s, &c);
+    const float left = expf(-0.5f * spread * k * k);
+    return make_float2(left * c, left * s);
+}
+
+// R = sum_t G_t exp(i k step_t) and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); grid (row blocks, p).
 extern "C" __global__ __launch_bounds__(512, 2) void align(
-    const half* __restrict__ re, const half* __restrict__ im, const float* __restrict__ steps, int t, int m,
-    float* total_re, float* total_im, float* total_auto)
+    const half* __restrict__ re, const half* __restrict__ im, const float* __restrict__ steps,
+    const float* __restrict__ spread, int t, int m, float* total_re, float* total_im, float* total_auto)
 {
     extern __shared__ float2 phases[];  // FRAMES rows of nx, then FRAMES of ROWS
     const int nx = m + 1, ny = 2 * m + 1, p = blockIdx.y, y0 = blockIdx.x * ROWS;
@@ -59,10 +68,11 @@ extern "C" __global__ __launch_bounds__(512, 2) void align(
             __syncthreads();
             for (int k = threadIdx.x; k < here * (nx + ROWS); k += blockDim.x) {
                 const int f = k / (nx + ROWS), c = k % (nx + ROWS);
-                const float* step = steps + 2 * ((i8)p * t + f0 + f);
-                float s, cosine;
-                sincosf(c < nx ? c * step[0] : (y0 + c - nx - m) * step[1], &s, &cosine);
-                (c < nx ? phases[f * nx + c] : rows[f * ROWS + c - nx]) = make_float2(cosine, s);
+                const i8 at = (i8)p * t + f0 + f;
+                if (c < nx)
+                    phases[f * nx + c] = faded_phase(c, steps[2 * at], spread[at]);
+                else
+                    rows[f * ROWS + c - nx] = faded_phase(y0 + c - nx - m, steps[2 * at + 1], spread[at]);
             }
             __syncthreads();
 #pragma unroll
@@ -76,9 +86,10 @@ extern "C" __global__ __launch_bounds__(512, 2) void align(
                     const float a = wide(re[base + (i8)f * ny * nx]), b = wide(im[base + (i8)f * ny * nx]);
                     const float2 u = phases[f * nx + x], v = rows[f * ROWS + y];
                     const float cr = u.x * v.x - u.y * v.y, ci = u.x * v.y + u.y * v.x;
-                    sr[k] += a * cr - b * ci;
-                    si[k] += a * ci + b * cr;
-                    sa[k] += a * a + b * b;
+                    const float turned_re = a * cr - b * ci, turned_im = a * ci + b * cr;
+                    sr[k] += turned_re;
+                    si[k] += turned_im;
+                    sa[k] += turned_re * turned_re + turned_im * turned_im;
                 }
             }
         }
@@ -123,21 +134,20 @@ extern "C" __global__ void filtered(
 
 #define SLOPES 4  // frames that a block of `gradient` works on
 
-// -sum_k k Im(conj(weighted) F_t exp(i k step_t)); grid (t / SLOPES, p).
+// -sum_k k Im(conj(weighted) G_t exp(i k step_t)), G as in align; grid (t / SLOPES, p).
 extern "C" __global__ __launch_bounds__(256) void gradient(
     const half* __restrict__ re, const half* __restrict__ im, const float* __restrict__ steps,
-    const float* __restrict__ weighted_re, const float* __restrict__ weighted_im, int t, int m, double* out)
+    const float* __restrict__ spread, const float* __restrict__ weighted_re, const float* __restrict__ weighted_im,
+    int t, int m, double* out)
 {
     extern __shared__ float2 phases[];  // for each frame nx of the columns, then ny of the rows
     __shared__ double shared[32];
     const int nx = m + 1, ny = 2 * m + 1, f0 = blockIdx.x * SLOPES, p = blockIdx.y, n = nx * ny, all = nx + ny;
     const int here = min(SLOPES, t - f0);
-    const float* step = steps + 2 * ((i8)p * t + f0);
     for (int k = threadIdx.x; k < SLOPES * all; k += blockDim.x) {
-        const int f = min(k / all, here - 1), at = k % all;
-        float s, c;
-        sincosf(at < nx ? at * step[2 * f] : (at - nx - m) * step[2 * f + 1], &s, &c);
-        phases[k] = make_float2(c, s);
+        const int c = k % all;
+        const i8 at = (i8)p * t + f0 + min(k / all, here - 1);
+        phases[k] = faded_phase(c < nx ? c : c - nx - m, steps[2 * at + (c < nx ? 0 : 1)], spread[at]);
     }
     __syncthreads();
     i8 base[SLOPES];

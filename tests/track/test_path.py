@@ -1,0 +1,54 @@
+"""The most probable path of frames that say little alone."""
+
+import numpy as np
+import pytest
+
+from restframe.kernels import cpu
+from restframe.track.path import JUMP, STEP, best_path, likely_path
+from restframe.track.whole_frame import CLEAR, coarse_track, low_band
+
+
+def every_path(gain, around, centre):
+    """The best path by trying all of them."""
+    t, n, _ = gain.shape
+    places = np.array([(x, y) for y in range(n) for x in range(n)])
+    best, found = -np.inf, None
+    for index in np.ndindex(*(len(places),) * t):
+        at = places[list(index)]
+        where = centre + around[at]
+        price = np.minimum(0.5 * (np.diff(where, axis=0) ** 2).sum(1) / STEP**2, JUMP).sum()
+        value = gain[np.arange(t), at[:, 1], at[:, 0]].sum() - price
+        if value > best:
+            best, found = value, where
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_path_is_better(seed):
+    rng = np.random.default_rng(seed)
+    around = np.array([-6.0, 0.0, 6.0])
+    gain, centre = rng.normal(0, 8, (4, 3, 3)), rng.normal(0, 4, (4, 2))
+    np.testing.assert_allclose(best_path(gain, around, centre), every_path(gain, around, centre))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_frames_too_weak_for_themselves(seed):
+    """A specimen whose frames have no clear peak of their own: the path is within a few pixels all the same."""
+    rng = np.random.default_rng(seed)
+    t, h, w = 30, 256, 240
+    ky, kx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)
+    radius = np.hypot(ky, kx)
+    specimen = np.fft.rfft2(rng.normal(size=(h, w))) * 0.7 * np.exp(-((radius / 0.04) ** 2))
+    true = np.cumsum(rng.normal(0, 1.5, (t, 2)), 0)
+    true[t // 2 :] += (9.0, -7.0)  # a jump
+    turns = np.exp(-2j * np.pi * (true[:, 0, None, None] * kx + true[:, 1, None, None] * ky))
+    frames = [np.fft.irfft2(specimen * p, s=(h, w)) + rng.normal(size=(h, w)) for p in turns]
+    band = low_band(cpu, (f.astype(np.float32) for f in frames), 128, 1)
+    coarse, clear = coarse_track(cpu, band, (h, w), 500.0, 8, 0.1, False, 1)
+    assert clear.min() < CLEAR
+
+    def error(track):
+        e = track - true
+        return np.sqrt(((e - np.median(e, 0)) ** 2).sum(1).mean())
+
+    assert error(likely_path(cpu, band, (h, w), coarse)) < 2.5 < 5 < error(coarse)
