@@ -9,6 +9,7 @@ import pytest
 
 from restframe.kernels.cuda import GATHER
 from restframe.kernels.cuda.source import OPTIONS, RAW_TYPES, raw_definitions, source
+from restframe.simulate.cuda import SOURCE
 
 SMALL = ("FACTOR=3", "TAPS=19", "ACROSS=32", "DOWN=16")
 OURS = tuple(f"{k}={v}" for k, v in GATHER.items())
@@ -47,6 +48,11 @@ def test_for_several_gpus(nvrtc, name, definitions):
     for gpu in ("sm_75", "sm_90"):
         good, log = compiled(nvrtc, source(name, definitions), (*OPTIONS, f"--gpu-architecture={gpu}"))
         assert good, log
+
+
+def test_the_simulators_loops(nvrtc):
+    good, log = compiled(nvrtc, SOURCE.read_text(), (*OPTIONS, "--gpu-architecture=sm_75"))
+    assert good, log
 
 
 def test_an_error_is_found(nvrtc):

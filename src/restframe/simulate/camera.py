@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from restframe.simulate.recipe import Recipe
 
@@ -16,31 +19,43 @@ _ROWS = 256  # rows that share a stream of random numbers, so that the counts do
 class Camera:
     """Sensitivity of every pixel, and the rate of those that are broken."""
 
-    gain: np.ndarray  # (h, w) float32: multiplies the counts
+    gain: np.ndarray  # (h, w) float32: multiplies the counts; NumPy's or CuPy's
     defects: np.ndarray  # (n, 4) int: x, y, w, h
     rates: np.ndarray  # (n,) counts a frame in every pixel of a defect, whatever falls on it: 0 is dead
 
     def expected_counts(self, electrons: np.ndarray) -> np.ndarray:
         """Mean counts of a frame (h, w) on which ``electrons`` fall."""
         out = electrons / self.gain
-        for (x, y, w, h), rate in zip(self.defects, self.rates, strict=True):
-            out[y : y + h, x : x + w] = rate
+        rows, columns, rates = self._broken
+        out[rows, columns] = rates
         return out
 
+    @cached_property
+    def _broken(self):
+        """Rows and columns of the pixels of all defects and their rates, each (n,), in arrays like the gain's."""
+        rate_of = {}
+        for (left, top, w, h), rate in zip(self.defects.tolist(), self.rates.tolist(), strict=True):
+            for y in range(top, top + h):
+                rate_of.update({(y, x): rate for x in range(left, left + w)})  # a later defect lies on an earlier one
+        places, xp = np.array(list(rate_of), int).reshape(-1, 2), array_namespace(self.gain)
+        rates = np.array(list(rate_of.values()), np.float32)
+        return xp.asarray(places[:, 0].copy()), xp.asarray(places[:, 1].copy()), xp.asarray(rates)
 
-def make_camera(recipe: Recipe) -> Camera:
-    """Draw gain (mean sensitivity 1) and defects."""
+
+def make_camera(recipe: Recipe, xp: Any = np) -> Camera:
+    """Draw gain (mean sensitivity 1) and defects, with NumPy's random numbers; ``xp`` does the rest."""
     rng = np.random.default_rng([recipe.seed, 4])
     _, height, width = recipe.shape
-    y, x = (np.arange(height) / height)[:, None], (np.arange(width) / width)[None]
-    smooth = np.zeros((height, width))
+    y, x = (xp.arange(height) / height)[:, None], (xp.arange(width) / width)[None]
+    smooth = xp.zeros((height, width))
     for _ in range(6):
         a, b = rng.uniform(-2, 2, 2)
-        smooth += np.cos(2 * np.pi * (a * x + b * y + rng.uniform()))
+        smooth += xp.cos(2 * np.pi * (a * x + b * y + rng.uniform()))
     smooth = (smooth - smooth.mean()) / (smooth.std() or 1.0)
     sensitivity = 1 + recipe.gain_smooth * smooth
-    sensitivity = sensitivity * (1 + recipe.gain_white * rng.standard_normal((height, width), np.float32))
-    sensitivity = np.clip(sensitivity, 0.4, 2.5)
+    white = xp.asarray(rng.standard_normal((height, width), np.float32))
+    sensitivity = sensitivity * (1 + recipe.gain_white * white)
+    sensitivity = xp.clip(sensitivity, 0.4, 2.5)
     sensitivity /= sensitivity.mean()
 
     area = height * width / 4096**2
@@ -52,7 +67,8 @@ def make_camera(recipe: Recipe) -> Camera:
     corners = (rng.uniform(size=sizes.shape) * (np.array([width, height]) - sizes + 1)).astype(int)
     rates = recipe.frame_dose * recipe.pixel_size**2 * 10 ** rng.uniform(0.7, 1.6, len(sizes))  # 5 to 40 times the mean
     rates[hot : hot + dead] = 0
-    return Camera((1 / sensitivity).astype(np.float32), np.hstack([corners, sizes]), np.minimum(rates, 100))
+    gain = (1 / sensitivity).astype(np.float32)
+    return Camera(gain if xp is np else gain.get(), np.hstack([corners, sizes]), np.minimum(rates, 100))
 
 
 def count(mean: np.ndarray, seed: tuple[int, ...], dtype=np.uint8) -> np.ndarray:

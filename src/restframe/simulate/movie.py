@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import scipy.fft as sfft
 
+from restframe.simulate import cuda
 from restframe.simulate.camera import Camera, count, make_camera
 from restframe.simulate.motion import Truth, make_swing, make_truth
 from restframe.simulate.optics import ctf, damage, detector_amplitude, interaction
 from restframe.simulate.recipe import Recipe
-from restframe.simulate.specimen import Species, fft_of, make_specimen, project
+from restframe.simulate.specimen import Species, make_specimen, project
 
 _FRAMES, _STILL = 5, 6  # streams of random numbers
 DEFOCUS_STEP = 250.0  # A: finer differences don't show at 3 A
@@ -43,6 +44,9 @@ class Simulated:
 
     def electrons(self, t: int) -> np.ndarray:
         """What falls on the camera in frame t without noise: mean electrons per pixel, (h, w) float32."""
+        return on_host(self._electrons(t))
+
+    def _electrons(self, t: int):
         dose = self.recipe.frame_dose
 
         def move(x, y, z):
@@ -56,6 +60,9 @@ class Simulated:
 
         It stands as in frame ``reference``; None: where it rests, in the middle frame.
         """
+        return on_host(self._still(reference))
+
+    def _still(self, reference: int | None):
         frames, dose = self.recipe.shape[0], self.recipe.frame_dose
 
         def move(x, y, z):
@@ -68,18 +75,19 @@ class Simulated:
 
     def still_counts(self, reference: int | None = None) -> np.ndarray:
         """Counts of that sum with noise of its own and a perfect camera, (h, w) uint16."""
-        return self._count(self.still(reference), (self.recipe.seed, _STILL), np.uint16)
+        return self._count(self._still(reference), (self.recipe.seed, _STILL), np.uint16)
 
     def frame(self, t: int) -> np.ndarray:
         """Counts of frame t as the camera writes them, (h, w) uint8."""
-        return self._count(self.camera.expected_counts(self.electrons(t)), (self.recipe.seed, _FRAMES, t), np.uint8)
+        return self._count(self._camera.expected_counts(self._electrons(t)), (self.recipe.seed, _FRAMES, t), np.uint8)
 
-    def _count(self, mean: np.ndarray, seed: tuple[int, ...], dtype) -> np.ndarray:
-        if self.xp is np:
-            return count(mean, seed, dtype)
-        key = np.random.SeedSequence(seed).generate_state(1)[0]
-        drawn = self.xp.random.default_rng(int(key)).poisson(self.xp.asarray(mean))
-        return self.xp.minimum(drawn, np.iinfo(dtype).max).astype(dtype).get()
+    def _count(self, mean, seed: tuple[int, ...], dtype) -> np.ndarray:
+        return count(mean, seed, dtype) if self.xp is np else cuda.count(mean, seed, dtype)
+
+    @cached_property
+    def _camera(self) -> Camera:
+        """The camera where the work is done."""
+        return self.camera if self.xp is np else replace(self.camera, gain=self.xp.asarray(self.camera.gain))
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -89,23 +97,25 @@ class Simulated:
             out[t] = self.frame(t)
         return out
 
-    def _image(self, move, exposures: list[tuple[float, float]]) -> np.ndarray:
-        """Weak-phase image of the specimen, intensity = dose (1 + contrast), summed over exposures (begin, end)."""
+    def _image(self, move, exposures: list[tuple[float, float]]):
+        """Weak-phase image of the specimen, intensity = dose (1 + contrast), summed over exposures (begin, end); an
+        array (h, w) of ``xp``, float32."""
         total = sum(end - begin for begin, end in exposures) * self.recipe.pixel_size**2
         top, left = self.margin
         height, width = self.recipe.shape[1:]
         if not self.species:
-            return np.full((height, width), total, np.float32)
+            return self.xp.full((height, width), total, np.float32)
+        fft, threads = (sfft, {"workers": -1}) if self.xp is np else (self.xp.fft, {})
+        lasting = self._lasting(exposures)
         contrast = 0
         for part, defocus in self._by_defocus:
             page = project(part, self.canvas, self.margin, move)
-            spectrum = fft_of(page).rfft2(page, **workers(page))
+            spectrum = fft.rfft2(page, **threads)
             spectrum *= self._transfer[defocus]
-            spectrum *= self._lasting(exposures)
-            whole = fft_of(page).irfft2(spectrum, s=self.canvas, **workers(page))
+            spectrum *= lasting
+            whole = fft.irfft2(spectrum, s=self.canvas, **threads)
             contrast = contrast + whole[top : top + height, left : left + width]
-        image = self.xp.maximum(total * (1 + contrast), 0).astype(np.float32)
-        return image if self.xp is np else image.get()
+        return self.xp.maximum(total * (1 + contrast), 0).astype(np.float32)
 
     @cached_property
     def _by_defocus(self) -> list[tuple[tuple[Species, ...], float]]:
@@ -132,12 +142,20 @@ class Simulated:
         """(t, 2) the same, from the beginning to the end of each frame."""
         return make_swing(self.recipe)[1]
 
+    def _frequencies(self):
+        """ky (h, 1) and kx (1, w//2 + 1) in 1/A on the canvas's half plane."""
+        fft, pixel = sfft if self.xp is np else self.xp.fft, self.recipe.pixel_size
+        return fft.fftfreq(self.canvas[0], pixel)[:, None], fft.rfftfreq(self.canvas[1], pixel)[None]
+
     @cached_property
-    def _frequency(self) -> np.ndarray:
-        """|k| in 1/A on the canvas's half plane, float32."""
-        ky = sfft.fftfreq(self.canvas[0], self.recipe.pixel_size)[:, None]
-        kx = sfft.rfftfreq(self.canvas[1], self.recipe.pixel_size)[None]
-        return np.hypot(ky, kx).astype(np.float32)
+    def _frequency(self):
+        """|k| in 1/A there, float32."""
+        return np.hypot(*self._frequencies()).astype(np.float32)
+
+    @cached_property
+    def _samples(self) -> np.ndarray:
+        """Frequencies, evenly spaced from 0 to the highest, at which what is smooth is tabulated, (n,)."""
+        return np.linspace(0, float(self._frequency.max()), 20_000)
 
     @cached_property
     def _transfer(self):
@@ -147,24 +165,24 @@ class Simulated:
     def _transfer_at(self, defocus: float):
         """From projected potential (V A) to contrast: 2 σ CTF(k) and the detector's amplitude; float32."""
         r = self.recipe
-        ky = sfft.fftfreq(self.canvas[0], r.pixel_size)[:, None]
-        kx = sfft.rfftfreq(self.canvas[1], r.pixel_size)[None]
+        ky, kx = self._frequencies()
         out = ctf(kx, ky, r.voltage, defocus, r.astigmatism, r.astigmatism_angle, r.cs, r.amplitude_contrast)
         out *= 2 * interaction(r.voltage) * detector_amplitude(self._frequency, r.pixel_size)
-        return self.xp.asarray(out.astype(np.float32))
+        return out.astype(np.float32)
 
     def _lasting(self, exposures):
         """Mean over the exposures of the signal left by damage; float32 on the canvas's half plane."""
         # smooth in k: a fine table is exact to 1e-6 and spares 40 exponentials a pixel
-        k = np.linspace(0, float(self._frequency.max()), 20_000)
+        k = self._samples
         table = np.mean([damage(k, begin, end, self.recipe.voltage) for begin, end in exposures], axis=0)
-        xp = self.xp
-        return xp.interp(xp.asarray(self._frequency), xp.asarray(k), xp.asarray(table)).astype(np.float32)
+        if self.xp is not np:
+            return cuda.look_up(self._frequency, float(k[1]), table)
+        return np.interp(self._frequency, k, table).astype(np.float32)
 
 
-def workers(array) -> dict[str, int]:
-    """All threads, where a transform takes them."""
-    return {"workers": -1} if fft_of(array) is sfft else {}
+def on_host(image) -> np.ndarray:
+    """A NumPy array of an array of NumPy's or CuPy's."""
+    return image if isinstance(image, np.ndarray) else image.get()
 
 
 def simulate(recipe: Recipe, xp: Any = np) -> Simulated:
@@ -173,6 +191,5 @@ def simulate(recipe: Recipe, xp: Any = np) -> Simulated:
     reach = int(np.ceil(96 / recipe.pixel_size)) + 24  # half a particle, what the CTF spreads, and the motion
     canvas = tuple(sfft.next_fast_len(n + 2 * reach, real=True) for n in (height, width))
     margin = ((canvas[0] - height) // 2, (canvas[1] - width) // 2)
-    species = make_specimen(recipe, canvas, margin)
-    species = tuple(replace(s, spectra=xp.asarray(s.spectra)) for s in species)
-    return Simulated(recipe, make_truth(recipe), make_camera(recipe), species, margin, canvas, xp)
+    species = make_specimen(recipe, canvas, margin, xp)
+    return Simulated(recipe, make_truth(recipe), make_camera(recipe, xp), species, margin, canvas, xp)

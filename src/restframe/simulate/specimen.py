@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft as sfft
-from array_api_compat import array_namespace, is_numpy_array
 
+from restframe.simulate import cuda
 from restframe.simulate.recipe import Recipe
 
 ATOM = 110.0  # V A³ a heavy atom, its hydrogens with it
@@ -67,7 +68,7 @@ def rotations(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.moveaxis(np.array(rows), -1, 0)
 
 
-def projections(atoms: np.ndarray, turns: np.ndarray, pixel_size: float, bfactor: float) -> np.ndarray:
+def projections(atoms: np.ndarray, turns: np.ndarray, pixel_size: float, bfactor: float, xp: Any = np) -> np.ndarray:
     """Spectra of projected potentials (V A), (n, b, b//2 + 1) complex64; the signal's B factor is in them.
 
     Atoms are put on the pixel grid: that is only another random cloud, and the box is then a band-limited image which a
@@ -82,6 +83,9 @@ def projections(atoms: np.ndarray, turns: np.ndarray, pixel_size: float, bfactor
     form *= np.exp(-bfactor * k2 / 4) / pixel_size**2
     form[box // 2] = form[:, -1] = 0
     form = form.astype(np.float32)
+    if xp is not np:
+        spectra = xp.fft.rfft2(cuda.atom_images(atoms, turns, pixel_size, box)) * xp.asarray(form)
+        return xp.ascontiguousarray(spectra)
 
     def one(turn):
         at = np.rint(atoms @ turn[:2].T / pixel_size).astype(np.intp) + box // 2
@@ -93,7 +97,9 @@ def projections(atoms: np.ndarray, turns: np.ndarray, pixel_size: float, bfactor
     return np.array(spectra, np.complex64).reshape(len(turns), box, box // 2 + 1)
 
 
-def make_specimen(recipe: Recipe, canvas: tuple[int, int], margin: tuple[int, int]) -> tuple[Species, ...]:
+def make_specimen(
+    recipe: Recipe, canvas: tuple[int, int], margin: tuple[int, int], xp: Any = np
+) -> tuple[Species, ...]:
     """Particles all over a canvas (h, w) that begins ``margin`` (y, x) pixels before the frame does."""
     area = canvas[0] * canvas[1] * recipe.pixel_size**2 / 1e6
     kinds: tuple[tuple[int, float, Callable[[np.random.Generator], np.ndarray]], ...] = (
@@ -106,7 +112,7 @@ def make_specimen(recipe: Recipe, canvas: tuple[int, int], margin: tuple[int, in
         if n := round(density * area):
             x = rng.uniform(0, canvas[1], n) - margin[1]
             y = rng.uniform(0, canvas[0], n) - margin[0]
-            spectra = projections(cloud(rng), rotations(rng, n), recipe.pixel_size, recipe.bfactor)
+            spectra = projections(cloud(rng), rotations(rng, n), recipe.pixel_size, recipe.bfactor, xp)
             z = recipe.thickness * np.random.default_rng([recipe.seed, stream, 1]).uniform(-0.5, 0.5, n)
             species.append(Species(x, y, z, spectra))
     return tuple(species)
@@ -117,23 +123,17 @@ def moved(spectra: np.ndarray, shift: np.ndarray, travel: np.ndarray) -> np.ndar
 
     Exact for a band-limited image: exp(-2πi k·shift) sinc(k·travel), k in cycles per pixel.
     """
-    xp = array_namespace(spectra)
     box = spectra.shape[1]
     ky, kx = sfft.fftfreq(box).astype(np.float32), sfft.rfftfreq(box).astype(np.float32)
     phase_x = np.exp(-2j * np.pi * kx * shift[:, :1]).astype(np.complex64)
     phase_y = np.exp(-2j * np.pi * ky * shift[:, 1:]).astype(np.complex64)
-    out = spectra * xp.asarray(phase_x)[:, None, :]
-    out *= xp.asarray(phase_y)[:, :, None]
+    out = spectra * phase_x[:, None, :]
+    out *= phase_y[:, :, None]
     if np.any(travel):
         travel = travel.astype(np.float32)
-        along_x, along_y = xp.asarray(kx * travel[:, :1]), xp.asarray(ky * travel[:, 1:])
-        out *= xp.sinc(along_y[:, :, None] + along_x[:, None, :])
-    return fft_of(out).irfft2(out, s=(box, box))
-
-
-def fft_of(array):
-    """The module that transforms an array where it is: SciPy's for NumPy arrays."""
-    return sfft if is_numpy_array(array) else array_namespace(array).fft
+        along_x, along_y = kx * travel[:, :1], ky * travel[:, 1:]
+        out *= np.sinc(along_y[:, :, None] + along_x[:, None, :])
+    return sfft.irfft2(out, s=(box, box))
 
 
 def project(species: tuple[Species, ...], canvas: tuple[int, int], margin: tuple[int, int], move) -> np.ndarray:
@@ -141,24 +141,31 @@ def project(species: tuple[Species, ...], canvas: tuple[int, int], margin: tuple
 
     ``move(x, y, z)`` gives displacement and travel during the exposure, each (n, 2), of what rests at x, y, z.
     """
-    xp = array_namespace(species[0].spectra)
-    reach = max(s.box for s in species)
+    on_host = isinstance(species[0].spectra, np.ndarray)
+    reach = max(s.box for s in species) if on_host else 0
     height, width = canvas
-    page = xp.zeros((height + reach, width + reach), dtype=xp.float32)  # what sticks out is folded back below
+    # what sticks out of the canvas is folded back below; the GPU's page is periodic by itself
+    page = np.zeros((height + reach, width + reach), np.float32) if on_host else cuda.blank_page(canvas)
     for kind in species:
         shift, travel = move(kind.x, kind.y, kind.z)
         centre = np.stack([kind.x + margin[1], kind.y + margin[0]], axis=1) + shift
         whole = np.rint(centre).astype(int)
         corner = (whole - kind.box // 2) % (width, height)
-        chunks = [slice(i, i + 32) for i in range(0, len(centre), 32)]
-
-        def images(part, kind=kind, rest=centre - whole, travel=travel):
-            return moved(kind.spectra[part], rest[part], travel[part])
-
-        with ThreadPoolExecutor() as pool:
-            for part, stamps in zip(chunks, pool.map(images, chunks), strict=True):
-                for (x, y), stamp in zip(corner[part], stamps, strict=True):
-                    page[y : y + kind.box, x : x + kind.box] += stamp
+        add = _add_moved if on_host else cuda.add_moved
+        add(page, kind.spectra, corner, centre - whole, travel)
+    if not on_host:
+        return cuda.finished(page)
     page[:reach] += page[height:]
     page[:height, :reach] += page[:height, width:]
     return page[:height, :width]
+
+
+def _add_moved(page: np.ndarray, spectra: np.ndarray, corner: np.ndarray, shift: np.ndarray, travel: np.ndarray) -> None:
+    """Add boxes, moved and blurred (n, 2), on a page that holds them all, their first pixels at ``corner`` (n, 2)."""
+    box = spectra.shape[1]
+    chunks = [slice(i, i + 32) for i in range(0, len(spectra), 32)]
+    with ThreadPoolExecutor() as pool:
+        images = pool.map(lambda part: moved(spectra[part], shift[part], travel[part]), chunks)
+        for part, stamps in zip(chunks, images, strict=True):
+            for (x, y), stamp in zip(corner[part], stamps, strict=True):
+                page[y : y + box, x : x + box] += stamp
