@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.fft as sfft
+from threadpoolctl import threadpool_limits
 
 Bands = tuple[tuple[float, float], ...]
 BANDS: Bands = ((8.0, 5.0), (5.0, 4.0), (4.0, 3.2))  # A
@@ -105,21 +108,29 @@ def expected_still_ratio(
     signal: (h, w), the same correction, same motion field, of the movie's noise-free frames; noise: (h, w), the
     corrected movie less ``signal``; truth: (H, W), noise-free, at rest; still_noise: (H, W), the still movie's sum less
     ``truth``.
-    As in `ssnr` where noise is nearly all of the image: its power stands for the image's, and SSNR = F².
     """
-
-    def squared_f(image, noise):
-        found, power = rings(image, truth, pixel_size, tile), rings(noise, noise, pixel_size, tile).truth
-        out = []
-        for low, high in bands:
-            inside = found.within(low, high)
-            cross, truth_power, noise_power = found.cross[inside], found.truth[inside], power[inside]
-            total = (truth_power / noise_power).sum() * inside.sum()
-            out.append(float((cross / noise_power).sum() ** 2 / total) if inside.any() else float("nan"))
-        return out
-
-    kept, ideal = squared_f(signal, noise), squared_f(truth, still_noise)
+    kept = expected_ssnr(signal, noise, truth, pixel_size, bands, tile)
+    ideal = expected_ssnr(truth, still_noise, truth, pixel_size, bands, tile)
     return tuple(k / i for k, i in zip(kept, ideal, strict=True))
+
+
+def expected_ssnr(
+    signal: np.ndarray,
+    noise: np.ndarray,
+    truth: np.ndarray,
+    pixel_size: float,
+    bands: Bands = BANDS,
+    tile: int = 1024,
+) -> tuple[float, ...]:
+    """`ssnr` where noise is nearly all of the image: its power stands for the image's, and SSNR = F²."""
+    found, power = rings(signal, truth, pixel_size, tile), rings(noise, noise, pixel_size, tile).truth
+    out = []
+    for low, high in bands:
+        inside = found.within(low, high)
+        cross, truth_power, noise_power = found.cross[inside], found.truth[inside], power[inside]
+        total = (truth_power / noise_power).sum() * inside.sum()
+        out.append(float((cross / noise_power).sum() ** 2 / total) if inside.any() else float("nan"))
+    return tuple(out)
 
 
 @dataclass(frozen=True)
@@ -149,35 +160,45 @@ def rings(image: np.ndarray, truth: np.ndarray, pixel_size: float, tile: int = 1
     window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(side) + 0.5) / side)).astype(np.float32)
     window = window[:, None] * window[None]
     ky, kx = sfft.fftfreq(side)[:, None], sfft.rfftfreq(side)[None]
-    ring = np.rint(np.hypot(ky, kx) * side).astype(np.intp)
     n = side // 2 + 1
-    twice = np.where((kx == 0) | (kx == 0.5), 1.0, 2.0) * (ring < n)  # of the half plane, and no corners
-    ring = np.minimum(ring, n - 1)
+    ring = np.minimum(np.rint(np.hypot(ky, kx) * side).astype(np.intp), n).ravel()  # n: the corners
+    twice = np.where((kx == 0) | (kx == 0.5), 1.0, 2.0)  # of the half plane
     band = _register_band(np.hypot(ky, kx) / pixel_size)
 
     def sums(values):
-        return np.bincount(ring.ravel(), (values * twice).ravel(), n)
+        return np.bincount(ring, (values * twice).ravel(), n + 1)[:n]
 
     def spectrum(source, top, left):
         part = source[top : top + side, left : left + side].astype(np.float32)
-        return sfft.rfft2((part - part.mean()) * window, workers=-1)
+        return sfft.rfft2((part - part.mean()) * window)
 
-    total = np.zeros((3, n))
-    for top in _starts(height, side):
-        for left in _starts(width, side):
-            there = spectrum(truth, top, left)
-            here = spectrum(image, top, left)
-            dx, dy = _register(here * there.conj() * band)
-            # whole pixels by cutting elsewhere (as far as there is image), the rest by a phase
-            top2 = min(max(top + round(dy), 0), height - side)
-            left2 = min(max(left + round(dx), 0), width - side)
-            if (top2, left2) != (top, left):
-                here = spectrum(image, top2, left2)
-            shift = kx * (dx - (left2 - left)) + ky * (dy - (top2 - top))
-            cross = (here * there.conj() * np.exp(2j * np.pi * shift)).real
-            total += [sums(cross), sums(np.abs(here) ** 2), sums(np.abs(there) ** 2)]
+    def of_tile(corner):
+        top, left = corner
+        there = spectrum(truth, top, left)
+        here = spectrum(image, top, left)
+        dx, dy = _register(here * there.conj() * band)
+        # whole pixels by cutting elsewhere (as far as there is image), the rest by a phase
+        top2 = min(max(top + round(dy), 0), height - side)
+        left2 = min(max(left + round(dx), 0), width - side)
+        if (top2, left2) != (top, left):
+            here = spectrum(image, top2, left2)
+        cross = here * there.conj() * _phase(ky, dy - (top2 - top)) * _phase(kx, dx - (left2 - left))
+        return np.stack([sums(cross.real), sums(_power(here)), sums(_power(there))])
+
+    corners = [(top, left) for top in _starts(height, side) for left in _starts(width, side)]
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        total = sum(pool.map(of_tile, corners))
     frequency = np.arange(n) / (side * pixel_size)
     return Rings(frequency[1:-1], *total[:, 1:-1])
+
+
+def _phase(k: np.ndarray, shift: float) -> np.ndarray:
+    """exp(2πi k shift)."""
+    return np.exp(2j * np.pi * shift * k)
+
+
+def _power(spectrum: np.ndarray) -> np.ndarray:
+    return spectrum.real**2 + spectrum.imag**2
 
 
 def _starts(length: int, side: int) -> np.ndarray:
@@ -195,19 +216,20 @@ def _register(cross: np.ndarray, reach: int = 32) -> tuple[float, float]:
     """Displacement (dx, dy) in pixels, within ``reach``, at which a correlation is largest.
 
     cross: (b, b//2 + 1), the spectrum of image times conjugate truth. The highest sample, then Newton's method on the
-    band-limited correlation itself.
+    band-limited correlation itself, whose derivatives are products of a matrix for each axis.
     """
     side = cross.shape[0]
     reach = min(reach, side // 4)
     near = np.roll(sfft.irfft2(cross, s=(side, side)), (reach, reach), axis=(0, 1))[: 2 * reach + 1, : 2 * reach + 1]
     dy, dx = (float(v - reach) for v in np.unravel_index(near.argmax(), near.shape))
-    ky, kx = 2 * np.pi * sfft.fftfreq(side)[:, None], 2 * np.pi * sfft.rfftfreq(side)[None]
+    ky, kx = 2 * np.pi * sfft.fftfreq(side), 2 * np.pi * sfft.rfftfreq(side)
     start = np.array([dx, dy])
     at = start.copy()
     for _ in range(6):
-        turned = cross * np.exp(1j * (kx * at[0] + ky * at[1]))
-        slope = -np.array([(kx * turned.imag).sum(), (ky * turned.imag).sum()])
-        xx, xy, yy = ((a * turned.real).sum() for a in (kx * kx, kx * ky, ky * ky))
+        along_y, along_x = (np.exp(1j * k * a) * k ** np.arange(3)[:, None] for k, a in ((ky, at[1]), (kx, at[0])))
+        moments = along_y @ cross @ along_x.T  # [j, i]: sum of ky^j kx^i times the turned spectrum
+        slope = -moments.imag[[0, 1], [1, 0]]
+        xx, xy, yy = moments.real[[0, 1, 2], [2, 1, 0]]
         determinant = xx * yy - xy * xy
         if xx <= 0 or determinant <= 0:  # no peak here: pure noise
             return dx, dy

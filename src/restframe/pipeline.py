@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from os import PathLike
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from restframe import kernels as kernel_choice
 from restframe import memory
 from restframe.detector.references import References, references
 from restframe.detector.small import small_factor
-from restframe.detector.survey import take_survey
+from restframe.detector.survey import Survey, take_survey
 from restframe.errors import InputError
 from restframe.movie import Movie, RawFrames, open_movie
 from restframe.movie.fractions import Fractions, fractions
@@ -29,11 +30,13 @@ from restframe.result import Result
 from restframe.settings import Detector, Settings, with_choices
 from restframe.track.field import MotionField
 from restframe.track.groups import groups
-from restframe.track.measure import measure, reference_frame
+from restframe.track.measure import Measured, measure, reference_frame
 from restframe.track.patches import shifts_of_field
 
 Report = Callable[[str], None]
 TakeStack = Callable[[Iterator[np.ndarray]], None]
+Clock = Callable[[], float]  # seconds since the work began
+Found = TypeVar("Found")
 LEAST_SHARE = 0.02  # of the GPU's free memory: what frames may take when there was too little
 
 
@@ -58,6 +61,26 @@ def correct(
     settings = with_choices(settings or Settings(), choices)
     opened = open_movie(movie, eer_sampling=settings.exposure.eer_sampling)
     return correct_prepared(prepare(opened, settings), settings, field=field, stack=stack, report=report)
+
+
+def measure_motion(
+    movie: Movie | np.ndarray | str | PathLike[str],
+    settings: Settings | None = None,
+    *,
+    report: Report | None = None,
+    **choices,
+) -> Measured:
+    """The motion of a movie as `correct` finds it, with the same arguments; no sum is made."""
+    settings = with_choices(settings or Settings(), choices)
+    prepared = prepare(open_movie(movie, eer_sampling=settings.exposure.eer_sampling), settings)
+
+    def work(prepared: Prepared, settings: Settings, say: Report) -> Measured:
+        found = _track(prepared, settings, None, say, clock()).measured
+        prepared.raw.forget()
+        return found
+
+    with one_blas_thread():
+        return on_what_is_there(work, prepared, settings, report or (lambda line: None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +139,8 @@ def correct_prepared(
 
 
 def on_what_is_there(
-    work: Callable[[Prepared, Settings, Report], Result], prepared: Prepared, settings: Settings, say: Report
-) -> Result:
+    work: Callable[[Prepared, Settings, Report], Found], prepared: Prepared, settings: Settings, say: Report
+) -> Found:
     """``work``, with less GPU memory for frames, and then on the CPU, where the GPU has too little.
 
     Lines that were said are not said again.
@@ -148,14 +171,38 @@ def on_what_is_there(
         prepared = replace(prepared, raw=again.device_frames(frames, machine))
 
 
+def clock() -> Clock:
+    """One that begins now."""
+    begin = time.perf_counter()
+    return lambda: time.perf_counter() - begin
+
+
 def _correct(
     prepared: Prepared, settings: Settings, field: MotionField | None, stack: TakeStack | None, say: Report
 ) -> Result:
-    started = time.perf_counter()
+    elapsed = clock()
+    return _restore(prepared, settings, _track(prepared, settings, field, say, elapsed), stack, say, elapsed)
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """What is known of a movie before its sums are made."""
+
+    survey: Survey
+    measured: Measured  # motion that was given has no notes and no numbers
+
+    @property
+    def global_shifts(self) -> np.ndarray:
+        """(t, 2) pixels, relative to the first frame."""
+        whole = self.measured.field.whole_frame()
+        return -(whole - whole[0])
+
+
+def _track(prepared: Prepared, settings: Settings, field: MotionField | None, say: Report, elapsed: Clock) -> Tracked:
+    """Bad pixels, calibration and motion (``field``, where it is known)."""
     kernels = kernel_choice.choose(settings.machine)
     threads = kernel_choice.threads(settings.machine)
-    movie, refs, used, plan = prepared.movie, prepared.references, prepared.used, prepared.plan
-    place = prepared.place
+    movie, refs, used = prepared.movie, prepared.references, prepared.used
     shape = movie.shape[1:]
     if field is not None:
         check_field(field, (len(used.frames), *shape))
@@ -178,29 +225,36 @@ def _correct(
         say(note)
     if survey.better:
         say(survey.better.advice(settings.detector.rot_gain, settings.detector.flip_gain))
-    say(f"Frames read, small frames made: {time.perf_counter() - started:.2f} sec")
+    say(f"Frames read, small frames made: {elapsed():.2f} sec")
     say(f"Bad pixels: {len(survey.rows)} of {shape[0] * shape[1]}, filled with the local mean")
-
-    measured = None
     if field is None:
         dose = used.dose, used.accumulated
         levels = survey.calibration.levels
         motion = settings.motion
         grouping = groups(used.weight, motion.group[0]), groups(used.weight, motion.group[1])
         measured = measure(kernels, small, shape, levels, *dose, grouping, motion, settings.exposure, threads)
-        field, patches = measured.field, measured.patches
     else:
         local = shown and min(settings.motion.patches) > 1
-        patches = shifts_of_field(field, settings.motion.patches) if local else None
-    del small
+        measured = Measured(field, shifts_of_field(field, settings.motion.patches) if local else None)
     reference = reference_frame(len(used.frames), settings.motion.reference)
-    field = field.relative_to(reference)
-    shifts = -(field.whole_frame() - field.whole_frame()[0])
+    tracked = Tracked(survey, replace(measured, field=measured.field.relative_to(reference)))
     if shown:
-        say("\n".join(shift_table(shifts)))  # in one piece: nothing may come between its lines
-        say(f"Global shifts are corrected: {time.perf_counter() - started:.6f} sec")
-    for note in measured.notes if measured else ():
+        say("\n".join(shift_table(tracked.global_shifts)))  # in one piece: nothing may come between its lines
+        say(f"Global shifts are corrected: {elapsed():.6f} sec")
+    for note in measured.notes:
         say(note)
+    return tracked
+
+
+def _restore(
+    prepared: Prepared, settings: Settings, tracked: Tracked, stack: TakeStack | None, say: Report, elapsed: Clock
+) -> Result:
+    """The sums. Forgets the raw frames as soon as they are not needed."""
+    kernels = kernel_choice.choose(settings.machine)
+    threads = kernel_choice.threads(settings.machine)
+    movie, used, plan, place, raw = prepared.movie, prepared.used, prepared.plan, prepared.place, prepared.raw
+    survey, measured = tracked.survey, tracked.measured
+    field = measured.field
     if place.stretched:
         major, minor, angle = settings.sums.magnification
         say(f"Mag stretch: {major / minor:.3f}  {-angle:.3f}")
@@ -224,7 +278,7 @@ def _correct(
         gathered = gather(kernels, raw, calibration, way, plan.coefficients)
         raw.forget()  # the last step needs the room
         images = finish(kernels, gathered, plan, way.counts, levels, place, size, threads)
-    say(f"Correction of local motion: {time.perf_counter() - started:.6f} sec")
+    say(f"Correction of local motion: {elapsed():.6f} sec")
     return Result(
         sum=images["sum"],
         pixel_size=output_pixel(settings) * settings.sums.bin,
@@ -234,15 +288,15 @@ def _correct(
         odd=images.get("odd"),
         even=images.get("even"),
         whole_frame=whole_frame,
-        patches=patches,
-        global_shifts=shifts,
-        movie_shape=(len(used.frames), *shape),
+        patches=measured.patches,
+        global_shifts=tracked.global_shifts,
+        movie_shape=(len(used.frames), *movie.shape[1:]),
         movie_format=movie.format,
         frames=used.frames,
         dose=used.dose,
         bad_pixels=np.stack([survey.columns, survey.rows], 1),
-        decisions=measured.notes if measured else (),
-        numbers={"bad_pixels": float(len(survey.rows)), **((measured.numbers or {}) if measured else {})},
+        decisions=measured.notes,
+        numbers={"bad_pixels": float(len(survey.rows)), **(measured.numbers or {})},
     )
 
 

@@ -160,7 +160,9 @@ def project(species: tuple[Species, ...], canvas: tuple[int, int], margin: tuple
     return page[:height, :width]
 
 
-def _add_moved(page: np.ndarray, spectra: np.ndarray, corner: np.ndarray, shift: np.ndarray, travel: np.ndarray) -> None:
+def _add_moved(
+    page: np.ndarray, spectra: np.ndarray, corner: np.ndarray, shift: np.ndarray, travel: np.ndarray
+) -> None:
     """Add boxes, moved and blurred (n, 2), on a page that holds them all, their first pixels at ``corner`` (n, 2)."""
     box = spectra.shape[1]
     chunks = [slice(i, i + 32) for i in range(0, len(spectra), 32)]
