@@ -2,14 +2,14 @@
 
 For each simulated movie: the still ratio by resolution band, alone and as a fraction of the ceiling (the true motion
 through the same correction), the track error and the one that the field itself states, for no correction, whole
-frames only, and patches.
+frames only, and patches. With --track-only: how close the measured motion comes to the true one, and nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,8 +18,8 @@ from time import perf_counter
 import numpy as np
 from movies import DEFAULT_CACHE, Bench, load, make_on_gpu, recipe_for
 
-from restframe.measures import BANDS, TrackError, expected_still_ratio, still_ratio, track_error
-from restframe.pipeline import correct
+from restframe.measures import BANDS, TrackError, expected_ssnr, ssnr, track_error
+from restframe.pipeline import correct, measure_motion
 from restframe.settings import Detector, Exposure, Machine, Motion, Settings, Sums
 from restframe.simulate import PRESETS
 from restframe.track.field import MotionField
@@ -43,6 +43,18 @@ class Row:
     stated: float  # A, the field's own idea of its error; nan where it was not measured
     invented: float  # A rms, the local motion that the field claims
     seconds: float
+
+
+@dataclass(frozen=True)
+class Track:
+    """The motion of one movie, measured; errors in A."""
+
+    error: TrackError
+    worst_frame: float  # rms error over positions in the frame where it is largest ...
+    worst: int  # ... and which one that is
+    stated: float  # the field's own idea of its error
+    making: float  # seconds
+    measuring: float
 
 
 def settings_for(bench: Bench, patches: tuple[int, int], machine: Machine) -> Settings:
@@ -71,13 +83,17 @@ def measure(bench: Bench, machine: Machine, noise_free: bool, weighted: bool) ->
     )
     counts = bench.noise_free() if noise_free else None
     rows: list[Row] = []
+    pixel = recipe.pixel_size
+    ideal = ssnr(bench.still_image, bench.truth_image, pixel)
+    still_noise = bench.still_image - bench.truth_image
+    ideal_exact = expected_ssnr(bench.truth_image, still_noise, bench.truth_image, pixel) if noise_free else ()
     first_exact = None
     for name, settings, given in ways:
         begin = perf_counter()
         result = correct(bench.counts, settings, field=given)
         seconds = perf_counter() - begin
         image = result.dose_weighted if weighted else result.sum
-        still = still_ratio(image, bench.truth_image, bench.still_image, recipe.pixel_size)
+        still = quotient(ssnr(image, bench.truth_image, pixel), ideal)
         ceiling = rows[0].still if rows else still
         exact = None
         if counts is not None:
@@ -85,25 +101,43 @@ def measure(bench: Bench, machine: Machine, noise_free: bool, weighted: bool) ->
             again = correct(counts, bare, field=result.field)
             clean = again.dose_weighted if weighted else again.sum
             clean = clean * (image.mean() / clean.mean())
-            still_noise = bench.still_image - bench.truth_image
-            ratio = expected_still_ratio(clean, image - clean, bench.truth_image, still_noise, recipe.pixel_size)
+            ratio = quotient(expected_ssnr(clean, image - clean, bench.truth_image, pixel), ideal_exact)
             first_exact = first_exact or ratio
-            exact = tuple(a / b for a, b in zip(ratio, first_exact, strict=True))
+            exact = quotient(ratio, first_exact)
         x, y = truth.positions()
         moved = result.field(x, y) - result.field.whole_frame()[:, None, None]
         rows.append(
             Row(
                 name,
                 still,
-                tuple(a / b for a, b in zip(still, ceiling, strict=True)),
+                quotient(still, ceiling),
                 exact,
-                track_error(result.field, truth, recipe.pixel_size),
-                result.numbers.get("error_px", float("nan")) * recipe.pixel_size,
-                float(np.sqrt(((moved - moved.mean(0)) ** 2).sum(-1).mean())) * recipe.pixel_size,
+                track_error(result.field, truth, pixel),
+                result.numbers.get("error_px", float("nan")) * pixel,
+                float(np.sqrt(((moved - moved.mean(0)) ** 2).sum(-1).mean())) * pixel,
                 seconds,
             )
         )
     return rows
+
+
+def quotient(values: tuple[float, ...], others: tuple[float, ...]) -> tuple[float, ...]:
+    """Each by its counterpart."""
+    return tuple(a / b for a, b in zip(values, others, strict=True))
+
+
+def track(bench: Bench, machine: Machine, making: float) -> Track:
+    """The error of the motion that is measured with patches."""
+    truth, recipe = bench.simulated.truth, bench.simulated.recipe
+    begin = perf_counter()
+    found = measure_motion(bench.counts, settings_for(bench, PATCHES.get(recipe.kind, (5, 5)), machine))
+    seconds = perf_counter() - begin
+    error = (found.field(*truth.positions()) - truth(*truth.positions())) * recipe.pixel_size
+    error -= error.mean(axis=0)
+    by_frame = np.sqrt((error**2).sum(-1).mean(axis=(1, 2)))
+    stated = (found.numbers or {}).get("error_px", float("nan")) * recipe.pixel_size
+    errors = track_error(found.field, truth, recipe.pixel_size)
+    return Track(errors, float(by_frame.max()), int(by_frame.argmax()), stated, making, seconds)
 
 
 def heading(noise_free: bool) -> str:
@@ -131,12 +165,40 @@ def one_movie(kind: str, seed: int, args: argparse.Namespace) -> tuple[dict, str
     """Numbers and table of one movie."""
     recipe = recipe_for(kind, seed, args.size)
     machine = Machine(gpus=(0,) if args.device == "gpu" else (), threads=args.threads)
+    begin = perf_counter()
     bench = make_on_gpu(recipe) if args.device == "gpu" else load(recipe, args.cache)
+    making = perf_counter() - begin
+    if args.track_only:
+        found = track(bench, machine, making)
+        return {"recipe": asdict(recipe), "track": asdict(found)}, track_line(f"{kind}, seed {seed}", [asdict(found)])
     rows = measure(bench, machine, args.noise_free, args.weighted)
     frames, height, width = recipe.shape
     title = f"{kind}, seed {seed}: {width} x {height} x {frames}, {recipe.pixel_size:g} A, {recipe.frame_dose:g} e/A²"
-    table = "\n".join((f"\n{title} a frame", heading(args.noise_free), *map(line, rows)))
+    table = "\n".join((f"\n{title} a frame, made in {making:.1f} s", heading(args.noise_free), *map(line, rows)))
     return {"recipe": asdict(recipe), "rows": [asdict(row) for row in rows]}, table
+
+
+TRACK_HEADING = "                  | track, A: all  whole  local stated true/stated | worst frame | made  measured"
+
+
+def track_line(name: str, tracks: list[dict]) -> str:
+    """A row below `TRACK_HEADING`: the mean of tracks (`Track` as a dict), the worst frame of them all."""
+    total, whole, local = np.mean([list(t["error"].values()) for t in tracks], axis=0)
+    stated, making, measuring = (np.mean([t[k] for t in tracks]) for k in ("stated", "making", "measuring"))
+    honest = np.mean([t["error"]["total"] / t["stated"] for t in tracks])
+    worst = max(tracks, key=lambda t: t["worst_frame"])
+    return (
+        f"{name:17} |       {total:7.3f} {whole:6.3f} {local:6.3f} {stated:6.3f} {honest:11.2f} |"
+        f" {worst['worst_frame']:6.2f} ({worst['worst']:2}) |{making:5.1f} s {measuring:5.1f} s"
+    )
+
+
+def track_summary(found: list[dict]) -> str:
+    """Every kind, mean over its seeds."""
+    lines = ["\nmean of seeds", TRACK_HEADING]
+    for kind in dict.fromkeys(f["recipe"]["kind"] for f in found):
+        lines.append(track_line(kind, [f["track"] for f in found if f["recipe"]["kind"] == kind]))
+    return "\n".join(lines)
 
 
 def summary(found: list[dict]) -> str:
@@ -163,6 +225,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: movies are made there too")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--jobs", type=int, default=1, help="movies at once")
+    parser.add_argument("--track-only", action="store_true", help="measure the motion, make and judge no sums")
     parser.add_argument("--noise-free", action="store_true", help="also apply each motion to the noise-free frames")
     parser.add_argument("--weighted", action="store_true", help="judge the dose-weighted sums")
     parser.add_argument("--json", type=Path, help="write the numbers there")
@@ -170,14 +233,19 @@ def main() -> None:
     args = parser.parse_args()
     chosen = SET if "all" in args.kinds else args.kinds
     movies = [(kind, seed, args) for kind in chosen for seed in args.seeds]
-    found = []
+    done: dict[int, dict] = {}
+    if args.track_only:
+        print(TRACK_HEADING, flush=True)
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        for numbers, table in pool.map(one_movie, *zip(*movies, strict=True)):
+        waiting = {pool.submit(one_movie, *movie): i for i, movie in enumerate(movies)}
+        for job in as_completed(waiting):
+            done[waiting[job]], table = job.result()
             print(table, flush=True)
-            found.append(numbers)
             if args.json:
-                args.json.write_text(json.dumps({"bands_A": BANDS, "movies": found}, indent=1) + "\n")
-    print(summary(found))
+                numbers = {"bands_A": BANDS, "movies": [done[i] for i in sorted(done)]}
+                args.json.write_text(json.dumps(numbers, indent=1) + "\n")
+    found = [done[i] for i in sorted(done)]
+    print(track_summary(found) if args.track_only else summary(found))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,10 @@ def make_on_gpu(recipe: Recipe) -> Bench:
             out[t] = np.rint(movie.electrons(t) * scale)
         return out
 
-    return Bench(movie, counts, movie.still(), movie.still_counts(), noise_free)
+    bench = Bench(movie, counts, movie.still(), movie.still_counts(), noise_free)
+    cupy.fft.config.get_plan_cache().clear()
+    cupy.get_default_memory_pool().free_all_blocks()  # who works on the movie finds the room free
+    return bench
 
 
 def load(recipe: Recipe, cache: Path = DEFAULT_CACHE) -> Bench:
