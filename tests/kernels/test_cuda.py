@@ -1,5 +1,7 @@
 """The CUDA kernels against the readable ones, on odd shapes and random data. They need a GPU."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import with_gpu  # noqa: F401
@@ -9,6 +11,8 @@ from restframe.detector.calibration import Calibration
 from restframe.kernels import cuda, reference
 from restframe.kernels.cuda.source import RAW_TYPES
 from restframe.restore import kernel
+from restframe.simulate import PRESETS
+from restframe.simulate.motion import make_truth
 
 SHAPES = [(3, 37, 51), (9, 64, 40), (2, 7, 300)]
 
@@ -160,6 +164,14 @@ def test_lattice(degree):
     fast, slow = cuda.lattice(field, x, y, moved), reference.lattice(field, x, y, moved)
     assert fast.dtype == np.float32
     close(fast.get(), slow, 1e-6)
+
+
+def test_lattice_of_motion_that_is_no_polynomial():
+    truth = make_truth(replace(PRESETS["bubble"], shape=(37, 300, 400)))
+    x, y = np.meshgrid(np.arange(0, 400, 16), np.arange(0, 300, 16))
+    moved = np.random.default_rng(2).normal(size=(*x.shape, 2))
+    slow = np.stack([truth(x, y, t) for t in range(37)]) + moved
+    close(cuda.lattice(truth, x, y, moved).get(), slow, 1e-6)
 
 
 @pytest.mark.parametrize(("t", "n", "bins"), [(3, 17, 32), (2, 40_001, 32), (1, 1000, 5)])

@@ -7,6 +7,7 @@ import pytest
 
 import restframe
 from restframe.measures import track_error
+from restframe.pipeline import measure_motion
 from restframe.simulate import PRESETS, simulate
 
 SMALL = replace(
@@ -41,3 +42,12 @@ def test_noise_gets_no_motion():
     _, _, result = measured(replace(SMALL, large=0.0))
     assert np.abs(result.field(*np.meshgrid([0, 400, 799], [0, 380, 767]))).max() < 0.01
     assert "none" in result.decisions[0]
+
+
+def test_motion_measured_alone_is_that_of_a_whole_run():
+    movie = simulate(replace(QUIET, shape=(6, 384, 400), local_rms=1.0))
+    known = dict(gain=movie.gain, pixel_size=1.0, frame_dose=2.5, patches=(5, 5))
+    alone, whole = measure_motion(movie.counts, **known), restframe.correct(movie.counts, **known)
+    np.testing.assert_array_equal(alone.field.amplitudes, whole.field.amplitudes)
+    assert (alone.field.modes, alone.field.reference) == (whole.field.modes, whole.field.reference)
+    assert alone.notes == whole.decisions and alone.numbers["error_px"] == whole.numbers["error_px"]
