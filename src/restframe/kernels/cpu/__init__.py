@@ -117,7 +117,7 @@ def corrected(frames, calibration, i):
     return out
 
 
-@nb.njit(cache=True, parallel=True, fastmath=True)
+@nb.njit(cache=True, parallel=True)
 def add_weighted(total, spectrum, samples, steps):
     """total += samples(|k|) * the middle of the half spectrum; ``steps``: samples per row and column."""
     rows, columns = total.shape
@@ -140,7 +140,7 @@ def add_weighted(total, spectrum, samples, steps):
             to_row[i] += weight[i] * from_row[i]
 
 
-@nb.njit(cache=True, parallel=True, fastmath=True)
+@nb.njit(cache=True, parallel=True)
 def multiply_smooth(total, grid):
     """total *= grid, given at frequencies from -Nyquist to Nyquist and from 0 to Nyquist, linear between."""
     rows, columns = total.shape
