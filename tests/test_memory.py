@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 
 from restframe.errors import SettingsError
-from restframe.memory import room, working_bytes
+from restframe.memory import kept_bytes, room
 from restframe.settings import Machine
 
 SHAPE = (40, 4096, 4096)
 U8 = np.dtype(np.uint8)
+GROUPS = [(18, 5), (22, 6)]
 
 
 def fits(limit):
-    return room(SHAPE, U8, 2, 5, 3, Machine(max_memory=limit))
+    return room(SHAPE, U8, 2, GROUPS, 3, Machine(max_memory=limit))
 
 
 def test_without_a_limit_frames_are_kept():
@@ -19,8 +20,14 @@ def test_without_a_limit_frames_are_kept():
 
 def test_frames_are_kept_when_there_is_room():
     whole = next(limit for limit in range(10**8, 10**10, 10**7) if _allowed(limit) and fits(limit).keep)
-    assert not fits(whole - 10**7).keep
-    assert whole > working_bytes(SHAPE, 2, 5, 3) + np.prod(SHAPE)
+    assert not _allowed(whole - 10**7) or not fits(whole - 10**7).keep
+    assert kept_bytes(SHAPE, 1, 2, GROUPS, 3) > np.prod(SHAPE)
+    assert not fits(whole).ahead and fits(whole + int(np.prod(SHAPE))).ahead
+
+
+def test_groups_of_frames_need_less_memory_than_all_together():
+    frame = SHAPE[1] * SHAPE[2]
+    assert kept_bytes(SHAPE, frame, 2, GROUPS, 3) < kept_bytes(SHAPE, frame, 2, [(40, 11)], 3) - 4 * 4 * frame
 
 
 def test_smaller_blocks_when_there_is_little_room():

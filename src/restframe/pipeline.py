@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from restframe import kernels as kernel_choice
-from restframe import memory
+from restframe import memory, pages
 from restframe.detector.references import References, references
 from restframe.detector.small import small_factor
 from restframe.detector.survey import Survey, take_survey
@@ -26,6 +26,7 @@ from restframe.restore.fourier import finish, sizes
 from restframe.restore.gather import find_way, gather
 from restframe.restore.placement import Placement, placement
 from restframe.restore.stack import corrected_groups
+from restframe.restore.sums import last_sums
 from restframe.result import Result
 from restframe.settings import Detector, Settings, with_choices
 from restframe.track.field import MotionField
@@ -107,9 +108,8 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     if used.summed or movie.spare:
         frames, numbers, refs = Rendered(movie, used.frames, refs.dark), None, replace(refs, dark=None)
     shape = len(used.frames), *movie.shape[1:]
-    factor, images, sums = small_factor(shape[1:]), len(plan.coefficients), len(plan.combine)
-    sums += settings.sums.whole_frame
-    room = memory.room(shape, frames.dtype, factor, images, sums, settings.machine)
+    sums = len(plan.combine) + settings.sums.whole_frame
+    room = memory.room(shape, frames.dtype, small_factor(shape[1:]), plan.sizes, sums, settings.machine)
     on_host = RawFrames(frames, numbers, kernel_choice.threads(settings.machine), room.keep, room.block)
     raw = kernel_choice.choose(settings.machine).device_frames(on_host, settings.machine)
     return Prepared(frames, refs, used, place, plan, raw, room.ahead and raw.ahead)
@@ -221,6 +221,7 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
         field = MotionField.at_rest(len(used.frames), shape)
     factor = small_factor(shape) if field is None else 0
     survey, small = take_survey(kernels, raw, refs, settings.detector.find_defects, factor)
+    pages.trim()
     for note in movie.damage() if isinstance(movie, Rendered) else ():
         say(note)
     if survey.better:
@@ -236,6 +237,8 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
     else:
         local = shown and min(settings.motion.patches) > 1
         measured = Measured(field, shifts_of_field(field, settings.motion.patches) if local else None)
+    del small
+    pages.trim()
     reference = reference_frame(len(used.frames), settings.motion.reference)
     tracked = Tracked(survey, replace(measured, field=measured.field.relative_to(reference)))
     if shown:
@@ -275,9 +278,7 @@ def _restore(
         images = sums_against_blur(kernels, raw, calibration, way, plan, moved, threads)
         raw.forget()
     else:
-        gathered = gather(kernels, raw, calibration, way, plan.coefficients)
-        raw.forget()  # the last step needs the room
-        images = finish(kernels, gathered, plan, way.counts, levels, place, size, threads)
+        images = last_sums(kernels, raw, calibration, way, plan, threads)
     say(f"Correction of local motion: {elapsed():.6f} sec")
     return Result(
         sum=images["sum"],

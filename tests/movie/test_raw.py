@@ -109,3 +109,22 @@ def test_a_damaged_frame_is_named(tmp_path, keep):
     for _ in range(2):  # what was read before the error does not count as read
         with pytest.raises(InputError, match="frame 5"):
             collected(raw)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_frames_of_a_group(movie, keep):
+    """What lies in memory comes whole; of what does not, only these are read."""
+    raw = RawFrames(movie, range(1, 7), 2, keep, 2)
+    collected(raw)
+    group = np.array([0, 2, 3])
+    parts = list(raw.blocks_with(group))
+    if keep:
+        ((part, block),) = parts
+        assert part == slice(0, 6)
+        np.testing.assert_array_equal(block, counts()[1:7])
+        raw.give_back(group)
+        np.testing.assert_array_equal(block[[1, 4, 5]], counts()[[2, 5, 6]])
+    else:
+        assert [list(part) for part, _ in parts] == [[0, 2], [3]]
+        for part, block in raw.blocks_with(group):
+            np.testing.assert_array_equal(block, counts()[1 + part])

@@ -23,7 +23,7 @@ class Calibration(NamedTuple):
     edge_rows: np.ndarray  # (2, w) float32 local mean along the first and last row
     edge_columns: np.ndarray  # (2, h) float32 along the first and last column
 
-    def of_frames(self, part: slice) -> Calibration:
+    def of_frames(self, part: slice | np.ndarray) -> Calibration:
         """The same for some of the frames."""
         return self._replace(levels=self.levels[part], limits=self.limits[part])
 

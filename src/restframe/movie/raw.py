@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from restframe import pages
 from restframe.movie.movie import ArrayMovie, Movie
 
 BLOCK = 8  # frames handed out together while they are read
@@ -66,11 +67,20 @@ class RawFrames:
             if first < stop:
                 yield slice(first, stop), self._array[first:stop]
         elif self.keep and (first, stop) == (0, len(self)):
-            self._array = np.empty(self.shape, self.dtype)
+            self._array = pages.zeros(self.shape, self.dtype)
             yield from self._read(first, stop, self._array)
             self._complete = True
         else:
             yield from self._read(first, stop, None)
+
+    def blocks_with(self, frames: np.ndarray) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
+        """As `blocks`, of at least these frames in ascending order: all where they lie in memory, else no others."""
+        if self._complete or len(frames) == len(self):
+            yield from self.blocks()
+            return
+        some = RawFrames(self.movie, [self.numbers[i] for i in frames], self.threads, False, self.block)
+        for part, block in some.blocks():
+            yield frames[part], block
 
     def fill(self) -> None:
         """Read all frames that are to be kept now, not when they are first asked for. Raises as `blocks`."""
@@ -90,6 +100,17 @@ class RawFrames:
 
     def to_host(self) -> RawFrames:
         return self
+
+    @property
+    def apart(self) -> bool:
+        """Whether some of the frames can be worked on before the others at no cost."""
+        return True
+
+    def give_back(self, frames: np.ndarray) -> None:
+        """Give the memory of some frames back, numbered from 0 among the used ones; nobody may look at them again."""
+        if self._array is not None:
+            for i in frames:
+                pages.give_back(self._array[i])
 
     def forget(self) -> None:
         """Give the memory of the frames back; they would be read again."""

@@ -6,6 +6,7 @@ Critical dose and weights after Grant & Grigorieff, eLife 4:e06980 (2015), with 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -55,6 +56,12 @@ class Plan:
     coefficients: np.ndarray  # (r, t); 0: the frame is not in that image
     combine: dict[str, np.ndarray]  # name -> (samples, r)
     sums: tuple[Sum, ...]
+    groups: tuple[slice, ...]  # running images that share no frame with others, the fewest first
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Frames and running images of each group."""
+        return [(int(self.coefficients[g].any(0).sum()), int(g.stop - g.start)) for g in self.groups]
 
 
 ACCURACY = 1e-4  # largest error of the weights of any ring, of the ring's norm
@@ -86,17 +93,20 @@ def make_plan(sums: list[Sum]) -> Plan:
     """The fewest running images for all ``sums``, or one more if each frame is then in about half of them."""
     joint = low_rank(np.concatenate([s.weights for s in sums]), np.ones((1, len(sums[0].part))))
     apart = low_rank_apart(sums)
-    coefficients = apart if len(apart) <= len(joint) + 1 else joint
+    parts = apart if sum(map(len, apart)) <= len(joint) + 1 else [joint]
+    coefficients = np.concatenate(parts)
+    ends = np.cumsum([0, *map(len, parts)]).tolist()
+    groups = tuple(slice(a, b) for a, b in pairwise(ends))
     inverse = np.linalg.pinv(coefficients)
     combine = {}
     for s in sums:
         b = s.weights @ inverse
         combine[s.name] = np.where(np.abs(b) > ROUNDING * np.abs(b).max(), b, 0)
-    return Plan(frequency_samples(len(sums[0].whole)), coefficients, combine, tuple(sums))
+    return Plan(frequency_samples(len(sums[0].whole)), coefficients, combine, tuple(sums), groups)
 
 
-def low_rank_apart(sums: list[Sum]) -> np.ndarray:
-    """As `low_rank` of all ``sums``, with frames that are parts of different sums in running images of their own."""
+def low_rank_apart(sums: list[Sum]) -> list[np.ndarray]:
+    """As `low_rank` of all ``sums``, by frames that are parts of the same sums: each has running images of its own."""
     parts = np.stack([s.part for s in sums])
     out = []
     for member in np.unique(parts, axis=1).T:
@@ -106,7 +116,7 @@ def low_rank_apart(sums: list[Sum]) -> np.ndarray:
         wide = np.zeros((len(vectors), len(frames)))
         wide[:, frames] = vectors
         out.append(wide)
-    return np.concatenate(out)
+    return sorted(out, key=len)
 
 
 def plain_sums(t: int, parts: dict[str, np.ndarray], samples: int = 1024) -> list[Sum]:

@@ -7,6 +7,7 @@ from math import gcd
 
 import numpy as np
 
+from restframe import pages
 from restframe.restore import kernel
 from restframe.restore.dose import Plan, low_rank
 from restframe.restore.placement import Placement
@@ -137,18 +138,25 @@ def noise_kept(weights: np.ndarray, q: np.ndarray, blur: np.ndarray, at: Frequen
 def finish(
     kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, place: Placement, size: Size, threads: int
 ) -> dict[str, np.ndarray]:
-    """Running images (r, *padded) of frames less their mean counts -> sums by name, (h, w) float32.
+    """Running images (r, *padded), which are used up, of frames less their mean counts -> sums by name, (h, w) float32.
 
     ``levels``: (t,) the mean counts taken off, given back here. Unbinned pixels are sums, binned ones means of what
     they cover.
     """
     totals = {name: empty_spectrum(kernels, size, images) for name in plan.combine}
-    for r, image in enumerate(images):
+    add_images(kernels, totals, images, 0, plan, size, threads)
+    return finish_spectra(kernels, totals, plan, counts, levels, place, size, threads)
+
+
+def add_images(kernels, totals: dict, images, first: int, plan: Plan, size: Size, threads: int) -> None:
+    """Add the running images (r, *padded) ``first``, ... to the spectra of the sums by name; they are used up."""
+    steps = sample_steps(plan.q, size)
+    for r, image in enumerate(images, first):
         spectrum = kernels.rfft2(image, threads)
+        pages.give_back(image)
         for name, b in plan.combine.items():
             if np.abs(b[:, r]).max() > 0:
-                kernels.add_weighted(totals[name], spectrum, b[:, r].astype(np.float32), sample_steps(plan.q, size))
-    return finish_spectra(kernels, totals, plan, counts, levels, place, size, threads)
+                kernels.add_weighted(totals[name], spectrum, b[:, r].astype(np.float32), steps)
 
 
 def finish_spectra(

@@ -50,10 +50,11 @@ def find_way(kernels, field, place: Placement, size: Size) -> Way:
 def gather(kernels, raw: RawFrames, calibration: Calibration, way: Way, coefficients: np.ndarray):
     """Running images sum_t coefficients[r, t] * frame_t(place + field), (r, *size.padded) float32.
 
-    Every pixel is summed in the order of frames, so the blocks in which they come make no difference.
+    Every pixel is summed in the order of frames, so the blocks in which they come make no difference. Frames all whose
+    coefficients are zero may be left out.
     """
     images = kernels.zeros((len(coefficients), *way.size.padded), np.float32, calibration.gain)
-    for part, block in raw.blocks():
+    for part, block in raw.blocks_with(np.flatnonzero(coefficients.any(0))):
         _add(kernels, kernels.to_device(block), calibration, way, part, coefficients[:, part], images)
     return images
 
@@ -76,6 +77,8 @@ def gather_groups(kernels, raw: RawFrames, calibration: Calibration, way: Way, g
                 image = None
 
 
-def _add(kernels, frames, calibration: Calibration, way: Way, part: slice, weights: np.ndarray, images) -> None:
+def _add(
+    kernels, frames, calibration: Calibration, way: Way, part: slice | np.ndarray, weights: np.ndarray, images
+) -> None:
     where = way.steps[part], SPACING, -MARGIN
     kernels.gather(frames, calibration.of_frames(part), *where, kernel.table(), weights, images)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from restframe import pages
 from restframe.detector.small import SmallFrames
 from restframe.restore.blur import travel
 from restframe.restore.dose import damage
@@ -89,6 +90,8 @@ def measure(
     track, clear = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
     if clear.min() <= CLEAR:
         track = likely_path(kernels, band, small.shape, track)
+    del band
+    pages.trim()
     track -= track[reference]
 
     problem = make_problem(

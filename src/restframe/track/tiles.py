@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from restframe import pages
 from restframe.detector.small import SmallFrames
 
 
@@ -63,7 +64,7 @@ def taper(size: int, overlap: float) -> np.ndarray:
 
 
 def make_tiles(kernels, small: SmallFrames, offsets, size: int, overlap: float, band: int, threads: int) -> Tiles:
-    """Cut, taper and transform, frame by frame; the noise of every coefficient has power one."""
+    """Cut, taper and transform, frame by frame; the noise of every coefficient has power one. Uses ``small`` up."""
     h, w = small.shape
     corners = np.array([(y, x) for y in tile_starts(h, size, overlap) for x in tile_starts(w, size, overlap)])
     window = taper(size, overlap)
@@ -74,5 +75,6 @@ def make_tiles(kernels, small: SmallFrames, offsets, size: int, overlap: float, 
     re, im = kernels.empty_spectra(shape), kernels.empty_spectra(shape)
     for f, (dx, dy) in enumerate(offsets):
         kernels.cut_spectra(small.stack[f], corners + np.array([dy, dx]), window, re[:, f], im[:, f], threads)
+        pages.give_back(small.stack[f])
     middle = corners[:, ::-1] + (size - 1) / 2
     return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor)

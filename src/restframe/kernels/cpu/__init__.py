@@ -11,6 +11,7 @@ import numba as nb
 import numpy as np
 from scipy import fft
 
+from restframe import pages
 from restframe.kernels.cpu.counts import corrected_span
 from restframe.kernels.cpu.gathering import gather
 from restframe.kernels.cpu.images import add_frames, crowded, local_mean
@@ -87,7 +88,7 @@ def to_host(array):
 
 
 def zeros(shape, dtype, like):
-    return np.zeros(shape, dtype)
+    return pages.zeros(shape, dtype)
 
 
 def empty(shape, dtype):

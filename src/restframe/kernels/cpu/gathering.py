@@ -136,8 +136,9 @@ def _add_one(out, a, ca):
 
 
 @nb.njit(cache=True, parallel=True, nogil=True)
-def _gather(frames, calibration, lattice, spacing, origin, polynomials, coefficients, out):
-    t = len(frames)
+def _gather(frames, calibration, lattice, spacing, origin, polynomials, numbers, coefficients, out):
+    """``numbers``: of the frames that are added; ``coefficients``: (r, n) of these."""
+    t = len(numbers)
     r, oh, ow = out.shape
     down, across = (oh + TILE[0] - 1) // TILE[0], (ow + TILE[1] - 1) // TILE[1]
     for tile in nb.prange(down * across):
@@ -151,7 +152,7 @@ def _gather(frames, calibration, lattice, spacing, origin, polynomials, coeffici
         for start in range(0, t, TOGETHER):
             some = min(TOGETHER, t - start)
             for f in range(some):
-                i = start + f
+                i = numbers[start + f]
                 part = lattice[i, l0:l1, m0:m1]
                 low = int(np.floor(part[:, :, 1].min())) + y0 + origin - 2
                 high = int(np.floor(part[:, :, 1].max())) + y1 + origin + 3
@@ -186,5 +187,7 @@ def _gather(frames, calibration, lattice, spacing, origin, polynomials, coeffici
 def gather(frames, calibration, lattice, spacing, origin, table, coefficients, out):
     """out[r] += sum_t coefficients[r, t] * frame_t where each output pixel was then; (r, h, w) float32."""
     weights = weight_polynomials(np.ascontiguousarray(table, np.float32))
-    lattice, coefficients = lattice.astype(np.float32), coefficients.astype(np.float32)
-    _gather(frames, tuple(calibration), lattice, spacing, origin, weights, coefficients, out)
+    lattice = lattice.astype(np.float32, copy=False)
+    numbers = np.flatnonzero(coefficients.any(0))
+    coefficients = np.ascontiguousarray(coefficients[:, numbers], np.float32)
+    _gather(frames, tuple(calibration), lattice, spacing, origin, weights, numbers, coefficients, out)

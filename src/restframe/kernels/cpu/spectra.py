@@ -6,6 +6,7 @@ import numba as nb
 import numpy as np
 from scipy import fft
 
+from restframe import pages
 from restframe.kernels import reference
 
 STEP = np.float32(1 / 256)  # of 16-bit spectra, whose noise has power one; rounding adds 3e-6 to it
@@ -17,7 +18,7 @@ TOGETHER = 16  # tiles that are transformed at a time, to stay in the cache
 
 def empty_spectra(shape):
     """Room for spectra of tiles: 16-bit integers, `STEP` each."""
-    return np.empty(shape, np.int16)
+    return pages.zeros(shape, np.int16, in_order=False)
 
 
 @nb.njit(cache=True, nogil=True)

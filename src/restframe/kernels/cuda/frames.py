@@ -57,6 +57,18 @@ class DeviceFrames:
         self.forget()
         return self.raw
 
+    def blocks_with(self, frames: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """As `blocks`."""
+        return self.blocks()
+
+    @property
+    def apart(self) -> bool:
+        """Whether some of the frames can be worked on before the others at no cost."""
+        return False
+
+    def give_back(self, frames: np.ndarray) -> None:
+        """Nothing: all are given back together."""
+
     def forget(self) -> None:
         """Give the memory of the frames back; they would be read again."""
         self._array = None

@@ -1,0 +1,32 @@
+"""All sums of a plan, with no more in memory at a time than it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from restframe.detector.calibration import Calibration
+from restframe.movie import RawFrames
+from restframe.restore.dose import Plan
+from restframe.restore.fourier import add_images, empty_spectrum, finish_spectra
+from restframe.restore.gather import Way, gather
+
+
+def last_sums(
+    kernels, raw: RawFrames, calibration: Calibration, way: Way, plan: Plan, threads: int
+) -> dict[str, np.ndarray]:
+    """The sums of ``plan`` by name, (h, w) float32, as `fourier.finish` gives them. The frames are given back.
+
+    The running images of one group of frames are made and transformed before those of the next, and frames are given
+    back group by group, unless the device has room for all at once.
+    """
+    size = way.size
+    totals = {name: empty_spectrum(kernels, size, calibration.gain) for name in plan.combine}
+    for rows in plan.groups if raw.apart else (slice(0, len(plan.coefficients)),):
+        images = gather(kernels, raw, calibration, way, plan.coefficients[rows])
+        raw.give_back(np.flatnonzero(plan.coefficients[rows].any(0)))
+        if rows.stop == len(plan.coefficients):
+            raw.forget()  # the last step needs the room
+        add_images(kernels, totals, images, rows.start, plan, size, threads)
+        del images
+    levels = calibration.levels.astype(np.float64)
+    return finish_spectra(kernels, totals, plan, way.counts, levels, way.place, size, threads)
