@@ -61,6 +61,23 @@ def test_decimate(factor, shape):
     assert out[j, i] == pytest.approx(exact, rel=1e-4, abs=1e-5)
 
 
+def in_band(spectra):
+    """Without what lies beyond the last ring, (p, 2m+1, m+1)."""
+    m = spectra.shape[-1] - 1
+    return spectra * (np.round(np.hypot(np.arange(-m, m + 1)[:, None], np.arange(m + 1))) <= m)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 0.1, 30.0])
+def test_phases_far_from_zero(spread):
+    """The longest rows, and so little left that 32 bits hold none of it."""
+    rng = np.random.default_rng(3)
+    p, t, m = 1, 2, 128
+    re, im = rng.normal(size=(2, p, t, 2 * m + 1, m + 1)).astype(np.float32)
+    steps, spread = rng.uniform(-3, 3, (p, t, 2)).astype(np.float32), np.full((p, t), spread, np.float32)
+    for a, b in zip(cpu.align(re, im, steps, spread), reference.align(re, im, steps, spread), strict=True):
+        close(a, in_band(b))
+
+
 def test_align_and_gradient():
     rng = np.random.default_rng(3)
     p, t, m = 3, 5, 7
@@ -68,7 +85,7 @@ def test_align_and_gradient():
     steps = rng.normal(0, 0.3, (p, t, 2)).astype(np.float32), rng.uniform(0, 0.1, (p, t)).astype(np.float32)
     fast, slow = cpu.align(re, im, *steps), reference.align(re, im, *steps)
     for a, b in zip(fast, slow, strict=True):
-        close(a, b)
+        close(a, in_band(b))
     filt = rng.random((p, 2 * m + 1, m + 1)).astype(np.float32)
     weighted = filt * fast[0], filt * fast[1]
     close(cpu.gradient(re, im, *steps, *weighted), reference.gradient(re, im, *steps, *weighted))
@@ -114,8 +131,8 @@ def test_spectra_in_16_bits():
     steps = tuple(s.astype(np.float32) for s in steps)
     fast, slow = cpu.align(*stored, *steps), reference.align(*same, *steps)
     for a, b in zip(fast, slow, strict=True):
-        close(a, b)
-    close(cpu.gradient(*stored, *steps, *slow[:2]), reference.gradient(*same, *steps, *slow[:2]))
+        close(a, in_band(b))
+    close(cpu.gradient(*stored, *steps, *fast[:2]), reference.gradient(*same, *steps, *fast[:2]))
 
 
 def test_spectra_do_not_overflow():

@@ -120,9 +120,21 @@ def by_ring(values, ring, weight):
     return out
 
 
+@nb.njit(cache=True, parallel=True)
+def _ring_power(re, im, ring, weight, out):
+    for i in nb.prange(len(re)):
+        for y in range(ring.shape[0]):
+            for x in range(ring.shape[1]):
+                if ring[y, x] >= 0:
+                    a, b = re[i, y, x], im[i, y, x]
+                    out[i, ring[y, x]] += (a * a + b * b) * weight[y, x]
+
+
 def ring_power(re, im, ring, weight):
     """`by_ring` of re² + im²."""
-    return by_ring(re**2 + im**2, ring, weight)
+    out = np.zeros((len(re), ring.shape[-1]))
+    _ring_power(re, im, ring, weight, out)
+    return out
 
 
 @nb.njit(cache=True, parallel=True)
@@ -142,15 +154,31 @@ def filtered(re, im, w, ring, weight):
     return out
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
-def _phases(n, step, spread, first, re, im):
-    re[:] = 0
-    im[:] = 0
-    for i in range(n):
-        k = i + first
-        left = np.exp(np.float32(-0.5) * spread * k * k)
-        re[i] = left * np.cos(k * step)
-        im[i] = left * np.sin(k * step)
+@nb.njit(cache=True, nogil=True)
+def _phases(n, step, spread, re, im):
+    """exp(i k step - spread k²/2) for k = 0 ... n - 1, each from the one before: in 64 bits that errs by 1e-14."""
+    turn_re, turn_im = np.cos(np.float64(step)), np.sin(np.float64(step))
+    square = np.exp(-np.float64(spread))
+    left, lost = np.float64(1), np.sqrt(square)
+    a, b = np.float64(1), np.float64(0)
+    re[n:] = 0
+    im[n:] = 0
+    for k in range(n):
+        re[k] = left * a
+        im[k] = left * b
+        a, b = a * turn_re - b * turn_im, a * turn_im + b * turn_re
+        left *= lost
+        lost *= square
+
+
+@nb.njit(cache=True, nogil=True)
+def _both_ways(step, spread, re, im):
+    """The same for k = -m ... m."""
+    m = len(re) // 2
+    _phases(m + 1, step, spread, re[m:], im[m:])
+    for k in range(1, m + 1):
+        re[m - k] = re[m + k]
+        im[m - k] = -im[m + k]
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True)
@@ -172,13 +200,21 @@ def _add_row(re, im, x, yr, yi, sums):
 
 
 @nb.njit(cache=True, nogil=True)
+def _inside(row, nx, ny):
+    """How many coefficients of a row are in the band: |k| rounded is at most nx - 1, as for rings."""
+    m, ky = nx - 1, row - ny // 2
+    return int(np.sqrt(max(m * (m + 1) - ky * ky, 0))) + 1
+
+
+@nb.njit(cache=True, nogil=True)
 def _wide(row, nx, ny):
-    """Where a row lies among ny * nx coefficients, run on to a multiple of `LANES`: what follows it is left out later.
+    """Where the part of a row that is in the band lies among ny * nx coefficients, run on to a multiple of `LANES`: what
+    follows it is left out later.
 
     A loop over the odd rest, one by one, would take as long as the row.
     """
     start = row * nx
-    return start, min(start + (nx + LANES - 1) // LANES * LANES, ny * nx)
+    return start, min(start + (_inside(row, nx, ny) + LANES - 1) // LANES * LANES, ny * nx)
 
 
 @nb.njit(cache=True, parallel=True, nogil=True)
@@ -189,8 +225,8 @@ def _align(re, im, shift, spread, total_re, total_im, auto):
         x = np.empty((t, 2 * PITCH), np.float32)
         y = np.empty((t, 2, ny), np.float32)
         for f in range(t):
-            _phases(nx, shift[i, f, 0], spread[i, f], 0, x[f, :PITCH], x[f, PITCH:])
-            _phases(ny, shift[i, f, 1], spread[i, f], -(ny // 2), y[f, 0], y[f, 1])
+            _phases(nx, shift[i, f, 0], spread[i, f], x[f, :PITCH], x[f, PITCH:])
+            _both_ways(shift[i, f, 1], spread[i, f], y[f, 0], y[f, 1])
         for top in range(0, ny, ROWS):
             rows = min(ROWS, ny - top)
             sums = np.zeros((rows, 3 * PITCH), np.float32)
@@ -200,15 +236,18 @@ def _align(re, im, shift, spread, total_re, total_im, auto):
                     a, b = _wide(ky, nx, ny)
                     _add_row(re[i, f, a:b], im[i, f, a:b], x[f], y[f, 0, ky], y[f, 1, ky], sums[r])
             for r in range(rows):
-                for k in range(nx):
+                n = _inside(top + r, nx, ny)
+                for k in range(n):
                     total_re[i, top + r, k] = step * sums[r, k]
                     total_im[i, top + r, k] = step * sums[r, k + PITCH]
                     auto[i, top + r, k] = step * step * sums[r, k + 2 * PITCH]
+                for k in range(n, nx):
+                    total_re[i, top + r, k] = total_im[i, top + r, k] = auto[i, top + r, k] = 0
 
 
 def align(re, im, steps, spread):
     """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
-    (p, 2m+1, m+1).
+    (p, 2m+1, m+1), zero beyond the band.
     """
     assert re.shape[-1] <= PITCH
     totals = tuple(np.empty((len(re), *re.shape[2:]), np.float32) for _ in range(3))
@@ -241,8 +280,8 @@ def _gradient(re, im, shift, spread, weighted_re, weighted_im, ny, nx, out):
         x = np.empty(2 * PITCH, np.float32)
         y = np.empty((2, ny), np.float32)
         for f in range(t):
-            _phases(nx, shift[i, f, 0], spread[i, f], 0, x[:PITCH], x[PITCH:])
-            _phases(ny, shift[i, f, 1], spread[i, f], -m, y[0], y[1])
+            _phases(nx, shift[i, f, 0], spread[i, f], x[:PITCH], x[PITCH:])
+            _both_ways(shift[i, f, 1], spread[i, f], y[0], y[1])
             sums = np.zeros(2 * PITCH, np.float32)
             for r in range(ny):
                 a, b = _wide(r, nx, ny)
