@@ -303,3 +303,12 @@ def test_what_stands_still_is_taken_off():
     cpu.take_off(*stored, turns, np.float32(0.1))
     for a, b in zip(stored, (exact.real, exact.imag), strict=True):
         np.testing.assert_allclose(a / 256, b, atol=1.5 / 256)
+
+
+@pytest.mark.parametrize(("t", "n", "bins"), [(1, 7, 4), (5, 1000, 32)])
+def test_offset_counts(t, n, bins):
+    positions = np.random.default_rng(n).normal(0, 8, (t, n, 2)).astype(np.float32)
+    positions[0, :3] = [[-1e-9, 2], [0.999999, -3], [5, -1e-9]]
+    fast = cpu.offset_counts(positions, bins)
+    np.testing.assert_allclose(fast, reference.offset_counts(positions, bins), atol=1e-12)
+    assert fast.sum() == pytest.approx(t)

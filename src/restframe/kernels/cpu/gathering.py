@@ -13,7 +13,7 @@ import numpy as np
 
 from restframe.kernels.cpu.counts import corrected_span
 
-TILE = (16, 512)  # output pixels
+TILE = (16, 1024)  # output pixels
 PITCH = TILE[1]
 TOGETHER = 4  # frames
 
@@ -88,20 +88,25 @@ def _resample(s0, s1, s2, s3, at, fy, ix, iy, p, out):
 
 
 @nb.njit(cache=True, nogil=True)
-def _whole(at, x, fy):
-    """Whole pixels of the displacement, x and y."""
-    return np.floor(at[x] + fy * at[x + PITCH]), np.floor(at[x + 2 * PITCH] + fy * at[x + 3 * PITCH])
+def _same(at, i, fy, x, y):
+    """Whether x and y are the whole pixels of the displacement at i."""
+    dx, dy = at[i] + fy * at[i + PITCH] - x, at[i + 2 * PITCH] + fy * at[i + 3 * PITCH] - y
+    return dx >= 0 and dx < 1 and dy >= 0 and dy < 1
 
 
 @nb.njit(cache=True, nogil=True)
 def _run(at, fy, start, n, spacing):
-    """Whole pixels at ``start``, and where a run of the same ends. Between two points displacements are linear."""
-    whole = _whole(at, start, fy)
+    """Whole pixels at ``start``, and where a run of the same ends. From point to point displacements are linear."""
+    x = np.floor(at[start] + fy * at[start + PITCH])
+    y = np.floor(at[start + 2 * PITCH] + fy * at[start + 3 * PITCH])
     end = start + 1
-    while end < n and _whole(at, end, fy) == whole:
-        last = min((end // spacing + 1) * spacing, n) - 1  # before the next point
-        end = last + 1 if _whole(at, last, fy) == whole else end + 1
-    return whole[0], whole[1], end
+    point = start - start % spacing + spacing
+    while end < n and _same(at, min(point, n - 1), fy, x, y):
+        end = min(point, n - 1) + 1
+        point += spacing
+    while end < n and _same(at, end, fy, x, y):
+        end += 1
+    return x, y, end
 
 
 @nb.njit(cache=True, nogil=True)
@@ -182,6 +187,33 @@ def _gather(frames, calibration, lattice, spacing, origin, polynomials, numbers,
                             _add_one(sums[k, y], lines[f, y], c[f])
         for k in range(r):
             out[k, y0:y1, x0:x1] = sums[k]
+
+
+@nb.njit(cache=True, parallel=True, nogil=True)
+def _offset_counts(positions, bins, out):
+    n = positions.shape[1]
+    for i in nb.prange(len(positions)):
+        for j in range(n):
+            x, y = positions[i, j, 0], positions[i, j, 1]
+            at_x, at_y = bins * np.float64(x - np.floor(x)), bins * np.float64(y - np.floor(y))
+            left, top = int(at_x), int(at_y)
+            fx, fy = at_x - left, at_y - top
+            left, top = left % bins, top % bins
+            right, bottom = (left + 1) % bins, (top + 1) % bins
+            out[i, top, left] += (1 - fy) * (1 - fx)
+            out[i, top, right] += (1 - fy) * fx
+            out[i, bottom, left] += fy * (1 - fx)
+            out[i, bottom, right] += fy * fx
+        for y in range(bins):
+            for x in range(bins):
+                out[i, y, x] /= n
+
+
+def offset_counts(positions, bins):
+    """How often each sub-pixel offset occurs: (t, n, 2) displacements x, y -> fractions (t, bins, bins), y first."""
+    out = np.zeros((len(positions), bins, bins))
+    _offset_counts(positions, bins, out)
+    return out
 
 
 def gather(frames, calibration, lattice, spacing, origin, table, coefficients, out):

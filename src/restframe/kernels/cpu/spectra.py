@@ -78,11 +78,14 @@ def cut_spectra(frame, corners, window, re, im, threads):
 
 @nb.njit(cache=True, parallel=True)
 def _scale(part, table):
+    step = _step(part)
     for i in nb.prange(len(part)):
+        values = np.empty(part.shape[3], np.float32)
         for f in range(part.shape[1]):
             for ky in range(part.shape[2]):
-                o = part[i, f, ky]
-                _store(o * table[f, ky] * _step(part), o)
+                for x in range(len(values)):
+                    values[x] = part[i, f, ky, x] * table[f, ky, x] * step
+                _store(values, part[i, f, ky])
 
 
 def scale_spectra(re, im, table):
