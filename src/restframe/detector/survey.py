@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from restframe.detector.calibration import Calibration, by_row
-from restframe.detector.defects import event_size, find_defects, good_mean, local_mean
+from restframe.detector.defects import event_size, find_defects, good_mean, local_mean, places
 from restframe.detector.orientation import Better, better_turn
 from restframe.detector.references import References
 from restframe.detector.small import STEPS, SmallFrames, decimation_taps, empty_small_frames
@@ -66,7 +66,7 @@ def take_survey(
     if references.bad is not None:
         known |= kernels.to_device(references.bad)
     bad = find_defects(kernels, total, known) if look_for_defects else known
-    rows, columns = map(kernels.to_host, bad.nonzero())
+    rows, columns = map(kernels.to_host, places(bad))
     mean = good_mean(total, bad)
     local = local_mean(kernels, total, bad, 31) / np.float32(mean) - 1 if mean > 0 else 0 * total
     del total, known, bad

@@ -134,5 +134,5 @@ def _crowded(bad, rows, columns, out):
 def crowded(bad):
     """Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them."""
     out = np.zeros(bad.shape, bool)
-    _crowded(bad, *np.nonzero(bad), out)
+    _crowded(bad, *np.divmod(np.flatnonzero(bad), bad.shape[1]), out)
     return out
