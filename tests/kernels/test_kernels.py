@@ -312,3 +312,11 @@ def test_offset_counts(t, n, bins):
     fast = cpu.offset_counts(positions, bins)
     np.testing.assert_allclose(fast, reference.offset_counts(positions, bins), atol=1e-12)
     assert fast.sum() == pytest.approx(t)
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 66), (1, 5, 4), (9, 51, 72)])
+def test_peaks(shape):
+    surfaces = np.random.default_rng(6).normal(3, 2, shape).astype(np.float32)
+    surfaces[0, 3:, 2] = 50  # several equal ones: the first counts
+    for fast, slow in zip(cpu.peaks(surfaces), reference.peaks(surfaces), strict=True):
+        np.testing.assert_allclose(fast, slow, rtol=1e-4)

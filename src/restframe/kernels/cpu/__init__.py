@@ -14,7 +14,7 @@ from scipy import fft
 from restframe import pages
 from restframe.kernels.cpu.counts import corrected_span
 from restframe.kernels.cpu.gathering import gather, offset_counts
-from restframe.kernels.cpu.images import add_frames, crowded, local_mean
+from restframe.kernels.cpu.images import add_frames, crowded, local_mean, peaks
 from restframe.kernels.cpu.small import small_frames
 from restframe.kernels.cpu.spectra import (
     align,
@@ -27,7 +27,7 @@ from restframe.kernels.cpu.spectra import (
     scale_spectra,
     take_off,
 )
-from restframe.kernels.reference import lattice, mark_bad, peaks
+from restframe.kernels.reference import lattice, mark_bad
 
 __all__ = [
     "add_frames",

@@ -136,3 +136,46 @@ def crowded(bad):
     out = np.zeros(bad.shape, bool)
     _crowded(bad, *np.divmod(np.flatnonzero(bad), bad.shape[1]), out)
     return out
+
+
+@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _moments(row):
+    total = np.float64(0)
+    square = np.float64(0)
+    for x in range(len(row)):
+        v = np.float64(row[x])
+        total += v
+        square += v * v
+    return total, square
+
+
+@nb.njit(cache=True, parallel=True, nogil=True)
+def _peaks(surfaces, place, clear):
+    t, h, w = surfaces.shape
+    for i in nb.prange(t):
+        total = np.float64(0)
+        square = np.float64(0)
+        top = surfaces[i, 0, 0]
+        at = 0
+        for y in range(h):
+            row = surfaces[i, y]
+            s, q = _moments(row)
+            total += s
+            square += q
+            highest = row.max()
+            if highest > top:
+                top = highest
+                at = y
+        mean = total / (h * w)
+        sd = np.sqrt(max(square / (h * w) - mean * mean, 0))
+        clear[i] = (top - mean) / max(sd, 1e-30)
+        place[i] = at * w + surfaces[i, at].argmax()
+
+
+def peaks(surfaces):
+    """Of each surface (t, h, w): where it is highest, as a place in h * w, and how high, less its mean, in its own
+    standard deviation; (t,).
+    """
+    place, clear = np.empty(len(surfaces), np.int64), np.empty(len(surfaces))
+    _peaks(surfaces, place, clear)
+    return place, clear

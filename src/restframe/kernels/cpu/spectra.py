@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numba as nb
 import numpy as np
 from scipy import fft
@@ -13,7 +15,7 @@ STEP = np.float32(1 / 256)  # of 16-bit spectra, whose noise has power one; roun
 PITCH = 136  # the longest row: half of the largest tile
 LANES = 8  # samples that one instruction takes
 ROWS = 16  # whose sums stay in the cache
-TOGETHER = 16  # tiles that are transformed at a time, to stay in the cache
+TOGETHER = 8  # tiles that are transformed at a time, to stay in the cache
 
 
 def empty_spectra(shape):
@@ -37,11 +39,11 @@ def _store(values, part):
             part[x] = values[x]
 
 
-@nb.njit(cache=True, parallel=True)
+@nb.njit(cache=True, nogil=True)
 def _cut(frame, corners, window, stack):
     h, w = frame.shape
     size = len(window)
-    for i in nb.prange(len(corners)):
+    for i in range(len(corners)):
         y, x = corners[i]
         a = min(max(0, -x), size)
         b = max(min(size, w - x), a)
@@ -55,10 +57,10 @@ def _cut(frame, corners, window, stack):
                 stack[i, j, k] = frame[y + j, x + k] * window[j, k]
 
 
-@nb.njit(cache=True, parallel=True)
+@nb.njit(cache=True, nogil=True)
 def _keep_band(re, im, out_re, out_im):
     rows, n = out_re.shape[1:]
-    for i in nb.prange(len(re)):
+    for i in range(len(re)):
         for ky in range(rows):
             row = (ky - rows // 2) % re.shape[1]
             _store(re[i, row, :n], out_re[i, ky])
@@ -67,13 +69,19 @@ def _keep_band(re, im, out_re, out_im):
 
 def cut_spectra(frame, corners, window, re, im, threads):
     """Spectra of square pieces of ``frame``, zero outside it, times ``window``, into ``re``, ``im`` (p, 2m+1, m+1)."""
-    for start in range(0, len(corners), TOGETHER):
+
+    def work(start: int) -> None:
         part = slice(start, start + TOGETHER)
         stack = np.empty((len(corners[part]), *window.shape), np.float32)
         _cut(frame, corners[part], window, stack)
-        across = fft.rfft(stack, axis=2, workers=threads)[:, :, : re.shape[-1]]
-        spectrum = fft.fft(across, axis=1, overwrite_x=True, workers=threads)
+        across = fft.rfft(stack, axis=2)[:, :, : re.shape[-1]]
+        spectrum = fft.fft(across, axis=1, overwrite_x=True)
         _keep_band(spectrum.real, spectrum.imag, re[part], im[part])
+
+    # some tiles from beginning to end by one thread: to share out each step takes longer than the step
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        for _ in pool.map(work, range(0, len(corners), TOGETHER)):
+            pass
 
 
 @nb.njit(cache=True, parallel=True)
