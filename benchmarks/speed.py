@@ -22,7 +22,11 @@ def main() -> None:
     parser.add_argument("--movies", type=int, default=6, help="in a batch, beyond the first two (6)")
     speed_cpu.arguments(parser)
     options = parser.parse_args()
-    if options.device == "cpu":
+    if options.device == "cpu" and options.scaling:
+        import scaling
+
+        found = scaling.measure_scaling(options.cache, options.threads, options.repeats)
+    elif options.device == "cpu":
         found = speed_cpu.from_options(options)
     else:
         import speed_gpu

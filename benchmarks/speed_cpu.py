@@ -31,8 +31,10 @@ STAGES = {  # functions that pipeline.py calls, or what the work goes to from th
     "  coarse search": ("restframe.track.measure", "coarse_track"),
     "  spectra of tiles": ("restframe.track.measure", "make_tiles"),
     "  fit": ("restframe.track.fit", "fit"),
-    "gather": ("restframe.pipeline", "gather"),
-    "finish": ("restframe.pipeline", "finish"),
+    "sums": ("restframe.pipeline", "last_sums"),
+    "  gather": ("restframe.restore.sums", "gather"),
+    "  transforms and weights": ("restframe.restore.sums", "add_images"),
+    "  back to images": ("restframe.restore.sums", "finish_spectra"),
 }
 
 
@@ -190,6 +192,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     cpu.add_argument("--frames", type=int, help="instead of the kind's")
     cpu.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     cpu.add_argument("--repeats", type=int, default=2, help="the fastest counts (2)")
+    cpu.add_argument("--scaling", action="store_true", help="cost against frames, pixels, patches, threads instead")
     cpu.add_argument("--no-relion", action="store_true", help="leave RELION out")
     cpu.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
 

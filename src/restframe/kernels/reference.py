@@ -196,8 +196,8 @@ def _aligned(re, im, steps, spread, p: int):
 
 def align(re, im, steps, spread):
     """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
-    (p, 2m+1, m+1). ``steps``: (p, t, 2) phase of one cycle a tile; ``spread``: (p, t) its variance. Beyond |k| = m + 1/2,
-    where no ring is, the fast kernels may leave zeros.
+    (p, 2m+1, m+1). ``steps``: (p, t, 2) phase of one cycle a tile; ``spread``: (p, t) its variance. Beyond
+    |k| = m + 1/2, where no ring is, the fast kernels may leave zeros.
     """
     xp = array_namespace(re)
     tiles = [_aligned(re, im, steps, spread, p) for p in range(len(re))]

@@ -23,14 +23,13 @@ def checkerboard(centres: np.ndarray) -> np.ndarray:
     return (row + column) % 2 == 0
 
 
-def accept(kernels, problem: ft.Problem, result: ft.Fit) -> Verdict:
+def accept(problem: ft.Problem, result: ft.Fit, slopes: np.ndarray) -> Verdict:
     """Fit each half of a checkerboard of tiles with modes up to every degree, on the likelihood's quadratic form at
     the field, and ask the other half.
 
     Its log likelihood, less that for whole-frame motion from the same tiles, is the gain; the degree with the largest
-    is kept, none when no gain is above zero.
+    is kept, none when no gain is above zero. ``slopes``: the likelihood's at the field (`fit.data_gradient`).
     """
-    slopes = ft.data_gradient(kernels, problem, result)
     half = checkerboard(problem.tiles.centres)
     parts = []
     for keep in (half, ~half):

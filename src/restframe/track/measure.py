@@ -124,18 +124,20 @@ def measure(
     rounds = motion.iterations, tolerance / 2
     result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True)
     problem = replace(problem, axis=result.axis)
-    verdict = accept(kernels, problem, result)
+    slopes = ft.data_gradient(kernels, problem, result)
+    verdict = accept(problem, result, slopes)
     if verdict.degree < problem.degrees.max():
         modes = tuple(m for m in modes if sum(m) <= verdict.degree)
         problem = with_modes(problem, modes, shape, motion)
         result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes[: len(modes)], 2, tolerance / 2)
+        slopes = ft.data_gradient(kernels, problem, result)
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
     numbers = {
         "error_px": factor * ft.stated_error(problem, result.covariance),
         "local_degree": float(verdict.degree),
         **verdict.numbers,
     }
-    return Measured(field, patch_shifts(kernels, problem, result, field, motion.patches), (verdict.sentence,), numbers)
+    return Measured(field, patch_shifts(problem, result, slopes, field, motion.patches), (verdict.sentence,), numbers)
 
 
 def make_problem(

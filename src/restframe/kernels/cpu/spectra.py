@@ -219,8 +219,8 @@ def _inside(row, nx, ny):
 
 @nb.njit(cache=True, nogil=True)
 def _wide(row, nx, ny):
-    """Where the part of a row that is in the band lies among ny * nx coefficients, run on to a multiple of `LANES`: what
-    follows it is left out later.
+    """Where the part of a row that is in the band lies among ny * nx coefficients, run on to a multiple of `LANES`:
+    what follows it is left out later.
 
     A loop over the odd rest, one by one, would take as long as the row.
     """
