@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from restframe import pages
 from restframe.errors import InputError
 from restframe.movie import ArrayMovie, RawFrames, open_movie
 
@@ -128,3 +129,11 @@ def test_frames_of_a_group(movie, keep):
         assert [list(part) for part, _ in parts] == [[0, 2], [3]]
         for part, block in raw.blocks_with(group):
             np.testing.assert_array_equal(block, counts()[1 + part])
+
+
+def test_the_arrays_of_others_are_not_given_back():
+    array = pages.zeros((3, 100, 100), np.uint8)  # such as `read` returns
+    array[:] = counts(3, 100, 100)
+    raw = RawFrames(ArrayMovie(array))
+    raw.give_back(np.arange(3))
+    np.testing.assert_array_equal(array, counts(3, 100, 100))

@@ -39,7 +39,7 @@ class RawFrames:
         self.keep = keep
         self.block = block
         self._array = _in_memory(movie, self.numbers)
-        self._complete = self._array is not None
+        self._complete = self._borrowed = self._array is not None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -108,13 +108,13 @@ class RawFrames:
 
     def give_back(self, frames: np.ndarray) -> None:
         """Give the memory of some frames back, numbered from 0 among the used ones; nobody may look at them again."""
-        if self._array is not None:
+        if self._array is not None and not self._borrowed:
             for i in frames:
                 pages.give_back(self._array[i])
 
     def forget(self) -> None:
         """Give the memory of the frames back; they would be read again."""
-        self._array, self._complete = None, False
+        self._array, self._complete, self._borrowed = None, False, False
 
     def total(self) -> np.ndarray:
         """Their sum, (h, w) float32."""
