@@ -122,7 +122,7 @@ class Fit:
     x: np.ndarray  # (n, 2) the same as coefficients
     covariance: np.ndarray  # (n, n) of the coefficients, per axis
     axis: TimeAxis
-    spread: np.ndarray  # (p, t) small pixels²
+    at: lk.Aligned  # the tiles, brought to rest by the field
 
 
 def prior_matrix(problem: Problem, prior: Prior) -> np.ndarray:
@@ -182,7 +182,7 @@ def data_gradient(kernels, problem: Problem, result: Fit) -> np.ndarray:
     small pixel.
     """
     u = problem.displacement(result.x)
-    return lk.gradient(kernels, result.likelihood, u, aligned(kernels, problem, u, result.spread))
+    return lk.gradient(kernels, result.likelihood, u, result.at)
 
 
 def stated_error(problem: Problem, covariance: np.ndarray) -> float:
@@ -319,4 +319,4 @@ def fit(
         x, u = trial, u + step
         if np.abs(step).max() < tolerance or np.sqrt((step**2).sum(2).mean()) < SETTLED * error:
             break
-    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, problem.axis, at.spread)
+    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, problem.axis, at)

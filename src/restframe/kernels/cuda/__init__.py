@@ -18,7 +18,6 @@ from restframe.errors import DeviceError
 from restframe.kernels import reference
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
 from restframe.kernels.reference import take_off as take_off
-from restframe.track.field import MotionField
 
 BLOCK = 256  # threads
 HIGHEST = 15  # degree of a field's modes, as in images.cu
@@ -351,10 +350,9 @@ def lattice(field, x, y, moved):
     """``moved`` and the field's displacement at positions x, y (n,), in every frame: (t, *moved.shape), float32."""
     h, w = field.shape
     at = (2 * np.stack([x.ravel(), y.ravel()]) + 1) / np.array([[w], [h]]) - 1  # as `mode_values` has it
-    # motion may have another form: the simulator's truth has one of its own
-    if not isinstance(field, MotionField) or np.max(field.modes) > HIGHEST:
+    modes = np.array(getattr(field, "modes", ()), np.int32)  # the simulator's truth has a form of its own
+    if not modes.size or modes.max() > HIGHEST:
         return to_device(reference.lattice(field, x, y, moved))
-    modes = np.array(field.modes, np.int32)
     t, n = field.n_frames, x.size
     out = empty((t, *moved.shape), np.float32)
     amplitudes = np.ascontiguousarray(field.amplitudes, np.float64)

@@ -1,0 +1,113 @@
+"""Displacements that are known only so well: what of a frame lines up, and what the likelihood makes of it."""
+
+import numpy as np
+import pytest
+
+from restframe.kernels import reference
+from restframe.track import likelihood as lk
+from restframe.track.fit import MOST_UNSURE, Problem, spread_after
+from restframe.track.measure import against_blur
+from restframe.track.prior import TimeAxis
+from restframe.track.tiles import Tiles
+
+SIZE, BAND = 32, 12
+
+
+def tiles_of(spectra):
+    """Tiles from complex spectra (p, t, 2m+1, m+1)."""
+    p, t = spectra.shape[:2]
+    re, im = (np.ascontiguousarray(part, np.float32) for part in (spectra.real, spectra.imag))
+    return Tiles(re, im, SIZE, np.zeros((p, 2)), np.zeros((t, 2)), 1)
+
+
+def noise(rng, *shape):
+    """Complex, of power one."""
+    return (rng.normal(size=shape) + 1j * rng.normal(size=shape)) / np.sqrt(2)
+
+
+def at_rest(tiles, spread):
+    """The tiles as they are, which move by nothing; and what sums over rings need."""
+    ring, weight = lk.ring_index(tiles), lk.half_plane(tiles)
+    count = np.bincount(ring[ring >= 0], weight[ring >= 0], BAND + 1)
+    still = np.zeros((*spread.shape, 2))
+    return lk.aligned(reference, tiles, still, spread, ring, weight), ring, weight, count
+
+
+def test_fading_is_what_random_displacements_leave():
+    rng = np.random.default_rng(1)
+    spread = np.array([[0.0, 0.5, 2.0]])
+    k = 2 * np.pi * np.arange(BAND + 1) / SIZE
+    u = rng.normal(size=(200_000, 1)) * np.sqrt(spread)
+    expected = np.exp(1j * k * u[:, :, None]).mean(0).real
+    np.testing.assert_allclose(lk.fading(spread, SIZE, BAND + 1)[0], expected, atol=0.01)
+
+
+@pytest.mark.parametrize("faded", [0.0, 1.5])
+def test_signal_and_noise_are_found_whatever_has_faded(faded):
+    """Tiles of a model with known powers, at rest, that are believed to be sure only to a variance."""
+    rng = np.random.default_rng(2)
+    p, t, signal, power = 200, 6, 0.3, 2.0
+    shape = 2 * BAND + 1, BAND + 1
+    amplitude = np.repeat(rng.uniform(0.5, 1, (t, 1)), BAND + 1, 1)
+    a = amplitude[:, :1, None]
+    frames = a * np.sqrt(signal) * noise(rng, p, 1, *shape) + np.sqrt(power) * noise(rng, p, t, *shape)
+    spread = faded * rng.uniform(0, 1, (p, t))
+    at, _, _, count = at_rest(tiles_of(a * frames), spread)
+    found = lk.estimate_spectrum(at, amplitude, count)
+    used = count > 20
+    assert np.average(found.signal[used], weights=count[used]) == pytest.approx(signal, rel=0.06)
+    np.testing.assert_allclose(found.noise[used], power, rtol=0.06)
+
+
+def test_information_is_the_expected_curvature():
+    """Of L at the true displacements, by differences along one frame, mean over many tiles."""
+    rng = np.random.default_rng(3)
+    p, t, signal = 1500, 3, 2.0
+    shape = 2 * BAND + 1, BAND + 1
+    frames = np.sqrt(signal) * noise(rng, p, 1, *shape) + noise(rng, p, t, *shape)
+    tiles, spread = tiles_of(frames), np.tile([0.2, 0.0, 1.0], (p, 1))
+    at, ring, weight, count = at_rest(tiles, spread)
+    ones = np.ones((t, BAND + 1))
+    spectrum = lk.Spectrum(np.ones(BAND + 1), np.full(BAND + 1, signal), np.ones(p))
+    like = lk.make_likelihood(at, tiles, spectrum, ones, ring, weight, count)
+
+    def value(step):
+        u = np.zeros((p, t, 2))
+        u[:, 2, 0] = step
+        return lk.value(like, lk.aligned(reference, tiles, u, spread, ring, weight))
+
+    curvature = -(value(0.05) - 2 * value(0.0) + value(-0.05)) / 0.05**2
+    assert curvature == pytest.approx(like.information[:, 2, 2].sum(), rel=0.03)
+    assert np.abs(like.information.sum(2)).max() < 1e-9 * like.information.max()  # all frames together say nothing
+
+
+def test_a_long_step_is_doubted():
+    step = np.zeros((2, 3, 2))
+    step[1] = [[-1, 0], [0, 0], [1, 0]]
+    step[0, 2] = 60
+    spread = spread_after(step, 0.2)
+    np.testing.assert_allclose(spread[1], [0.52, 0.02, 0.52])
+    assert spread[0].max() == MOST_UNSURE**2
+
+
+def test_blurred_frames_count_by_what_is_left():
+    rng = np.random.default_rng(4)
+    p, t = 2, 3
+    spectra = noise(rng, p, t, 2 * BAND + 1, BAND + 1)
+    tiles = tiles_of(spectra)
+    ring, weight = lk.ring_index(tiles), lk.half_plane(tiles)
+    count = np.bincount(ring[ring >= 0], weight[ring >= 0], BAND + 1)
+    ones, groups = np.ones((t, BAND + 1)), (tuple(range(t)),) * 2
+    problem = Problem(
+        tiles, ((0, 0),), np.ones((1, p)), groups, TimeAxis(), ones, ring, weight, count, count, np.arange(t), 0
+    )
+    moved = np.array([[0.0, 0.0], [5.0, 0.0], [3.0, -4.0]])
+    blurred = against_blur(reference, problem, moved)
+    # what moves evenly by v during a frame is the mean of many still ones
+    at = np.linspace(-0.5, 0.5, 2001)[:, None] * moved[2]
+    ky, kx = np.arange(-BAND, BAND + 1)[:, None], np.arange(BAND + 1)
+    left = np.mean([np.cos(2 * np.pi / SIZE * (kx * x + ky * y)) for x, y in at], axis=0)
+    np.testing.assert_allclose(tiles.re[1, 2], spectra.real[1, 2] * left, atol=2e-3)
+    for f, expected in ((0, 1.0), (2, np.sqrt((weight * left**2)[ring == 9].sum() / count[9]))):
+        assert blurred.amplitude[f, 9] == pytest.approx(expected, rel=2e-3)
+    np.testing.assert_array_equal(blurred.amplitude[:, :3], 1)  # no ring is used there
