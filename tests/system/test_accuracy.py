@@ -44,6 +44,14 @@ def test_noise_gets_no_motion():
     assert "none" in result.decisions[0]
 
 
+@pytest.mark.parametrize("level", [0, 5])
+def test_a_movie_without_anything_in_it(level):
+    """The beam was blocked, or every pixel counted the same: no motion, and the sum of what is there."""
+    result = restframe.correct(np.full((6, 300, 320), level, np.uint8), pixel_size=1.0, frame_dose=1.0, patches=(3, 3))
+    assert not result.field.amplitudes.any()
+    np.testing.assert_allclose(result.sum, 6 * level, atol=1e-4)
+
+
 def test_motion_measured_alone_is_that_of_a_whole_run():
     movie = simulate(replace(QUIET, shape=(6, 384, 400), local_rms=1.0))
     known = dict(gain=movie.gain, pixel_size=1.0, frame_dose=2.5, patches=(5, 5))

@@ -52,15 +52,19 @@ def mid_dose(dose: np.ndarray, accumulated: np.ndarray) -> np.ndarray:
     return (np.arange(n) + 0.5) * TYPICAL_DOSE / n
 
 
+def exposures(levels: np.ndarray) -> np.ndarray:
+    """How long each frame was exposed, (t,), of the mean; from the mean counts, none of which is taken to be zero."""
+    if not levels.max() > 0:
+        return np.ones(len(levels))
+    return (np.maximum(levels, 1e-3 * levels.max()) / levels.mean()).astype(float)
+
+
 def signal_amplitude(levels: np.ndarray, faded: np.ndarray | None, rings: int) -> np.ndarray:
     """(t, rings): amplitude of the signal in frames whose noise is one.
 
     Grows with the root of the counts, fades with damage ``faded``.
     """
-    counts = (
-        np.sqrt(np.maximum(levels, 1e-3 * levels.max()) / levels.mean()) if levels.max() > 0 else np.ones(len(levels))
-    )
-    out = np.repeat(counts[:, None].astype(float), rings, 1)
+    out = np.repeat(np.sqrt(exposures(levels))[:, None], rings, 1)
     return out if faded is None else out * faded
 
 
@@ -119,7 +123,7 @@ def measure(
 
     across, down = (len(np.unique(c)) for c in problem.tiles.centres.T)
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
-    moved = travel(result.amplitudes[0], np.maximum(levels, 1e-3 * np.max(levels)))
+    moved = travel(result.amplitudes[0], exposures(levels).tolist())
     problem = against_blur(kernels, with_modes(problem, modes, shape, motion), moved)
     rounds = motion.iterations, tolerance / 2
     result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True)

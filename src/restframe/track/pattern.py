@@ -30,6 +30,8 @@ def pattern_power(small: SmallFrames) -> float:
         total += part
         flat = part.astype(np.float32).ravel()
         noise += float(flat @ flat) / flat.size
+    if noise == 0:  # no counts, or the same everywhere
+        return 0.0
     n = small.n_frames
     found = float((total.astype(np.float64) ** 2).mean()) / noise - 1  # (t - 1) P / (N + P)
     return max(n * found / max(n - 1 - found, 1e-6), 0.0)
