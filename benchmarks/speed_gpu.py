@@ -92,7 +92,7 @@ class Timed:
 class OnDevice:
     """Raw frames that lie in GPU memory."""
 
-    keep, ahead, limit = True, True, ""
+    keep, ahead, apart, limit = True, True, False, ""
 
     def __init__(self, frames) -> None:
         self.frames, self.shape, self.dtype, self.block = frames, frames.shape, frames.dtype, len(frames)
@@ -102,6 +102,11 @@ class OnDevice:
 
     def blocks(self):
         yield slice(0, len(self)), self.frames
+
+    def blocks_with(self, frames):
+        return self.blocks()
+
+    def give_back(self, frames) -> None: ...
 
     def fill(self) -> None: ...
 
