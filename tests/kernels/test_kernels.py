@@ -320,3 +320,9 @@ def test_peaks(shape):
     surfaces[0, 3:, 2] = 50  # several equal ones: the first counts
     for fast, slow in zip(cpu.peaks(surfaces), reference.peaks(surfaces), strict=True):
         np.testing.assert_allclose(fast, slow, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 66), (1, 5, 4), (9, 51, 73)])
+def test_corners(shape):
+    stack = np.random.default_rng(8).integers(-127, 128, shape, dtype=np.int8)
+    np.testing.assert_allclose(cpu.corners(stack), reference.corners(stack), rtol=1e-6)

@@ -19,7 +19,7 @@ def frames_with(power: float, t: int = 12, shape=(200, 230), seed: int = 1) -> S
 
 @pytest.mark.parametrize("power", [0.0, 0.3, 3.0])
 def test_its_power_is_found(power):
-    assert pattern_power(frames_with(power)) == pytest.approx(power, rel=0.05, abs=0.05)
+    assert pattern_power(cpu, frames_with(power)) == pytest.approx(power, rel=0.05, abs=0.05)
 
 
 def test_frames_do_not_correlate_any_more():
@@ -33,7 +33,7 @@ def test_frames_do_not_correlate_any_more():
         own = (np.abs(f) ** 2).sum(0).mean()
         return ((np.abs(f.sum(0)) ** 2).mean() - own) / (own * (t - 1))
 
-    before, after = correlation(bands), correlation(take_off_band(bands, pattern_power(small)))
+    before, after = correlation(bands), correlation(take_off_band(bands, pattern_power(cpu, small)))
     assert before == pytest.approx(2 / t / (1 + 2 / t), rel=0.1)
     assert abs(after) < 0.02 * before
 
@@ -51,7 +51,7 @@ def test_tiles_that_follow_the_specimen():
         return float((re**2 + im**2)[:, 3:].sum() / own[:, 3:].sum())
 
     before = at_detector()
-    take_off_tiles(cpu, tiles, pattern_power(small))
+    take_off_tiles(cpu, tiles, pattern_power(cpu, small))
     assert before > 2.3  # 3 if the windows of all frames lay at the same place
     assert at_detector() == pytest.approx(1, abs=0.15)
 

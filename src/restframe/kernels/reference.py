@@ -168,6 +168,21 @@ def peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
     return flat.argmax(axis=1), (flat.max(axis=1) - flat.mean(axis=1)) / sd
 
 
+def corners(stack) -> tuple[float, float]:
+    """The highest frequency along both axes at once, of images (t, h, w) of small integers, one value for each 2 x 2
+    pixels: the mean power of its sum over the images, and the sum of its mean powers in each.
+    """
+    xp = array_namespace(stack)
+    h, w = (2 * (n // 2) for n in stack.shape[1:])
+    total, each = xp.zeros((h // 2, w // 2), dtype=xp.int32), 0.0
+    for image in stack:
+        a = image[:h, :w].astype(xp.int16)
+        corner = a[0::2, 0::2] - a[0::2, 1::2] - a[1::2, 0::2] + a[1::2, 1::2]
+        total += corner
+        each += float((corner.astype(xp.float64) ** 2).mean())
+    return float((total.astype(xp.float64) ** 2).mean()), each
+
+
 def small_frames(frames, calibration, taps, factor, steps, out):
     """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
     deviation of each.

@@ -15,25 +15,16 @@ from restframe.track.tiles import Tiles
 NOTABLE = 0.05  # power of the pattern in the sum, of the noise's, above which it is taken out
 
 
-def corner(image):
-    """The highest frequency along both axes at once, one value for each 2 x 2 pixels: no specimen reaches there."""
-    h, w = (2 * (n // 2) for n in image.shape)
-    a = image[:h, :w]
-    return a[0::2, 0::2] - a[0::2, 1::2] - a[1::2, 0::2] + a[1::2, 1::2]
+def pattern_power(kernels, small: SmallFrames) -> float:
+    """t P / N, the power of the fixed pattern over that of noise in the sum of the small frames.
 
-
-def pattern_power(small: SmallFrames) -> float:
-    """t P / N, the power of the fixed pattern over that of noise in the sum of the small frames."""
-    total, noise = 0 * corner(small.stack[0].astype(np.int32)), 0.0
-    for i in range(small.n_frames):
-        part = corner(small.stack[i].astype(np.int16))  # in steps: only the ratio counts
-        total += part
-        flat = part.astype(np.float32).ravel()
-        noise += float(flat @ flat) / flat.size
+    From their highest frequency along both axes at once: no specimen reaches there.
+    """
+    together, noise = kernels.corners(small.stack)  # in steps: only the ratio counts
     if noise == 0:  # no counts, or the same everywhere
         return 0.0
     n = small.n_frames
-    found = float((total.astype(np.float64) ** 2).mean()) / noise - 1  # (t - 1) P / (N + P)
+    found = together / noise - 1  # (t - 1) P / (N + P)
     return max(n * found / max(n - 1 - found, 1e-6), 0.0)
 
 

@@ -14,7 +14,7 @@ from scipy import fft
 from restframe import pages
 from restframe.kernels.cpu.counts import corrected_span
 from restframe.kernels.cpu.gathering import gather, offset_counts
-from restframe.kernels.cpu.images import add_frames, crowded, local_mean, peaks
+from restframe.kernels.cpu.images import add_frames, corners, crowded, local_mean, peaks
 from restframe.kernels.cpu.small import small_frames
 from restframe.kernels.cpu.spectra import (
     align,
@@ -33,6 +33,7 @@ __all__ = [
     "add_frames",
     "align",
     "by_ring",
+    "corners",
     "crowded",
     "cut_spectra",
     "empty_spectra",

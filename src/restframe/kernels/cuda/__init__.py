@@ -17,6 +17,7 @@ import numpy as np
 from restframe.errors import DeviceError
 from restframe.kernels import reference
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
+from restframe.kernels.reference import corners as corners
 from restframe.kernels.reference import take_off as take_off
 
 BLOCK = 256  # threads
