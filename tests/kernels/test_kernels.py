@@ -326,3 +326,13 @@ def test_peaks(shape):
 def test_corners(shape):
     stack = np.random.default_rng(8).integers(-127, 128, shape, dtype=np.int8)
     np.testing.assert_allclose(cpu.corners(stack), reference.corners(stack), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "columns"), [((300, 26), 9), ((2, 129, 31), 16), ((5, 8), 1)])
+def test_some_columns_of_spectra(shape, columns):
+    images = np.random.default_rng(9).integers(-127, 128, shape, dtype=np.int8)
+    fast = cpu.rfft2(images, 2, columns)
+    assert fast.dtype == np.complex64
+    exact = reference.rfft2(images, 1, columns)
+    close(fast.real, exact.real)
+    close(fast.imag, exact.imag)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from restframe.detector.small import STEPS, SmallFrames
 from restframe.kernels import cpu
 from restframe.track.path import JUMP, STEP, best_path, likely_path
 from restframe.track.whole_frame import CLEAR, coarse_track, low_band
@@ -43,7 +44,8 @@ def test_frames_too_weak_for_themselves(seed):
     true[t // 2 :] += (9.0, -7.0)  # a jump
     turns = np.exp(-2j * np.pi * (true[:, 0, None, None] * kx + true[:, 1, None, None] * ky))
     frames = [np.fft.irfft2(specimen * p, s=(h, w)) + rng.normal(size=(h, w)) for p in turns]
-    band = low_band(cpu, (f.astype(np.float32) for f in frames), 128, 1)
+    small = SmallFrames(np.array(frames, np.float32) * STEPS, 1)
+    band = low_band(cpu, small, 128, 1)
     coarse, clear = coarse_track(cpu, band, (h, w), 500.0, 8, 0.1, False, 1)
     assert clear.min() < CLEAR
 

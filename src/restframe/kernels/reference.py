@@ -23,8 +23,13 @@ def zeros(shape, dtype, like):
     return array_namespace(like).zeros(shape, dtype=dtype)
 
 
+def over(work, items, threads) -> list:
+    """``work`` of each item, in their order."""
+    return [work(item) for item in items]
+
+
 def rfft2(images, threads, columns=None):
-    """Half spectra of images (..., h, w); ``columns``: only so many."""
+    """Half spectra of images (..., h, w), numbers of any type; ``columns``: only so many."""
     return array_namespace(images).fft.rfft2(images)[..., :columns]
 
 

@@ -89,7 +89,7 @@ def measure(
         return Measured(MotionField.at_rest(t, shape), None, ("One frame: nothing to align.",))
     tolerance = motion.tolerance / factor
     pattern = pattern_power(kernels, small)
-    band = take_off_band(low_band(kernels, (small.frame(i) for i in range(t)), COARSE_SIDE, threads), pattern)
+    band = take_off_band(low_band(kernels, small, COARSE_SIDE, threads), pattern)
     bfactor, phase_only = motion.bfactor[0], motion.phase_only
     track, clear = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
     if clear.min() <= CLEAR:

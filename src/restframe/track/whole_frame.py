@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from array_api_compat import array_namespace
 
+from restframe.detector.small import SmallFrames
+
 COARSE_SIDE = 512  # samples across the short side of the images that are correlated
-TOGETHER = 16  # frames correlated at a time
+TOGETHER = 4  # frames correlated at a time, to stay in the cache
 SLOWEST = 6.0  # cycles across the frame, below which correlation means little
 REFERENCE_SIDE = 2048  # MotionCor's B-factors are in pixels of an image with this short side
 
 
-def low_band(kernels, frames: Iterator[np.ndarray], side: int, threads: int) -> np.ndarray:
+def low_band(kernels, small: SmallFrames, side: int, threads: int) -> np.ndarray:
     """The low frequencies of every small frame: (t, 2m, m'+1) complex64 in FFT order, the short side cropped to
     ``side``.
     """
-    out = []
-    for frame in frames:
-        h, w = frame.shape
-        scale = min(1.0, side / min(h, w))
-        nh, nw = (2 * round(n * scale / 2) for n in (h, w))
-        f = kernels.rfft2(frame, threads, nw // 2 + 1)
-        xp, half = array_namespace(f), nh // 2
-        out.append(xp.concat([f[:half], f[h - half :]]) if nh < h else f)
-    return xp.astype(xp.stack(out), xp.complex64, copy=False)
+    h, w = small.shape
+    scale = min(1.0, side / min(h, w))
+    nh, nw = (2 * round(n * scale / 2) for n in (h, w))
+    half = nh // 2
+
+    def one(i: int):
+        f = kernels.rfft2(small.stack[i], 1, nw // 2 + 1)
+        xp = array_namespace(f)
+        return np.float32(small.scale) * (xp.concat([f[:half], f[h - half :]]) if nh < h else f)
+
+    out = kernels.over(one, range(small.n_frames), threads)
+    return array_namespace(out[0]).stack(out)
 
 
 def frequencies(shape: tuple[int, int], small: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -79,19 +82,26 @@ def coarse_track(
         return shift, clear
     # samples of a correlation surface per small pixel
     per_y, per_x = ny / small[0], width / small[1]
+    parts = [slice(i, i + TOGETHER) for i in range(0, t, TOGETHER)]
+    moved = xp.empty_like(band)
+    surfaces = xp.empty((t, ny, width), dtype=xp.float32)
+
+    def bring(part: slice) -> None:
+        moved[part] = band[part] * y[part]
+        moved[part] *= x[part]
+
+    def correlate(part: slice) -> None:
+        product = xp.conj(total - moved[part]) * moved[part]
+        if phase_only:
+            product /= xp.abs(product) + np.float32(1e-20)
+        product *= damping
+        surfaces[part] = kernels.irfft2(product, (ny, width), 1)
+
     for _ in range(max(iterations, 1)):
-        y, x = phase(shift, ky, kx)
-        moved = band * kernels.to_device(y)
-        moved *= kernels.to_device(x)
+        y, x = map(kernels.to_device, phase(shift, ky, kx))
+        kernels.over(bring, parts, threads)
         total = moved.sum(0)
-        surfaces = xp.empty((t, ny, width), dtype=xp.float32)
-        for i in range(0, t, TOGETHER):
-            part = moved[i : i + TOGETHER]
-            product = xp.conj(total - part) * part
-            if phase_only:
-                product /= xp.abs(product) + np.float32(1e-20)
-            product *= damping
-            surfaces[i : i + TOGETHER] = kernels.irfft2(product, (ny, width), threads)
+        kernels.over(correlate, parts, threads)
         step, clear = help_weak(kernels, surfaces)
         step /= per_x, per_y
         shift += step

@@ -6,6 +6,7 @@ Every output element is summed by one thread in one order, so results do not dep
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numba as nb
 import numpy as np
@@ -51,6 +52,7 @@ __all__ = [
     "take_off",
 ]
 
+STRIP = 128  # rows
 MOST_THREADS = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
 
@@ -96,9 +98,21 @@ def empty(shape, dtype):
     return np.empty(shape, dtype)
 
 
+def over(work, items, threads):
+    """``work`` of each item, a list in their order; ``threads`` at a time."""
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        return list(pool.map(work, items))
+
+
 def rfft2(images, threads, columns=None):
-    """Half spectra of images (..., h, w); ``columns``: only so many."""
-    across = fft.rfft(images, workers=threads)[..., :columns]
+    """Half spectra of images (..., h, w), numbers of any type; ``columns``: only so many."""
+    if columns is None:
+        across = fft.rfft(images, workers=threads)
+    else:  # some rows at a time, to stay in the cache
+        across = np.empty((*images.shape[:-1], columns), np.complex64)
+        for y in range(0, images.shape[-2], STRIP):
+            strip = images[..., y : y + STRIP, :].astype(np.float32, copy=False)
+            across[..., y : y + STRIP, :] = fft.rfft(strip, workers=threads)[..., :columns]
     return fft.fft(across, axis=-2, overwrite_x=True, workers=threads)
 
 

@@ -18,6 +18,7 @@ from restframe.errors import DeviceError
 from restframe.kernels import reference
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
 from restframe.kernels.reference import corners as corners
+from restframe.kernels.reference import over as over
 from restframe.kernels.reference import take_off as take_off
 
 BLOCK = 256  # threads
@@ -109,7 +110,7 @@ def empty(shape, dtype):
 def rfft2(images, threads, columns=None):
     import cupy
 
-    return cupy.fft.rfft2(images)[..., :columns]
+    return cupy.fft.rfft2(images.astype(np.float32, copy=False))[..., :columns]
 
 
 def irfft2(spectra, size, threads):
