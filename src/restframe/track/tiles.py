@@ -73,8 +73,11 @@ def make_tiles(kernels, small: SmallFrames, offsets, size: int, overlap: float, 
     shape = (len(corners), small.n_frames, 2 * band + 1, band + 1)
     window = (window * small.scale).astype(np.float32)
     re, im = kernels.empty_spectra(shape), kernels.empty_spectra(shape)
-    for f, (dx, dy) in enumerate(offsets):
-        kernels.cut_spectra(small.stack[f], corners + np.array([dy, dx]), window, re[:, f], im[:, f], threads)
+
+    def one(f: int) -> None:
+        kernels.cut_spectra(small.stack[f], corners + np.asarray(offsets)[f, ::-1], window, re[:, f], im[:, f], 1)
         pages.give_back(small.stack[f])
+
+    kernels.over(one, range(small.n_frames), threads)  # to share out each step takes longer than the step
     middle = corners[:, ::-1] + (size - 1) / 2
     return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numba as nb
 import numpy as np
 from scipy import fft
@@ -71,18 +69,13 @@ def _keep_band(re, im, out_re, out_im):
 def cut_spectra(frame, corners, window, re, im, threads):
     """Spectra of square pieces of ``frame``, zero outside it, times ``window``, into ``re``, ``im`` (p, 2m+1, m+1)."""
 
-    def work(start: int) -> None:
+    for start in range(0, len(corners), TOGETHER):
         part = slice(start, start + TOGETHER)
         stack = np.empty((len(corners[part]), *window.shape), np.float32)
         _cut(frame, corners[part], window, stack)
-        across = fft.rfft(stack, axis=2)[:, :, : re.shape[-1]]
-        spectrum = fft.fft(across, axis=1, overwrite_x=True)
+        across = fft.rfft(stack, axis=2, workers=threads)[:, :, : re.shape[-1]]
+        spectrum = fft.fft(across, axis=1, overwrite_x=True, workers=threads)
         _keep_band(spectrum.real, spectrum.imag, re[part], im[part])
-
-    # some tiles from beginning to end by one thread: to share out each step takes longer than the step
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        for _ in pool.map(work, range(0, len(corners), TOGETHER)):
-            pass
 
 
 @nb.njit(cache=True, parallel=True)
