@@ -1,7 +1,5 @@
 """python -m restframe"""
 
-import sys
+from restframe.cli.main import command
 
-from restframe.cli.main import main
-
-sys.exit(main())
+command()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from restframe.cli.help import echo, help_text, version_text
 from restframe.cli.job import Batch, Job, batch_from, job_from
@@ -29,6 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; ``argv`` without the program's name. Returns the exit code (restframe.errors says which)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     return errors_as_messages(lambda: _run(arguments))
+
+
+def command() -> NoReturn:
+    """`main` as a process of its own, which ends at once: to take libraries down one by one takes 0.15 s."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -171,4 +180,4 @@ def _archive(job: Job, say: Callable[[str], None]) -> dict[Path, Writer]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()
