@@ -252,6 +252,8 @@ def test_local_means_and_crowds(shape, size):
     fast, slow = (k.local_mean(image, bad, size, 7.0) for k in (cpu, reference))
     np.testing.assert_allclose(fast, slow, rtol=1e-6)
     assert fast.dtype == np.float32 and (size > 5 or (fast == 7).any())
+    assert cpu.good_mean(image, bad) == pytest.approx(reference.good_mean(image, bad), rel=1e-9)
+    assert cpu.good_mean(image, bad | True) == reference.good_mean(image, bad | True) == 0
     assert reference.crowded(bad).any()
     np.testing.assert_array_equal(cpu.crowded(bad), reference.crowded(bad))
 

@@ -14,14 +14,7 @@ CLUSTER = 3.5  # for pixels that touch a bad one
 
 def local_mean(kernels, image, bad, size: int = NEIGHBOURHOOD):
     """Mean of the good pixels in a square around each pixel; of the whole image where there are none."""
-    return kernels.local_mean(image, bad, size, good_mean(image, bad))
-
-
-def good_mean(image, bad) -> float:
-    """Mean of the good pixels; 0 if there are none."""
-    xp = array_namespace(image)
-    n = bad.size - int(xp.count_nonzero(bad))
-    return float(xp.sum(xp.where(bad, np.float32(0), image), dtype=xp.float64)) / n if n else 0.0
+    return kernels.local_mean(image, bad, size, kernels.good_mean(image, bad))
 
 
 def stabilised(image):
@@ -55,9 +48,8 @@ def event_size(image, bad) -> float:
     hit = values[values != 0]
     if not 0 < hit.size < (1 - EMPTY) * values.size:
         return 0.0
-    hit = xp.sort(hit)
-    # low among the counts, but above a few pixels that were filled with a mean
-    return max(float(hit[min(max(hit.size // 10, 10), hit.size // 2)]), 0.0)
+    low = min(max(hit.size // 10, 10), hit.size // 2)  # but above a few pixels that were filled with a mean
+    return max(float(xp.partition(hit, low)[low]), 0.0)
 
 
 def find_defects(kernels, total, known):
@@ -74,7 +66,7 @@ def find_defects(kernels, total, known):
     total = xp.where(bad, np.float32(0), total)
     electron = event_size(total, bad)
     z = stabilised(total / np.float32(electron) if electron else total)
-    z = z - local_mean(kernels, z, bad)
+    z -= local_mean(kernels, z, bad)
     z[bad] = 0
     sd = max(robust_sd(z), 1.0 if electron else 0.0)
     if sd == 0:

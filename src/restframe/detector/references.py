@@ -110,7 +110,7 @@ def load_reference(source: str | os.PathLike[str] | np.ndarray, what: str = "gai
             image = open_movie(Path(source)).read(0)
         except InputError as error:
             raise ReferenceInputError(f"{what.capitalize()} reference: {error}") from error
-    return _finite(image.astype(np.float32))
+    return _finite(image.astype(np.float32, copy=isinstance(source, np.ndarray)))
 
 
 def orient(image: np.ndarray, rot: int, flip: int, inv: bool = False) -> np.ndarray:
@@ -131,7 +131,9 @@ def orient(image: np.ndarray, rot: int, flip: int, inv: bool = False) -> np.ndar
 
 
 def _finite(image: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(image), image, np.float32(0))
+    """``image`` with zeros, put there, where it is not finite."""
+    image[~np.isfinite(image)] = 0
+    return image
 
 
 def _dark_left_out(dark: tuple[int, ...], shape: tuple[int, ...], with_gain: bool) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from restframe.detector.calibration import Calibration, by_row
-from restframe.detector.defects import event_size, find_defects, good_mean, local_mean, places
+from restframe.detector.defects import event_size, find_defects, places
 from restframe.detector.orientation import Better, better_turn
 from restframe.detector.references import References
 from restframe.detector.small import STEPS, SmallFrames, decimation_taps, empty_small_frames
@@ -67,8 +67,8 @@ def take_survey(
         known |= kernels.to_device(references.bad)
     bad = find_defects(kernels, total, known) if look_for_defects else known
     rows, columns = map(kernels.to_host, places(bad))
-    mean = good_mean(total, bad)
-    local = local_mean(kernels, total, bad, 31) / np.float32(mean) - 1 if mean > 0 else 0 * total
+    mean = kernels.good_mean(total, bad)
+    local = kernels.local_mean(total, bad, 31, mean) / np.float32(mean) - 1 if mean > 0 else 0 * total
     del total, known, bad
 
     def levels(frames, sums: np.ndarray) -> np.ndarray:

@@ -144,6 +144,13 @@ def mark_bad(gain, rows: np.ndarray, columns: np.ndarray):
     return gain
 
 
+def good_mean(image, bad) -> float:
+    """Mean of the pixels that are not bad; 0 if there are none."""
+    xp = array_namespace(image)
+    n = bad.size - int(xp.count_nonzero(bad))
+    return float(xp.sum(xp.where(bad, np.float32(0), image), dtype=xp.float64)) / n if n else 0.0
+
+
 def local_mean(image, bad, size: int, other: float):
     """Mean of the pixels that are not bad in a square of ``size`` around each; ``other`` where there are none.
 

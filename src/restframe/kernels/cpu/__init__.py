@@ -15,7 +15,7 @@ from scipy import fft
 from restframe import pages
 from restframe.kernels.cpu.counts import corrected_span
 from restframe.kernels.cpu.gathering import gather, offset_counts
-from restframe.kernels.cpu.images import add_frames, corners, crowded, local_mean, peaks
+from restframe.kernels.cpu.images import add_frames, corners, crowded, good_mean, local_mean, peaks
 from restframe.kernels.cpu.small import small_frames
 from restframe.kernels.cpu.spectra import (
     align,
@@ -40,6 +40,7 @@ __all__ = [
     "empty_spectra",
     "filtered",
     "gather",
+    "good_mean",
     "gradient",
     "lattice",
     "local_mean",

@@ -63,6 +63,29 @@ def _add_good(image, bad, sign, total, count):
         count[x] += sign * good
 
 
+@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _good_sum(image, bad):
+    total = np.float64(0)
+    count = 0
+    for x in range(len(image)):
+        total += np.float64(0) if bad[x] else np.float64(image[x])
+        count += not bad[x]
+    return total, count
+
+
+@nb.njit(cache=True, parallel=True, nogil=True)
+def _good_sums(image, bad, totals, counts):
+    for y in nb.prange(len(image)):
+        totals[y], counts[y] = _good_sum(image[y], bad[y])
+
+
+def good_mean(image, bad):
+    """Mean of the pixels that are not bad; 0 if there are none."""
+    totals, counts = np.empty(len(image)), np.empty(len(image), np.int64)
+    _good_sums(image, bad, totals, counts)
+    return float(totals.sum() / counts.sum()) if counts.any() else 0.0
+
+
 @nb.njit(cache=True, parallel=True, nogil=True)
 def _local_mean(image, bad, size, other, out):
     h, w = image.shape

@@ -18,6 +18,7 @@ from restframe.errors import DeviceError
 from restframe.kernels import reference
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
 from restframe.kernels.reference import corners as corners
+from restframe.kernels.reference import good_mean as good_mean
 from restframe.kernels.reference import over as over
 from restframe.kernels.reference import take_off as take_off
 
