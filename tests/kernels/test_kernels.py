@@ -338,3 +338,10 @@ def test_some_columns_of_spectra(shape, columns):
     exact = reference.rfft2(images, 1, columns)
     close(fast.real, exact.real)
     close(fast.imag, exact.imag)
+
+
+@pytest.mark.parametrize("size", [(30, 26), (3, 12, 31)])
+def test_images_of_spectra(size):
+    spectra = np.fft.rfft2(np.random.default_rng(9).normal(size=size)).astype(np.complex64)
+    exact = reference.irfft2(spectra, size[-2:], 1)
+    close(cpu.irfft2(spectra.copy(), size[-2:], 2), exact)

@@ -34,6 +34,7 @@ def rfft2(images, threads, columns=None):
 
 
 def irfft2(spectra, size, threads):
+    """Images (..., h, w) of half spectra, which are used up; ``size``: (h, w)."""
     return array_namespace(spectra).fft.irfft2(spectra, s=size)
 
 

@@ -118,7 +118,9 @@ def rfft2(images, threads, columns=None):
 
 
 def irfft2(spectra, size, threads):
-    return fft.irfft2(spectra, s=size, workers=threads)
+    """Images (..., h, w) of half spectra, which are used up; ``size``: (h, w)."""
+    down = fft.ifft(spectra, axis=-2, overwrite_x=True, workers=threads)
+    return fft.irfft(down, size[1], overwrite_x=True, workers=threads)
 
 
 @nb.njit(cache=True, parallel=True)
