@@ -17,6 +17,7 @@ from restframe.track import likelihood as lk
 from restframe.track.accept import accept
 from restframe.track.field import MotionField, mode_values, modes_up_to
 from restframe.track.groups import Groups
+from restframe.track.own_motion import own_motion
 from restframe.track.patches import patch_shifts
 from restframe.track.path import likely_path
 from restframe.track.pattern import pattern_power, take_off_band, take_off_tiles
@@ -112,7 +113,8 @@ def measure(
         exposure,
         threads,
     )
-    usual = usual_prior((exposure.pixel_size or TYPICAL_PIXEL) * factor, HIGHEST_DEGREE)
+    pixel = (exposure.pixel_size or TYPICAL_PIXEL) * factor
+    usual = usual_prior(pixel, HIGHEST_DEGREE)
     nx, ny = motion.patches
     local = nx > 1 and ny > 1
     first = WHOLE_FRAME_FIRST if local else motion.iterations
@@ -136,8 +138,11 @@ def measure(
         result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes[: len(modes)], 2, tolerance / 2)
         slopes = ft.data_gradient(kernels, problem, result)
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
+    beyond = own_motion(problem, result.likelihood.information, slopes, pixel)
+    error = float(np.hypot(ft.stated_error(problem, result.covariance), beyond))
     numbers = {
-        "error_px": factor * ft.stated_error(problem, result.covariance),
+        "error_px": factor * error,
+        "own_motion_px": factor * beyond,
         "local_degree": float(verdict.degree),
         **verdict.numbers,
     }
