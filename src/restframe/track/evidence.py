@@ -1,10 +1,11 @@
-"""How well a prior's scales explain the data, fast: `fit.settle` says the same for one prior at a time.
+"""How well a prior's scales explain the data, and the scales that do it best; `fit.settle` says the same for one prior
+and all modes together.
 
-Every mode's coefficients are turned so that both penalties on its course in time become diagonal (their generalised
-eigenvectors): the prior's precision is then a diagonal, whatever its scales. Modes are taken one by one, the others
-held where they are: products of Legendre polynomials are all but orthogonal on the tiles, so the scales that a movie
-leads to give motion as good (docs/accuracy.md). What changes quickly in time is ruled by the prior; there, what the
-data say of two coefficients together is left out.
+Every course in time (of a mode, or of a tile by itself) is turned so that both penalties become diagonal (their
+generalised eigenvectors): the prior's precision is then a diagonal, whatever its scales. Courses are taken one by one,
+the others held where they are: products of Legendre polynomials are all but orthogonal on the tiles, so the scales
+that a movie leads to give motion as good (docs/accuracy.md). What changes quickly in time is ruled by the prior; there,
+what the data say of two coefficients together is left out.
 """
 
 from __future__ import annotations
@@ -12,54 +13,121 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
 
 NEGLIGIBLE = 1e-4  # of the prior's precision: less information than this is that of one coefficient alone
+SCALE_SPREAD = 2.0  # sd of the log of the scales about the usual ones
+LONGEST = 2.0  # step of a log of a scale
+CLOSE = 0.02  # steps of the logs that no longer matter
 
 
 @dataclass(frozen=True, eq=False)
-class Degree:
-    """The log likelihood linear·x - x·data·x / 2 of each axis, for the modes of one degree, in those coordinates."""
+class Evidence:
+    """By pair of scales: log evidence, its slopes by their logs, and Fisher's information on these."""
+
+    value: np.ndarray  # (g,)
+    slope: np.ndarray  # (g, 2)
+    information: np.ndarray  # (g, 2, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Courses:
+    """The log likelihood linear·x - x·data·x / 2 of each axis for each course, in those coordinates."""
 
     data: np.ndarray  # (m, n, n)
     linear: np.ndarray  # (m, n, 2)
-    rough: np.ndarray  # (n,) the roughness penalty where the speed penalty is one, ascending
+    rough: np.ndarray  # (m, n) the roughness penalty where the speed penalty is one, ascending
+    pair: np.ndarray  # (m,) which of g pairs of scales each has, ascending
 
-    def evidence(self, speed: float, roughness: float) -> tuple[float, float, float]:
-        """Log evidence for the prior's variances, and its slopes by their logarithms.
+    def evidence(self, logs: np.ndarray) -> Evidence:
+        """For the prior's variances of speed and roughness, ``logs``: (g, 2).
 
-        Raises LinAlgError where data and prior together are not positive definite.
+        Q: the prior's precision, A its part by one scale, P = data + Q, x = P⁻¹ linear, W = Q⁻¹ - P⁻¹. Of both axes:
+        the evidence is linear·x / 2 + log det Q - log det P, its slope x·A x / 2 - tr(W A), and the slopes'
+        covariance tr(W A W A') (Harville 1977, section 5). Raises LinAlgError where P is not positive definite.
         """
-        by_speed, by_roughness = 1 / speed, self.rough / roughness
-        q = by_speed + by_roughness
+        by_speed, by_roughness = np.exp(-logs[self.pair]).T[..., None]
+        parts = np.stack([np.broadcast_to(by_speed, self.rough.shape), self.rough * by_roughness])  # (2, m, n): A
+        q = parts.sum(0)
         own = np.einsum("mii->mi", self.data)
         n = int(np.flatnonzero((own > NEGLIGIBLE * q).any(0)).max(initial=0)) + 1
+        i = np.arange(n)
         precision = self.data[:, :n, :n].copy()
-        precision[:, np.arange(n), np.arange(n)] += q[:n]
-        factor, inverse = np.linalg.cholesky(precision), np.linalg.inv(precision)
-        alone = own[:, n:] + q[n:]
-        x = np.concatenate([inverse @ self.linear[:, :n], self.linear[:, n:] / alone[..., None]], axis=1)
-        variance = np.concatenate([np.einsum("mii->mi", inverse), 1 / alone], axis=1)
-        log_det = 2 * np.log(np.einsum("mii->mi", factor)).sum() + np.log(alone).sum()
-        value = 0.5 * np.sum(self.linear * x) - log_det + len(x) * np.log(q).sum()
-        seen = (x**2).sum(2) + 2 * (variance - 1 / q)
-        return float(value), 0.5 * float(np.sum(seen * by_speed)), 0.5 * float(np.sum(seen * by_roughness))
+        precision[:, i, i] += q[:, :n]
+        factor, gained = np.linalg.cholesky(precision), -np.linalg.inv(precision)
+        alone = own[:, n:] + q[:, n:]
+        x = np.concatenate([-(gained @ self.linear[:, :n]), self.linear[:, n:] / alone[..., None]], axis=1)
+        gained[:, i, i] += 1 / q[:, :n]  # W
+        rest = 1 / q[:, n:] - 1 / alone
+        w = np.concatenate([gained[:, i, i], rest], axis=1)
+        log_det = 2 * np.log(factor[:, i, i]).sum(1) + np.log(alone).sum(1)
+        value = 0.5 * (self.linear * x).sum((1, 2)) - log_det + np.log(q).sum(1)
+        slope = np.einsum("amn,mn->ma", parts, 0.5 * (x**2).sum(2) - w)
+        known, quick = parts[..., :n].swapaxes(0, 1), parts[..., n:].swapaxes(0, 1)  # (m, 2, n)
+        information = known @ (gained**2) @ known.swapaxes(1, 2) + (quick * rest[:, None] ** 2) @ quick.swapaxes(1, 2)
+        first = np.flatnonzero(np.diff(self.pair, prepend=-1))
+        return Evidence(*(np.add.reduceat(v, first) for v in (value, slope, information)))
 
 
-def by_degree(problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray) -> dict[int, Degree]:
-    """``data`` (n, n) and ``linear`` (n, 2) of a `fit.Problem`, for each mode with the others at ``x`` (n, 2)."""
-    turns: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for basis in problem.time:
-        if id(basis) not in turns:
-            rough, vectors = eigh(basis.roughness, basis.speed)
-            turns[id(basis)] = np.maximum(rough, 0), vectors
+def best_scales(courses: Courses, start: np.ndarray, usual: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logs of the scales with the highest evidence, (g, 2), within an order of magnitude or so of the ``usual`` ones;
+    and that evidence, (g,). Fisher scoring, at most ``steps``; steps that lead down are taken back and shortened.
+    """
+    logs, scale = start, np.ones((len(start), 1))
+    value, slope, information = _posterior(courses, logs, usual)
+    for _ in range(steps):
+        step = scale * np.clip(np.linalg.solve(information, slope[..., None])[..., 0], -LONGEST, LONGEST)
+        if np.abs(step).max() < CLOSE:
+            break
+        trial = _posterior(courses, logs + step, usual)
+        up = trial[0] >= value
+        logs = np.where(up[:, None], logs + step, logs)
+        value, slope, information = (
+            np.where(up.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+            for new, old in zip(trial, (value, slope, information), strict=True)
+        )
+        scale = np.where(up[:, None], 1, scale / 4)
+    return logs, value
+
+
+def _posterior(courses: Courses, logs: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Evidence, slopes and information with what is believed of the scales before any data."""
+    found, away = courses.evidence(logs), (logs - usual) / SCALE_SPREAD
+    return (
+        found.value - 0.5 * (away**2).sum(1),
+        found.slope - away / SCALE_SPREAD,
+        found.information + np.eye(2) / SCALE_SPREAD**2,
+    )
+
+
+def turned(time, data: np.ndarray, linear: np.ndarray, pair: np.ndarray) -> Courses:
+    """``data`` (m, n, n) and ``linear`` (m, n, 2) by the coefficients of a `fit.TimeBasis`."""
+    rough, v = time.turn
+    return Courses(v.T @ data @ v, v.T @ linear, np.broadcast_to(rough, linear.shape[:2]), pair)
+
+
+def together(parts: list[Courses]) -> Courses:
+    """All of them, each with scales of its own; shorter ones get coefficients of which the data say nothing."""
+    n = max(c.rough.shape[1] for c in parts)
+    out, pairs = [], 0
+    for c in parts:
+        m, more = len(c.pair), n - c.rough.shape[1]
+        data = np.pad(c.data, ((0, 0), (0, more), (0, more)))
+        linear, rough = np.pad(c.linear, ((0, 0), (0, more), (0, 0))), np.pad(c.rough, ((0, 0), (0, more)), "edge")
+        out.append((data, linear, rough, c.pair + pairs))
+        pairs += int(c.pair[-1]) + 1 if m else 0
+    return Courses(*(np.concatenate(columns) for columns in zip(*out, strict=True)))
+
+
+def of_modes(problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray) -> Courses:
+    """``data`` (n, n) and ``linear`` (n, 2) of a `fit.Problem`, for each mode with the others at ``x`` (n, 2); a pair
+    of scales for each degree.
+    """
     left = linear - data @ x
-    out = {}
-    for degree in np.unique(problem.degrees):
-        modes = np.flatnonzero(problem.degrees == degree)
-        rough, v = turns[id(problem.time[modes[0]])]
-        parts = [problem.slices[m] for m in modes]
-        blocks = np.stack([v.T @ data[s, s] @ v for s in parts])
-        slopes = np.stack([v.T @ (left[s] + data[s, s] @ x[s]) for s in parts])
-        out[int(degree)] = Degree(blocks, slopes, rough)
-    return out
+    parts = []
+    for time in dict.fromkeys(problem.time):
+        of = [s for s, t in zip(problem.slices, problem.time, strict=True) if t is time]
+        blocks = np.stack([data[s, s] for s in of])
+        degrees = problem.degrees[[t is time for t in problem.time]]
+        slopes = np.stack([left[s] for s in of]) + blocks @ np.stack([x[s] for s in of])
+        parts.append(turned(time, blocks, slopes, degrees - degrees[0]))
+    return together(parts)

@@ -7,10 +7,10 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from scipy import linalg, optimize
+from scipy import linalg
 
 from restframe.track import likelihood as lk
-from restframe.track.evidence import by_degree
+from restframe.track.evidence import best_scales, of_modes, together
 from restframe.track.groups import Groups
 from restframe.track.prior import AXES, Prior, TimeAxis, roughness_penalty, speed_penalty
 from restframe.track.tiles import Tiles
@@ -18,17 +18,24 @@ from restframe.track.tiles import Tiles
 UNSURE = 1.0  # small pixels, sd of the displacements along an axis before the first round
 MOST_UNSURE = 3.0  # then a tenth is left of waves of 9 small pixels, and something of the shortest ones
 SETTLED = 0.05  # of the stated error: steps smaller than that, rms, don't matter
-SCALE_SPREAD = 2.0  # sd of the log of the prior's scales about the usual ones
-LEARNING_STEPS = 12  # of the search for them, each round
+LEARNING_STEPS = 12  # of the search for the prior's scales, each round
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TimeBasis:
     """Functions of time (t, n), zero in the reference frame, and the prior's penalties on their coefficients (n, n)."""
 
     values: np.ndarray
     speed: np.ndarray
     roughness: np.ndarray
+
+    @cached_property
+    def turn(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates in which the speed penalty is one and the other diagonal: its diagonal (n,), ascending, and the
+        matrix (n, n) from them to the coefficients.
+        """
+        rough, v = linalg.eigh(self.roughness, self.speed)
+        return np.maximum(rough, 0), v
 
 
 def time_basis(dose: np.ndarray, axis: TimeAxis, reference: int, groups: Groups) -> TimeBasis:
@@ -233,43 +240,24 @@ def settle(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior)
 
 
 def learn_prior(
-    problem: Problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior, steps: int
-) -> tuple[Prior, float]:
-    """The prior's scales with the highest evidence, within an order of magnitude or so of the ``usual`` ones; and that
-    evidence, each mode's with the others at ``x``.
-    """
-    speed, roughness = prior.speed.copy(), prior.roughness.copy()
-    total = 0.0
-    for degree, turned in by_degree(problem, data, linear, x).items():
-        center = np.log([usual.speed[degree], usual.roughness[degree]])
-
-        def loss(theta, turned=turned, center=center):
-            evidence, *slopes = turned.evidence(*np.exp(theta))
-            away = (theta - center) / SCALE_SPREAD
-            return -evidence + 0.5 * float(away @ away), away / SCALE_SPREAD - np.array(slopes)
-
-        found = optimize.minimize(
-            loss,
-            np.log([prior.speed[degree], prior.roughness[degree]]),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": steps},
-            bounds=[(v - 12, v + 12) for v in center],
-        )
-        speed[degree], roughness[degree] = np.exp(found.x)
-        total -= found.fun
-    return Prior(speed, roughness), total
+    problem: Problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
+) -> Prior:
+    """The prior's scales with the highest evidence, each mode's with the others at ``x`` (`evidence.py`)."""
+    n = int(problem.degrees.max()) + 1
+    courses = of_modes(problem, data, linear, x)
+    logs, _ = best_scales(courses, prior.logs()[:n], usual.logs()[:n], LEARNING_STEPS)
+    return Prior(*np.exp(np.concatenate([logs, prior.logs()[n:]])).T)
 
 
 def choose_axis(
     problem: Problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
 ) -> Problem:
     """The problem on the time axis with the highest evidence, each with its own best scales."""
-
-    def evidence(axis: TimeAxis) -> float:
-        return learn_prior(replace(problem, axis=axis), data, linear, x, prior, usual, LEARNING_STEPS)[1]
-
-    return replace(problem, axis=max(AXES, key=evidence))
+    n = int(problem.degrees.max()) + 1
+    each = together([of_modes(replace(problem, axis=axis), data, linear, x) for axis in AXES])
+    start, center = (np.tile(p.logs()[:n], (len(AXES), 1)) for p in (prior, usual))
+    evidence = best_scales(each, start, center, LEARNING_STEPS)[1].reshape(len(AXES), n).sum(1)
+    return replace(problem, axis=AXES[int(evidence.argmax())])
 
 
 def fit(
@@ -301,7 +289,7 @@ def fit(
         linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, at))
         if try_axes and i == 1:
             problem = choose_axis(problem, data, linear, x, prior, usual)
-        prior = learn_prior(problem, data, linear, x, prior, usual, LEARNING_STEPS)[0]
+        prior = learn_prior(problem, data, linear, x, prior, usual)
         settled = settle(problem, data, linear, prior)
         error = stated_error(problem, settled.covariance)
 

@@ -8,10 +8,9 @@ scales are those with the highest evidence, with the field held where it is. Not
 from __future__ import annotations
 
 import numpy as np
-from scipy import linalg, optimize
 
 from restframe.track import fit as ft
-from restframe.track.evidence import Degree
+from restframe.track.evidence import best_scales, turned
 
 SPEED, ROUGHNESS = 0.1**2, 0.01**2  # A² a unit of time, and of its change: the usual scales
 STEPS = 40  # of the search for the scales
@@ -24,18 +23,11 @@ def own_motion(problem: ft.Problem, information: np.ndarray, slopes: np.ndarray,
     ``pixel``: A in a small pixel.
     """
     time = ft.time_basis(problem.dose, problem.axis, problem.reference, problem.groups[1])
-    rough, turn = linalg.eigh(time.roughness, time.speed)  # both penalties diagonal
-    values = time.values @ turn
-    tiles = Degree(values.T @ information @ values, values.T @ slopes, np.maximum(rough, 0))
-    usual = np.log([SPEED / pixel**2, ROUGHNESS / pixel**2])
-
-    def loss(theta):
-        evidence, *gain = tiles.evidence(*np.exp(theta))
-        away = (theta - usual) / ft.SCALE_SPREAD
-        return -evidence + 0.5 * float(away @ away), away / ft.SCALE_SPREAD - np.array(gain)
-
-    bounds = [(v - 12, v + 12) for v in usual]
-    found = optimize.minimize(loss, usual, jac=True, method="L-BFGS-B", options={"maxiter": STEPS}, bounds=bounds)
-    speed, roughness = np.exp(found.x)
-    variance = (values - values.mean(0)) ** 2 / (1 / speed + tiles.rough / roughness)
+    b = time.values
+    tiles = turned(time, b.T @ information @ b, b.T @ slopes, np.zeros(len(slopes), int))
+    usual = np.log([[SPEED / pixel**2, ROUGHNESS / pixel**2]])
+    (speed, roughness), *_ = np.exp(best_scales(tiles, usual, usual, STEPS)[0])
+    rough, turn = time.turn
+    values = b @ turn
+    variance = (values - values.mean(0)) ** 2 / (1 / speed + rough / roughness)
     return float(np.sqrt(2 * variance.sum() / len(values)))

@@ -55,6 +55,10 @@ class Prior:
     speed: np.ndarray  # (degrees,)
     roughness: np.ndarray  # (degrees,)
 
+    def logs(self) -> np.ndarray:
+        """(degrees, 2)"""
+        return np.log(np.stack([self.speed, self.roughness], axis=1))
+
     def precision(self, degree: int, k1: np.ndarray, k2: np.ndarray) -> np.ndarray:
         return k1 / self.speed[degree] + k2 / self.roughness[degree]
 
