@@ -1,38 +1,64 @@
-"""The evidence for a prior's scales: the fast form against the plain one."""
+"""The evidence for a prior's scales, mode by mode, against all matrices written out."""
 
 from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy import linalg
+from scipy import optimize
 
 from restframe.track import fit as ft
-from restframe.track.evidence import NEGLIGIBLE, by_degree
-from restframe.track.prior import AXES, Prior
+from restframe.track.evidence import NEGLIGIBLE, SCALE_SPREAD, best_scales, of_modes
+from restframe.track.prior import AXES
+
+DEGREES = np.array([0, 1, 1, 2])
 
 
 def random_problem(rng, axis, t=9):
-    """What `settle` reads of a problem: a whole-frame mode, free in every frame, and local modes in groups."""
-    dose = np.cumsum(rng.uniform(0.5, 1.5, t))
-    free = ft.time_basis(dose, axis, 3, tuple(range(t)))
+    """What `of_modes` reads of a problem: a whole-frame mode, free in every frame, and local modes in groups."""
+    return on_axis(np.cumsum(rng.uniform(0.5, 1.5, t)), axis)
+
+
+def on_axis(dose, axis):
+    free = ft.time_basis(dose, axis, 3, tuple(range(len(dose))))
     grouped = ft.time_basis(dose, axis, 3, (0, 3, 6))
-    degrees = np.array([0, 1, 1, 2])
     time = (free, grouped, grouped, grouped)
     ends = np.cumsum([0] + [b.values.shape[1] for b in time])
-    slices = [slice(a, b) for a, b in pairwise(ends)]
-    return SimpleNamespace(degrees=degrees, time=time, slices=slices)
+    return SimpleNamespace(degrees=DEGREES, time=time, slices=[slice(a, b) for a, b in pairwise(ends)], dose=dose)
 
 
-def evidence_slope(problem, settled, prior):
-    """Of the evidence by the log of the prior's speed and roughness, (2, degrees), after MacKay (1992)."""
-    slope = np.zeros((2, len(prior.speed)))
+def random_form(rng, problem, strength=1.0):
+    """A quadratic log likelihood: data (n, n), linear (n, 2)."""
+    n = problem.slices[-1].stop
+    root = strength * rng.normal(size=(n, n + 5))
+    return root @ root.T, 10 * rng.normal(size=(n, 2))
+
+
+def random_logs(rng):
+    return rng.normal([0, -3], 1, size=(3, 2))
+
+
+def parts_of_precision(problem, logs):
+    """By speed and by roughness, for each degree: matrices (2, degrees, n, n)."""
+    n = problem.slices[-1].stop
+    out = np.zeros((2, 3, n, n))
     for s, d, basis in zip(problem.slices, problem.degrees, problem.time, strict=True):
-        x, posterior = settled.x[s], settled.covariance[s, s]
-        believed = linalg.inv(prior.precision(d, basis.speed, basis.roughness))
-        for i, k in enumerate((basis.speed / prior.speed[d], basis.roughness / prior.roughness[d])):
-            slope[i, d] += 0.5 * (float(np.sum(x * (k @ x))) + 2 * float(np.sum((posterior - believed) * k)))
-    return slope
+        out[0, d, s, s] = np.eye(len(basis.rough)) / np.exp(logs[d, 0])
+        out[1, d, s, s] = np.diag(basis.rough) / np.exp(logs[d, 1])
+    return out
+
+
+def plain(problem, data, linear, logs):
+    """Evidence of all modes together, its slopes (degrees, 2) and information (degrees, 2, 2); most probable x."""
+    parts = parts_of_precision(problem, logs)
+    q = parts.sum((0, 1))
+    p = data + q
+    x = np.linalg.solve(p, linear)
+    w = np.linalg.inv(q) - np.linalg.inv(p)
+    value = 0.5 * np.sum(linear * x) + np.linalg.slogdet(q)[1] - np.linalg.slogdet(p)[1]
+    slope = [[0.5 * np.sum(x * (a @ x)) - np.trace(w @ a) for a in two] for two in parts.swapaxes(0, 1)]
+    information = [[[np.trace(w @ a @ w @ b) for b in two] for a in two] for two in parts.swapaxes(0, 1)]
+    return value, np.array(slope), np.array(information), x
 
 
 def separate(problem, full):
@@ -43,58 +69,87 @@ def separate(problem, full):
     return out
 
 
-def total_evidence(parts, prior):
-    found = {d: part.evidence(prior.speed[d], prior.roughness[d]) for d, part in parts.items()}
-    slopes = np.array([[found[d][i] for d in sorted(found)] for i in (1, 2)])
-    return sum(f[0] for f in found.values()), slopes
-
-
 @pytest.mark.parametrize("axis", AXES[:3])
-def test_evidence_and_its_slopes_of_modes_that_do_not_meet(axis):
+def test_modes_that_do_not_meet(axis):
     rng = np.random.default_rng(1)
     problem = random_problem(rng, axis)
-    n = problem.slices[-1].stop
-    root = rng.normal(size=(n, n + 5)) * 3
-    data, linear = separate(problem, root @ root.T), 10 * rng.normal(size=(n, 2))
+    data, linear = random_form(rng, problem, 3)
+    data = separate(problem, data)
     for _ in range(5):
-        prior = Prior(np.exp(rng.normal(size=3)), np.exp(rng.normal(-3, 1, size=3)))
-        plain = ft.settle(problem, data, linear, prior)
-        x = rng.normal(size=(n, 2))  # where other modes are does not matter then
-        value, slope = total_evidence(by_degree(problem, data, linear, x), prior)
-        assert value == pytest.approx(plain.evidence, rel=1e-9)
-        np.testing.assert_allclose(slope, evidence_slope(problem, plain, prior), rtol=1e-6, atol=1e-7)
+        logs = random_logs(rng)
+        value, slope, information, _ = plain(problem, data, linear, logs)
+        x = rng.normal(size=linear.shape)  # where other modes are does not matter then
+        found = of_modes(problem, data, linear, x).evidence(logs)
+        assert found.value.sum() == pytest.approx(value, rel=1e-9)
+        np.testing.assert_allclose(found.slope, slope, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(found.information, information, rtol=1e-6, atol=1e-7)
+
+
+def test_the_information_is_how_slopes_scatter():
+    rng = np.random.default_rng(6)
+    problem = random_problem(rng, AXES[4])
+    data = separate(problem, random_form(rng, problem)[0])
+    logs = random_logs(rng)
+    root = np.linalg.cholesky(data)
+    sd = 1 / np.sqrt(parts_of_precision(problem, logs).sum((0, 1)).diagonal())[:, None]
+    slopes = []
+    for _ in range(3000):
+        true, noise = sd * rng.normal(size=(len(data), 2)), rng.normal(size=(len(data), 2))
+        slopes.append(of_modes(problem, data, data @ true + root @ noise, 0 * true).evidence(logs).slope)
+    information = of_modes(problem, data, 0 * true, 0 * true).evidence(logs).information
+    for degree in range(3):
+        found = np.cov(np.array(slopes)[:, degree].T)
+        np.testing.assert_allclose(found, information[degree], atol=0.1 * information[degree].max())
 
 
 def test_other_modes_are_held_where_they_are():
     """At the most probable field, each mode by itself is most probable where it is."""
     rng = np.random.default_rng(5)
     problem = random_problem(rng, AXES[0])
-    n = problem.slices[-1].stop
-    root = rng.normal(size=(n, n + 5))
-    data, linear = root @ root.T, 10 * rng.normal(size=(n, 2))
-    prior = Prior(np.exp(rng.normal(size=3)), np.exp(rng.normal(size=3)))
-    x = ft.settle(problem, data, linear, prior).x
+    data, linear = random_form(rng, problem)
+    logs = random_logs(rng)
+    x = plain(problem, data, linear, logs)[3]
     own = linear - data @ x + separate(problem, data) @ x
-    np.testing.assert_allclose(ft.settle(problem, separate(problem, data), own, prior).x, x, rtol=1e-6, atol=1e-9)
-    value, _ = total_evidence(by_degree(problem, data, linear, x), prior)
-    assert value == pytest.approx(ft.settle(problem, separate(problem, data), own, prior).evidence, rel=1e-9)
+    value, slope, _, again = plain(problem, separate(problem, data), own, logs)
+    np.testing.assert_allclose(again, x, rtol=1e-6, atol=1e-9)
+    found = of_modes(problem, data, linear, x).evidence(logs)
+    assert found.value.sum() == pytest.approx(value, rel=1e-9)
+    np.testing.assert_allclose(found.slope, slope, rtol=1e-6, atol=1e-7)
+
+
+def test_another_time_axis_is_a_change_of_coefficients():
+    rng = np.random.default_rng(8)
+    problem = random_problem(rng, AXES[1])
+    other = on_axis(problem.dose, AXES[7])
+    data, linear = random_form(rng, problem)
+    x, logs = rng.normal(size=linear.shape), random_logs(rng)
+    into = np.zeros_like(data)
+    for s, a, b in zip(problem.slices, problem.time, other.time, strict=True):
+        into[s, s] = np.linalg.lstsq(a.values, b.values, rcond=None)[0]
+    direct = of_modes(other, into.T @ data @ into, into.T @ linear, np.linalg.solve(into, x)).evidence(logs)
+    found = of_modes(problem, data, linear, x, other).evidence(logs)
+    np.testing.assert_allclose(found.value, direct.value, rtol=1e-9)
+    np.testing.assert_allclose(found.slope, direct.slope, rtol=1e-6, atol=1e-7)
 
 
 def test_a_precision_that_is_none_is_an_error():
-    rng = np.random.default_rng(2)
-    problem = random_problem(rng, AXES[0])
+    problem = random_problem(np.random.default_rng(2), AXES[0])
     n = problem.slices[-1].stop
     nothing = np.zeros((n, 2))
     with pytest.raises(np.linalg.LinAlgError):
-        by_degree(problem, -1e6 * np.eye(n), nothing, nothing)[0].evidence(1.0, 1.0)
+        of_modes(problem, -1e6 * np.eye(n), nothing, nothing).evidence(np.zeros((3, 2)))
 
 
 def test_data_that_say_nothing():
     problem = random_problem(np.random.default_rng(4), AXES[0])
     n = problem.slices[-1].stop
     nothing = np.zeros((n, 2))
-    for part in by_degree(problem, np.zeros((n, n)), nothing, nothing).values():
-        np.testing.assert_allclose(part.evidence(1.0, 1.0), 0, atol=1e-9)
+    courses = of_modes(problem, np.zeros((n, n)), nothing, nothing)
+    found = courses.evidence(np.zeros((3, 2)))
+    for part in (found.value, found.slope, found.information):
+        np.testing.assert_allclose(part, 0, atol=1e-9)
+    usual = random_logs(np.random.default_rng(5))
+    np.testing.assert_allclose(best_scales(courses, usual + 1, usual, 40)[0], usual, atol=0.03)
 
 
 def test_the_prior_rules_most_coefficients():
@@ -104,20 +159,35 @@ def test_the_prior_rules_most_coefficients():
     n = problem.slices[-1].stop
     root = rng.normal(size=(n, n))
     data, linear = separate(problem, root @ root.T / n), 3 * rng.normal(size=(n, 2))
-    prior = Prior(np.array([0.5, 0.01, 0.01]), np.array([1e-3, 1e-4, 1e-4]))
-    parts = by_degree(problem, data, linear, np.zeros((n, 2)))
-    q = 1 / prior.speed[0] + parts[0].rough / prior.roughness[0]
-    assert 0.1 < (parts[0].data[0].diagonal() > NEGLIGIBLE * q).mean() < 0.8
-    plain = ft.settle(problem, data, linear, prior)
-    value, slope = total_evidence(parts, prior)
-    assert value == pytest.approx(plain.evidence, abs=3e-3)
-    np.testing.assert_allclose(slope, evidence_slope(problem, plain, prior), atol=3e-3)
-    for degree, part in parts.items():  # slopes are those of the values
-        for way in (0, 1):
-            scales = np.log([prior.speed[degree], prior.roughness[degree]])
-            values = []
-            for step in (-1e-2, 1e-2):
-                moved = scales.copy()
-                moved[way] += step
-                values.append(part.evidence(*np.exp(moved))[0])
-            assert slope[way, degree] == pytest.approx((values[1] - values[0]) / 2e-2, abs=1e-3)
+    logs = np.log([[0.5, 3e-4], [0.01, 1e-4], [0.01, 1e-4]])
+    courses = of_modes(problem, data, linear, np.zeros((n, 2)))
+    q = np.exp(-logs[0, 0]) + courses.rough[0] * np.exp(-logs[0, 1])
+    assert 0.1 < (courses.data[0].diagonal() > NEGLIGIBLE * q).mean() < 0.8
+    value, slope, information, _ = plain(problem, data, linear, logs)
+    found = courses.evidence(logs)
+    assert found.value.sum() == pytest.approx(value, abs=3e-3)
+    np.testing.assert_allclose(found.slope, slope, atol=3e-3)
+    np.testing.assert_allclose(found.information, information, rtol=1e-2)
+    for way in (0, 1):  # slopes are those of the values
+        step = 1e-2 * np.eye(2)[way]
+        rise = courses.evidence(logs + step).value - courses.evidence(logs - step).value
+        np.testing.assert_allclose(found.slope[:, way], rise / 2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_scales_are_found(seed):
+    """Against a general search, from a start far away."""
+    rng = np.random.default_rng(seed)
+    problem = random_problem(rng, AXES[seed], t=20)
+    data, linear = random_form(rng, problem, 0.3)
+    courses = of_modes(problem, data, linear, np.zeros_like(linear))
+    usual = random_logs(rng)
+
+    def loss(flat):
+        logs = flat.reshape(3, 2)
+        return -courses.evidence(logs).value.sum() + 0.5 * np.sum(((logs - usual) / SCALE_SPREAD) ** 2)
+
+    best = optimize.minimize(loss, usual.ravel(), method="Nelder-Mead", options={"maxfev": 6000, "fatol": 1e-6})
+    logs, value = best_scales(courses, usual + rng.normal(0, 2, size=(3, 2)), usual, 40)
+    assert value.sum() == pytest.approx(-loss(logs.ravel()), abs=1e-9)
+    assert value.sum() > -best.fun - 2e-3

@@ -25,12 +25,12 @@ def noise(rng, *shape):
     return (rng.normal(size=shape) + 1j * rng.normal(size=shape)) / np.sqrt(2)
 
 
-def at_rest(tiles, spread):
+def at_rest(tiles, spread, amplitude):
     """The tiles as they are, which move by nothing; and what sums over rings need."""
     ring, weight = lk.ring_index(tiles), lk.half_plane(tiles)
     count = np.bincount(ring[ring >= 0], weight[ring >= 0], BAND + 1)
     still = np.zeros((*spread.shape, 2))
-    return lk.aligned(reference, tiles, still, spread, ring, weight), ring, weight, count
+    return lk.aligned(reference, tiles, still, spread, amplitude, ring, weight), ring, weight, count
 
 
 def test_fading_is_what_random_displacements_leave():
@@ -39,7 +39,11 @@ def test_fading_is_what_random_displacements_leave():
     k = 2 * np.pi * np.arange(BAND + 1) / SIZE
     u = rng.normal(size=(200_000, 1)) * np.sqrt(spread)
     expected = np.exp(1j * k * u[:, :, None]).mean(0).real
-    np.testing.assert_allclose(lk.fading(spread, SIZE, BAND + 1)[0], expected, atol=0.01)
+    amplitude = rng.uniform(0.5, 1, (3, BAND + 1))
+    at, *_ = at_rest(tiles_of(noise(rng, 1, 3, 2 * BAND + 1, BAND + 1)), spread, amplitude)
+    np.testing.assert_allclose(at.b[0] / amplitude**2, expected, atol=0.01)
+    every = at.b, at.b**2, at.b**2 / amplitude**2
+    np.testing.assert_allclose(at.sums, [one.sum(1) for one in every], rtol=1e-12)
 
 
 @pytest.mark.parametrize("faded", [0.0, 1.5])
@@ -52,8 +56,8 @@ def test_signal_and_noise_are_found_whatever_has_faded(faded):
     a = amplitude[:, :1, None]
     frames = a * np.sqrt(signal) * noise(rng, p, 1, *shape) + np.sqrt(power) * noise(rng, p, t, *shape)
     spread = faded * rng.uniform(0, 1, (p, t))
-    at, _, _, count = at_rest(tiles_of(a * frames), spread)
-    found = lk.estimate_spectrum(at, amplitude, count)
+    at, _, _, count = at_rest(tiles_of(a * frames), spread, amplitude)
+    found = lk.estimate_spectrum(at, count)
     used = count > 20
     assert np.average(found.signal[used], weights=count[used]) == pytest.approx(signal, rel=0.06)
     np.testing.assert_allclose(found.noise[used], power, rtol=0.06)
@@ -66,15 +70,15 @@ def test_information_is_the_expected_curvature():
     shape = 2 * BAND + 1, BAND + 1
     frames = np.sqrt(signal) * noise(rng, p, 1, *shape) + noise(rng, p, t, *shape)
     tiles, spread = tiles_of(frames), np.tile([0.2, 0.0, 1.0], (p, 1))
-    at, ring, weight, count = at_rest(tiles, spread)
     ones = np.ones((t, BAND + 1))
+    at, ring, weight, count = at_rest(tiles, spread, ones)
     spectrum = lk.Spectrum(np.ones(BAND + 1), np.full(BAND + 1, signal), np.ones(p))
     like = lk.make_likelihood(at, tiles, spectrum, ones, ring, weight, count)
 
     def value(step):
         u = np.zeros((p, t, 2))
         u[:, 2, 0] = step
-        return lk.value(like, lk.aligned(reference, tiles, u, spread, ring, weight))
+        return lk.value(like, lk.aligned(reference, tiles, u, spread, ones, ring, weight))
 
     curvature = -(value(0.05) - 2 * value(0.0) + value(-0.05)) / 0.05**2
     assert curvature == pytest.approx(like.information[:, 2, 2].sum(), rel=0.03)

@@ -5,7 +5,7 @@ from restframe.movie import fractions
 from restframe.settings import Exposure, Row
 from restframe.track.fit import time_basis
 from restframe.track.groups import groups
-from restframe.track.prior import TimeAxis
+from restframe.track.prior import AXES, TimeAxis, roughness_penalty, speed_penalty
 
 
 def sizes(starts, t):
@@ -58,6 +58,19 @@ def test_time_between_the_groups_middles_is_interpolated():
     truth = line(dose, nodes)
     found = basis @ np.linalg.lstsq(basis, truth, rcond=None)[0]
     np.testing.assert_allclose(found, truth, atol=1e-9)
+
+
+@pytest.mark.parametrize("starts", [(0, 4, 6), tuple(range(8))])
+@pytest.mark.parametrize("axis", AXES[:4])
+def test_the_penalties_are_diagonal(starts, axis):
+    dose = np.array([0.5, 1.5, 2.5, 3.5, 5, 7, 9.5, 12.5])
+    basis, s = time_basis(dose, axis, 2, starts), axis.of(dose)
+    b = basis.values
+    np.testing.assert_allclose(b[2], 0, atol=1e-12)
+    np.testing.assert_allclose(b.T @ speed_penalty(s) @ b, np.eye(b.shape[1]), atol=1e-9)
+    np.testing.assert_allclose(b.T @ roughness_penalty(s) @ b, np.diag(basis.rough), atol=1e-9)
+    assert (np.diff(basis.rough) > 0).all()
+    assert basis.rough[0] < 1e-9 or len(starts) == 3  # even motion is not rough
 
 
 def line(dose, nodes):

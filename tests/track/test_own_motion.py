@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy import linalg
 
 from restframe.track import fit as ft
 from restframe.track.own_motion import own_motion
@@ -22,8 +21,8 @@ def random_tiles(rng, speed, roughness, p=90, t=15, strength=30.0, grouped=False
     time = ft.time_basis(problem.dose, problem.axis, problem.reference, groups[1])
     b = strength * rng.uniform(0.3, 2, (p, 1)) * rng.uniform(0.5, 1, (1, t)) / np.sqrt(t)
     information = b.sum(1)[:, None, None] * b[:, :, None] * np.eye(t) - b[:, :, None] * b[:, None]
-    root = linalg.cholesky(np.linalg.inv(time.speed / speed + time.roughness / roughness), lower=True)
-    own = np.einsum("tn,pnc->ptc", time.values @ root, rng.normal(size=(p, time.values.shape[1], 2)))
+    sd = 1 / np.sqrt(1 / speed + time.rough / roughness)
+    own = np.einsum("tn,pnc->ptc", time.values * sd, rng.normal(size=(p, time.values.shape[1], 2)))
     w, v = np.linalg.eigh(information)
     noise = (v * np.sqrt(np.maximum(w, 0))[:, None]) @ rng.normal(size=(p, t, 2))
     return problem, information, information @ own + noise, own

@@ -33,19 +33,17 @@ def accept(problem: ft.Problem, result: ft.Fit, slopes: np.ndarray) -> Verdict:
     half = checkerboard(problem.tiles.centres)
     parts = []
     for keep in (half, ~half):
-        data = ft.information(problem, result.likelihood.information * keep[:, None, None])
+        data = ft.information(problem, result.likelihood.information, keep)
         parts.append((data, data @ result.x + problem.to_coefficients(slopes * keep[:, None, None])))
+    precision = problem.precision(result.prior)
     highest = int(problem.degrees.max())
     gain = np.zeros(highest + 1)
     for degree in range(highest + 1):
-        kept = problem.up_to(degree)
-        n = kept.slices[-1].stop
         chosen = np.concatenate(
             [np.arange(s.start, s.stop) for s, d in zip(problem.slices, problem.degrees, strict=True) if d <= degree]
         )
         for (data, linear), (other, other_linear) in zip(parts, parts[::-1], strict=True):
-            x = ft.settle(kept, data[np.ix_(chosen, chosen)], linear[chosen], result.prior).x
-            assert len(x) == n
+            x = ft.settle(data[np.ix_(chosen, chosen)], linear[chosen], precision[chosen], result.x[chosen]).x
             gain[degree] += float(
                 np.sum(other_linear[chosen] * x) - 0.5 * np.sum(x * (other[np.ix_(chosen, chosen)] @ x))
             )

@@ -1,11 +1,10 @@
-"""How well a prior's scales explain the data, and the scales that do it best; `fit.settle` says the same for one prior
-and all modes together.
+"""How well a prior's scales explain the data, and the scales that do it best.
 
-Every course in time (of a mode, or of a tile by itself) is turned so that both penalties become diagonal (their
-generalised eigenvectors): the prior's precision is then a diagonal, whatever its scales. Courses are taken one by one,
-the others held where they are: products of Legendre polynomials are all but orthogonal on the tiles, so the scales
-that a movie leads to give motion as good (docs/accuracy.md). What changes quickly in time is ruled by the prior; there,
-what the data say of two coefficients together is left out.
+Courses in time, of a mode or of a tile by itself, have coefficients whose precision before the data is diagonal,
+whatever the scales (`fit.TimeBasis`). They are taken one by one, the others held where they are: products of Legendre
+polynomials are all but orthogonal on the tiles, so the scales that a movie leads to give motion as good
+(docs/accuracy.md). What changes quickly in time is ruled by the prior; there, what the data say of two coefficients
+together is left out.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Courses:
-    """The log likelihood linear·x - x·data·x / 2 of each axis for each course, in those coordinates."""
+    """The log likelihood linear·x - x·data·x / 2 of each axis, for each course."""
 
     data: np.ndarray  # (m, n, n)
     linear: np.ndarray  # (m, n, 2)
-    rough: np.ndarray  # (m, n) the roughness penalty where the speed penalty is one, ascending
+    rough: np.ndarray  # (m, n) as in `fit.TimeBasis`
     pair: np.ndarray  # (m,) which of g pairs of scales each has, ascending
 
     def evidence(self, logs: np.ndarray) -> Evidence:
@@ -99,12 +98,6 @@ def _posterior(courses: Courses, logs: np.ndarray, usual: np.ndarray) -> tuple[n
     )
 
 
-def turned(time, data: np.ndarray, linear: np.ndarray, pair: np.ndarray) -> Courses:
-    """``data`` (m, n, n) and ``linear`` (m, n, 2) by the coefficients of a `fit.TimeBasis`."""
-    rough, v = time.turn
-    return Courses(v.T @ data @ v, v.T @ linear, np.broadcast_to(rough, linear.shape[:2]), pair)
-
-
 def together(parts: list[Courses]) -> Courses:
     """All of them, each with scales of its own; shorter ones get coefficients of which the data say nothing."""
     n = max(c.rough.shape[1] for c in parts)
@@ -118,16 +111,20 @@ def together(parts: list[Courses]) -> Courses:
     return Courses(*(np.concatenate(columns) for columns in zip(*out, strict=True)))
 
 
-def of_modes(problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray) -> Courses:
+def of_modes(problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, other=None) -> Courses:
     """``data`` (n, n) and ``linear`` (n, 2) of a `fit.Problem`, for each mode with the others at ``x`` (n, 2); a pair
-    of scales for each degree.
+    of scales for each degree. ``other``: the same problem on another time axis, whose coefficients to use.
     """
     left = linear - data @ x
     parts = []
     for time in dict.fromkeys(problem.time):
-        of = [s for s, t in zip(problem.slices, problem.time, strict=True) if t is time]
-        blocks = np.stack([data[s, s] for s in of])
-        degrees = problem.degrees[[t is time for t in problem.time]]
-        slopes = np.stack([left[s] for s in of]) + blocks @ np.stack([x[s] for s in of])
-        parts.append(turned(time, blocks, slopes, degrees - degrees[0]))
+        of = [m for m, t in enumerate(problem.time) if t is time]
+        blocks = np.stack([data[problem.slices[m], problem.slices[m]] for m in of])
+        slopes = np.stack([left[problem.slices[m]] for m in of]) + blocks @ np.stack([x[problem.slices[m]] for m in of])
+        rough = time.rough
+        if other is not None:
+            into = np.linalg.lstsq(time.values, other.time[of[0]].values, rcond=None)[0]
+            blocks, slopes, rough = into.T @ blocks @ into, into.T @ slopes, other.time[of[0]].rough
+        degrees = problem.degrees[of]
+        parts.append(Courses(blocks, slopes, np.broadcast_to(rough, slopes.shape[:2]), degrees - degrees[0]))
     return together(parts)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise
 
 import numpy as np
+from array_api_compat import array_namespace
 from scipy import linalg
 
+from restframe.kernels.reference import to_host
 from restframe.track import likelihood as lk
 from restframe.track.evidence import best_scales, of_modes, together
 from restframe.track.groups import Groups
@@ -18,24 +20,16 @@ from restframe.track.tiles import Tiles
 UNSURE = 1.0  # small pixels, sd of the displacements along an axis before the first round
 MOST_UNSURE = 3.0  # then a tenth is left of waves of 9 small pixels, and something of the shortest ones
 SETTLED = 0.05  # of the stated error: steps smaller than that, rms, don't matter
+NEGLIGIBLE = 1e-2  # of the prior's precision: coefficients with less information are found one by one
 LEARNING_STEPS = 12  # of the search for the prior's scales, each round
 
 
 @dataclass(frozen=True, eq=False)
 class TimeBasis:
-    """Functions of time (t, n), zero in the reference frame, and the prior's penalties on their coefficients (n, n)."""
+    """Functions of time, zero in the reference frame, so that both of the prior's penalties are diagonal."""
 
-    values: np.ndarray
-    speed: np.ndarray
-    roughness: np.ndarray
-
-    @cached_property
-    def turn(self) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates in which the speed penalty is one and the other diagonal: its diagonal (n,), ascending, and the
-        matrix (n, n) from them to the coefficients.
-        """
-        rough, v = linalg.eigh(self.roughness, self.speed)
-        return np.maximum(rough, 0), v
+    values: np.ndarray  # (t, n)
+    rough: np.ndarray  # (n,) the roughness penalty where the speed penalty is one, ascending
 
 
 def time_basis(dose: np.ndarray, axis: TimeAxis, reference: int, groups: Groups) -> TimeBasis:
@@ -52,7 +46,8 @@ def time_basis(dose: np.ndarray, axis: TimeAxis, reference: int, groups: Groups)
     else:
         values = np.delete(np.eye(t), reference, axis=1)
     s = axis.of(dose)
-    return TimeBasis(values, values.T @ speed_penalty(s) @ values, values.T @ roughness_penalty(s) @ values)
+    rough, turn = linalg.eigh(values.T @ roughness_penalty(s) @ values, values.T @ speed_penalty(s) @ values)
+    return TimeBasis(values @ turn, np.maximum(rough, 0))
 
 
 def straight_lines(x: np.ndarray, nodes: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -84,11 +79,6 @@ class Problem:
     def degrees(self) -> np.ndarray:
         return np.array([sum(m) for m in self.modes])
 
-    def up_to(self, degree: int) -> Problem:
-        """The same with fewer modes."""
-        keep = np.flatnonzero(self.degrees <= degree)
-        return replace(self, modes=tuple(self.modes[m] for m in keep), basis=self.basis[keep])
-
     @cached_property
     def time(self) -> tuple[TimeBasis, ...]:
         """Of each mode."""
@@ -99,6 +89,19 @@ class Problem:
     def slices(self) -> list[slice]:
         ends = np.cumsum([0] + [b.values.shape[1] for b in self.time])
         return [slice(a, b) for a, b in pairwise(ends)]
+
+    def precision(self, prior: Prior) -> np.ndarray:
+        """Of the coefficients before the data, (n,)."""
+        return np.concatenate([prior.precision(d, b.rough) for d, b in zip(self.degrees, self.time, strict=True)])
+
+    @cached_property
+    def norm(self) -> np.ndarray:
+        """(n, n): x·norm·x is the mean square, over tiles and frames, of the displacement less its mean over time."""
+        values = [b.values - b.values.mean(0) for b in self.time]
+        overlap = self.basis @ self.basis.T / self.basis[0].size / len(values[0])
+        return np.block(
+            [[o * (a.T @ b) for o, b in zip(row, values, strict=True)] for row, a in zip(overlap, values, strict=True)]
+        )
 
     def amplitudes(self, x: np.ndarray) -> np.ndarray:
         """(n, 2) -> (modes, t, 2)"""
@@ -127,40 +130,39 @@ class Fit:
     prior: Prior
     likelihood: lk.Likelihood
     x: np.ndarray  # (n, 2) the same as coefficients
-    covariance: np.ndarray  # (n, n) of the coefficients, per axis
+    error: float  # posterior sd (`stated_error`), small pixels
     axis: TimeAxis
     at: lk.Aligned  # the tiles, brought to rest by the field
 
 
-def prior_matrix(problem: Problem, prior: Prior) -> np.ndarray:
-    """Precision of the coefficients before the data, (n, n), block diagonal."""
-    return linalg.block_diag(
-        *(prior.precision(d, b.speed, b.roughness) for d, b in zip(problem.degrees, problem.time, strict=True))
-    )
+def information(problem: Problem, of_tiles, keep: np.ndarray | float = 1.0) -> np.ndarray:
+    """Fisher information of the coefficients, per axis, (n, n), from that of each tile's displacements (p, t, t).
 
-
-def information(problem: Problem, of_tiles: np.ndarray) -> np.ndarray:
-    """Fisher information of the coefficients, per axis, (n, n), from that of each tile's displacements (p, t, t)."""
+    ``keep``: (p,) how much each tile counts.
+    """
+    xp = array_namespace(of_tiles)
     slices = problem.slices
     out = np.zeros((slices[-1].stop,) * 2)
-    kinds = list({id(b): b for b in problem.time}.values())
-    for a in kinds:
-        for b in kinds:
-            rows = [m for m, k in enumerate(problem.time) if k is a]
-            columns = [m for m, k in enumerate(problem.time) if k is b]
-            j = a.values.T @ of_tiles @ b.values  # (p, na, nb)
-            outer = problem.basis[rows, None] * problem.basis[None, columns]
-            block = outer.reshape(-1, outer.shape[-1]) @ j.reshape(len(j), -1)
-            block = block.reshape(len(rows), len(columns), *j.shape[1:])
-            for i, m in enumerate(rows):
-                for k, n in enumerate(columns):
-                    out[slices[m], slices[n]] = block[i, k]
+    kinds = list(dict.fromkeys(problem.time))
+    for a, b in combinations_with_replacement(kinds, 2):
+        pairs = [
+            (m, n)
+            for m, one in enumerate(problem.time)
+            for n, other in enumerate(problem.time)
+            if one is a and other is b and (m <= n or a is not b)
+        ]
+        outer = np.stack([problem.basis[m] * problem.basis[n] * keep for m, n in pairs])
+        j = xp.asarray(a.values.T) @ of_tiles @ xp.asarray(b.values)  # (p, na, nb)
+        blocks = to_host(xp.asarray(outer) @ j.reshape(len(j), -1)).reshape(-1, *j.shape[1:])
+        for (m, n), block in zip(pairs, blocks, strict=True):
+            out[slices[m], slices[n]] = block
+            out[slices[n], slices[m]] = block.T
     return out
 
 
 def aligned(kernels, problem: Problem, displacement: np.ndarray, spread: np.ndarray) -> lk.Aligned:
     """The tiles, brought to rest by ``displacement`` (p, t, 2) whose variance is ``spread`` (p, t)."""
-    return lk.aligned(kernels, problem.tiles, displacement, spread, problem.ring, problem.weight)
+    return lk.aligned(kernels, problem.tiles, displacement, spread, problem.amplitude, problem.ring, problem.weight)
 
 
 def spread_after(step: np.ndarray, error: float) -> np.ndarray:
@@ -178,7 +180,7 @@ def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likeliho
     1 + k² error² / 2 of the signal's power, since the displacements of two frames differ by error² along an axis.
     """
     k2 = (2 * np.pi * np.arange(len(problem.count)) / problem.tiles.size) ** 2
-    spectrum = lk.estimate_spectrum(at, problem.amplitude, problem.count, 1 + 0.5 * k2 * error**2)
+    spectrum = lk.estimate_spectrum(at, problem.count, 1 + 0.5 * k2 * error**2)
     return lk.make_likelihood(
         at, problem.tiles, spectrum, problem.amplitude, problem.ring, problem.weight, problem.count, problem.damping
     )
@@ -192,51 +194,49 @@ def data_gradient(kernels, problem: Problem, result: Fit) -> np.ndarray:
     return lk.gradient(kernels, result.likelihood, u, result.at)
 
 
-def stated_error(problem: Problem, covariance: np.ndarray) -> float:
-    """Posterior sd of the displacement, both axes together, rms over tiles and frames less the mean over time.
-
-    Small pixels.
-    """
-    values = [b.values - b.values.mean(0) for b in problem.time]
-    overlap = problem.basis @ problem.basis.T / problem.basis.shape[1]
-    total = 0.0
-    for m, a in enumerate(problem.slices):
-        for n, b in enumerate(problem.slices):
-            total += overlap[m, n] * float(np.sum((values[m] @ covariance[a, b]) * values[n]))
-    return float(np.sqrt(2 * total / len(values[0])))
-
-
 @dataclass(frozen=True, eq=False)
 class Settled:
     """The posterior of a quadratic likelihood."""
 
     x: np.ndarray  # (n, 2) most probable coefficients
-    precision: np.ndarray  # (n, n) of the prior
-    factor: np.ndarray  # (n, n) lower Cholesky factor of the posterior's precision
-    evidence: float  # log, up to a constant of the data
-
-    @cached_property
-    def covariance(self) -> np.ndarray:
-        """(n, n) of the posterior, per axis."""
-        lower, _ = linalg.lapack.dpotri(self.factor, lower=1)
-        return np.tril(lower) + np.tril(lower, -1).T
+    free: np.ndarray  # (n,) those of which the data say something
+    factor: np.ndarray  # lower Cholesky factor of their posterior precision
+    alone: np.ndarray  # posterior precision of each of the others
 
 
-def settle(problem: Problem, data: np.ndarray, linear: np.ndarray, prior: Prior) -> Settled:
-    """Most probable coefficients for the log likelihood linear·x - x·data·x / 2 of each axis, and the evidence for
-    the prior's scales.
+def settle(
+    data: np.ndarray, linear: np.ndarray, precision: np.ndarray, start: np.ndarray, negligible: float = NEGLIGIBLE
+) -> Settled:
+    """Most probable coefficients for the log likelihood linear·x - x·data·x / 2 of each axis and the prior's
+    ``precision`` (n,).
 
-    log evidence = sum over both axes of (linear·x + log det Q - log det (data + Q)) / 2, Q the prior's precision.
+    Coefficients of which the data say less than ``negligible`` of what the prior says are held at ``start`` (n, 2)
+    while the others are found, then found one by one: what is settled again and again comes to rest where all together
+    are most probable.
     """
-    q = prior_matrix(problem, prior)
-    factor, _ = linalg.cho_factor(data + q, lower=True)
-    x = linalg.cho_solve((factor, True), linear)
-    believed = [
-        linalg.cholesky(prior.precision(d, b.speed, b.roughness), lower=True)
-        for d, b in zip(problem.degrees, problem.time, strict=True)
-    ]
-    log_det = [2 * float(np.log(np.diag(f)).sum()) for f in (factor, *believed)]
-    return Settled(x, q, factor, 0.5 * float(np.sum(linear * x)) + sum(log_det[1:]) - log_det[0])
+    own = data.diagonal()
+    free = own > negligible * precision
+    among, rest = np.flatnonzero(free), np.flatnonzero(~free)
+    p = data[np.ix_(among, among)]
+    p[np.diag_indices_from(p)] += precision[among]
+    factor = linalg.cholesky(p, lower=True, overwrite_a=True, check_finite=False)
+    x = start.copy()
+    x[among] = linalg.cho_solve((factor, True), linear[among] - data[np.ix_(among, rest)] @ start[rest])
+    alone = own[rest] + precision[rest]
+    x[rest] += (linear[rest] - data[rest] @ x - precision[rest, None] * x[rest]) / alone[:, None]
+    return Settled(x, free, factor, alone)
+
+
+def stated_error(problem: Problem, settled: Settled) -> float:
+    """Posterior sd of the displacement, both axes together, rms over tiles and frames less the mean over time.
+
+    Small pixels.
+    """
+    lower, _ = linalg.lapack.dpotri(settled.factor, lower=1)
+    among, rest = np.flatnonzero(settled.free), np.flatnonzero(~settled.free)
+    norm = problem.norm[np.ix_(among, among)]
+    total = 2 * np.sum(np.tril(lower) * norm) - lower.diagonal() @ norm.diagonal()
+    return float(np.sqrt(2 * (total + (problem.norm[rest, rest] / settled.alone).sum())))
 
 
 def learn_prior(
@@ -254,10 +254,11 @@ def choose_axis(
 ) -> Problem:
     """The problem on the time axis with the highest evidence, each with its own best scales."""
     n = int(problem.degrees.max()) + 1
-    each = together([of_modes(replace(problem, axis=axis), data, linear, x) for axis in AXES])
+    others = [replace(problem, axis=axis) for axis in AXES]
+    each = together([of_modes(problem, data, linear, x, other) for other in others])
     start, center = (np.tile(p.logs()[:n], (len(AXES), 1)) for p in (prior, usual))
     evidence = best_scales(each, start, center, LEARNING_STEPS)[1].reshape(len(AXES), n).sum(1)
-    return replace(problem, axis=AXES[int(evidence.argmax())])
+    return others[int(evidence.argmax())]
 
 
 def fit(
@@ -285,16 +286,19 @@ def fit(
     error = 0.0
     for i in range(max(rounds, 1)):
         like = likelihood_at(problem, at, error)
-        data = information(problem, like.information)
-        linear = data @ x + problem.to_coefficients(lk.gradient(kernels, like, u, at))
+        slopes = lk.gradient(kernels, like, u, at)
+        data, linear = quadratic(problem, like, slopes, x)
         if try_axes and i == 1:
-            problem = choose_axis(problem, data, linear, x, prior, usual)
+            amplitudes, problem = problem.amplitudes(x), choose_axis(problem, data, linear, x, prior, usual)
+            x = problem.coefficients(amplitudes)
+            data, linear = quadratic(problem, like, slopes, x)
         prior = learn_prior(problem, data, linear, x, prior, usual)
-        settled = settle(problem, data, linear, prior)
-        error = stated_error(problem, settled.covariance)
+        precision = problem.precision(prior)
+        settled = settle(data, linear, precision, x)
+        error = stated_error(problem, settled)
 
-        def posterior(x, at, like=like, precision=settled.precision):
-            return lk.value(like, at) - 0.5 * float(np.sum(x * (precision @ x)))
+        def posterior(x, at, like=like, precision=precision):
+            return lk.value(like, at) - 0.5 * float((x**2).sum(1) @ precision)
 
         here, before = posterior(x, at), at.spread
         for scale in (1.0, 0.5, 0.2, 0.05, 0.0):
@@ -307,4 +311,14 @@ def fit(
         x, u = trial, u + step
         if np.abs(step).max() < tolerance or np.sqrt((step**2).sum(2).mean()) < SETTLED * error:
             break
-    return Fit(problem.amplitudes(x), prior, like, x, settled.covariance, problem.axis, at)
+    return Fit(problem.amplitudes(x), prior, like, x, error, problem.axis, at)
+
+
+def quadratic(
+    problem: Problem, like: lk.Likelihood, slopes: np.ndarray, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The log likelihood about the coefficients ``x`` (n, 2), whose derivatives by displacement are ``slopes``
+    (p, t, 2), is linear·x - x·data·x / 2: data (n, n), linear (n, 2).
+    """
+    data = information(problem, like.information)
+    return data, data @ x + problem.to_coefficients(slopes)

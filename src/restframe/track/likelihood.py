@@ -16,8 +16,10 @@ displacements of frames t, s along one axis is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from restframe.track.tiles import Tiles
 
@@ -52,18 +54,15 @@ def half_plane(tiles: Tiles) -> np.ndarray:
     return weight
 
 
-def estimate_spectrum(
-    at: Aligned, amplitude: np.ndarray, count: np.ndarray, excess: np.ndarray | float = 1.0
-) -> Spectrum:
+def estimate_spectrum(at: Aligned, count: np.ndarray, excess: np.ndarray | float = 1.0) -> Spectrum:
     """Signal and noise from the ring sums of |R|² and of sum_t |g_t a_t Y_t|².
 
-    ``amplitude``: a_t, (t, rings); ``excess``: (rings,) by how much the fit itself has made the signal look larger.
+    ``excess``: (rings,) by how much the fit itself has made the signal look larger.
 
     E |R|² - auto = S ((sum b)² - sum b²), the cross terms of all pairs of frames, b = g a²;
     E auto = S sum b² + N sum g² a².
     """
-    b, fade = at.fade * amplitude**2, at.fade
-    all_b, own, own_noise = b.sum(1), (b**2).sum(1), (fade * b).sum(1)  # (p, rings)
+    all_b, own, own_noise = at.sums
     n = np.maximum(count, 1e-9)
     cross = (at.power - at.auto) / n
     pairs = np.maximum(all_b**2 - own, 1e-30)
@@ -113,25 +112,20 @@ class Likelihood:
     w: np.ndarray  # (p, rings): W
     ring: np.ndarray  # of each coefficient
     weight: np.ndarray  # of each coefficient, as independent observations
-    information: np.ndarray  # (p, t, t): J, per axis
+    information: Any  # (p, t, t): J, per axis, where the kernels left it
 
 
 @dataclass(frozen=True)
 class Aligned:
     """The tiles at rest: R of each, where the kernels left it, and the ring sums of its power on the host."""
 
-    re: np.ndarray  # (p, 2m+1, m+1)
-    im: np.ndarray
+    re: Any  # (p, 2m+1, m+1)
+    im: Any
     power: np.ndarray  # (p, rings) sums of |R|²
     auto: np.ndarray  # (p, rings) sums of sum_t |g_t a_t Y_t|²
     spread: np.ndarray  # (p, t) small pixels²: variance of the displacement along an axis
-    fade: np.ndarray  # (p, t, rings): g
-
-
-def fading(spread: np.ndarray, size: int, rings: int) -> np.ndarray:
-    """(p, t, rings): mean of exp(i k u) for displacements u of variance ``spread`` (p, t) along an axis."""
-    k = 2 * np.pi * np.arange(rings) / size
-    return np.exp(-0.5 * spread[..., None] * k**2)
+    b: Any  # (p, t, rings): g a², where the kernels left it
+    sums: np.ndarray  # (3, p, rings): of b, b² and g b over the frames, on the host
 
 
 def make_likelihood(
@@ -147,22 +141,28 @@ def make_likelihood(
         gain = count * signal * k2 * a2**2
         w = damping * (w * gain).sum(1, keepdims=True) / np.maximum((damping * gain).sum(1, keepdims=True), 1e-30)
     c = count * w * signal * k2  # (p, rings)
-    b = at.fade * amplitude**2
-    information = -(b * c[:, None]) @ b.swapaxes(1, 2)
-    t = np.arange(len(amplitude))
-    information[:, t, t] += ((c * b.sum(1))[:, None] * b).sum(2)
+    xp = array_namespace(at.b)
+    information = -(at.b * xp.asarray(c[:, None])) @ at.b.swapaxes(1, 2)
+    t = xp.arange(len(amplitude))
+    information[:, t, t] += (at.b @ xp.asarray((c * at.sums[0])[..., None]))[..., 0]
     return Likelihood(tiles, w, ring, weight, information)
 
 
 def aligned(
-    kernels, tiles: Tiles, displacement: np.ndarray, spread: np.ndarray, ring: np.ndarray, weight: np.ndarray
+    kernels, tiles: Tiles, displacement: np.ndarray, spread: np.ndarray, amplitude: np.ndarray, ring, weight
 ) -> Aligned:
-    """``displacement``: (p, t, 2) small pixels; ``spread``: (p, t) its variance along an axis; ``ring`` and ``weight``
-    of each coefficient.
+    """``displacement``: (p, t, 2) small pixels; ``spread``: (p, t) its variance along an axis; ``amplitude``: a_t,
+    (t, rings); ``ring`` and ``weight`` of each coefficient.
     """
     re, im, auto = kernels.align(tiles.re, tiles.im, *phases(tiles, displacement, spread))
     powers = kernels.ring_power(re, im, ring, weight), kernels.by_ring(auto, ring, weight)
-    return Aligned(re, im, *powers, spread, fading(spread, tiles.size, tiles.band + 1))
+    k2 = (2 * np.pi * np.arange(tiles.band + 1) / tiles.size) ** 2
+    variance, k2, a2 = (kernels.to_device(v) for v in (spread[..., None], k2, amplitude**2))
+    xp = array_namespace(variance)
+    g = xp.exp(-0.5 * variance * k2)
+    b = g * a2
+    sums = kernels.to_host(xp.stack([b.sum(1), (b * b).sum(1), (g * b).sum(1)]))
+    return Aligned(re, im, *powers, spread, b, sums)
 
 
 def phases(tiles: Tiles, displacement: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

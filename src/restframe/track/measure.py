@@ -121,7 +121,7 @@ def measure(
     result = ft.fit(kernels, problem, usual, usual, track[None], first, tolerance / 2)
     if not local:
         field = MotionField(problem.modes, result.amplitudes * factor, shape, reference)
-        return Measured(field, None, (), {"error_px": factor * ft.stated_error(problem, result.covariance)})
+        return Measured(field, None, (), {"error_px": factor * result.error})
 
     across, down = (len(np.unique(c)) for c in problem.tiles.centres.T)
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
@@ -138,15 +138,18 @@ def measure(
         result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes[: len(modes)], 2, tolerance / 2)
         slopes = ft.data_gradient(kernels, problem, result)
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
-    beyond = own_motion(problem, result.likelihood.information, slopes, pixel)
-    error = float(np.hypot(ft.stated_error(problem, result.covariance), beyond))
+    information = kernels.to_host(result.likelihood.information)
+    beyond = own_motion(problem, information, slopes, pixel)
+    error = float(np.hypot(result.error, beyond))
     numbers = {
         "error_px": factor * error,
         "own_motion_px": factor * beyond,
         "local_degree": float(verdict.degree),
         **verdict.numbers,
     }
-    return Measured(field, patch_shifts(problem, result, slopes, field, motion.patches), (verdict.sentence,), numbers)
+    return Measured(
+        field, patch_shifts(problem, information, slopes, field, motion.patches), (verdict.sentence,), numbers
+    )
 
 
 def make_problem(

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from restframe.track import fit as ft
-from restframe.track.evidence import best_scales, turned
+from restframe.track.evidence import Courses, best_scales
+from restframe.track.prior import Prior
 
 SPEED, ROUGHNESS = 0.1**2, 0.01**2  # A² a unit of time, and of its change: the usual scales
 STEPS = 40  # of the search for the scales
@@ -23,11 +24,9 @@ def own_motion(problem: ft.Problem, information: np.ndarray, slopes: np.ndarray,
     ``pixel``: A in a small pixel.
     """
     time = ft.time_basis(problem.dose, problem.axis, problem.reference, problem.groups[1])
-    b = time.values
-    tiles = turned(time, b.T @ information @ b, b.T @ slopes, np.zeros(len(slopes), int))
-    usual = np.log([[SPEED / pixel**2, ROUGHNESS / pixel**2]])
-    (speed, roughness), *_ = np.exp(best_scales(tiles, usual, usual, STEPS)[0])
-    rough, turn = time.turn
-    values = b @ turn
-    variance = (values - values.mean(0)) ** 2 / (1 / speed + rough / roughness)
-    return float(np.sqrt(2 * variance.sum() / len(values)))
+    b, tiles = time.values, len(slopes)
+    rough = np.broadcast_to(time.rough, (tiles, len(time.rough)))
+    courses = Courses(b.T @ information @ b, b.T @ slopes, rough, np.zeros(tiles, int))
+    usual = Prior(np.array([SPEED]) / pixel**2, np.array([ROUGHNESS]) / pixel**2)
+    found = Prior(*np.exp(best_scales(courses, usual.logs(), usual.logs(), STEPS)[0]).T)
+    return float(np.sqrt(2 * ((b - b.mean(0)) ** 2 / found.precision(0, time.rough)).sum() / len(b)))

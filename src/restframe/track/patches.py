@@ -38,19 +38,19 @@ def shifts_of_field(field: MotionField, patches: tuple[int, int]) -> PatchShifts
 
 
 def patch_shifts(
-    problem: ft.Problem, result: ft.Fit, slopes: np.ndarray, field: MotionField, patches: tuple[int, int]
+    problem: ft.Problem, information: np.ndarray, slopes: np.ndarray, field: MotionField, patches: tuple[int, int]
 ) -> PatchShifts:
     """Shifts at the patch centres relative to the whole frame's and to the first frame.
 
     ``raw`` is where the patch's own correlation with the other frames' sum peaks, to second order about the field.
-    ``slopes``: the likelihood's there (`fit.data_gradient`).
+    ``information`` (p, t, t) and ``slopes`` (p, t, 2): of the log likelihood there, by each tile's displacement.
     """
     factor = problem.tiles.factor
     centres = patch_centres(field.shape, patches)
     local = np.moveaxis(field(centres[:, 0], centres[:, 1]) - field.whole_frame()[:, None], 0, 1)  # (patches, t, 2)
     mine = members(centres, problem.tiles.centres, field.shape, patches).astype(float)
     slope = np.tensordot(mine, slopes, 1)
-    curvature = mine @ np.diagonal(result.likelihood.information, axis1=1, axis2=2)  # (patches, t)
+    curvature = mine @ np.diagonal(information, axis1=1, axis2=2)  # (patches, t)
     step = slope / np.maximum(curvature, 1e-12)[..., None]
     raw = local + factor * np.clip(step, -REACH, REACH)
     return PatchShifts(centres, -(raw - raw[:, :1]), -(local - local[:, :1]), curvature < WEAK * np.median(curvature))

@@ -59,8 +59,9 @@ class Prior:
         """(degrees, 2)"""
         return np.log(np.stack([self.speed, self.roughness], axis=1))
 
-    def precision(self, degree: int, k1: np.ndarray, k2: np.ndarray) -> np.ndarray:
-        return k1 / self.speed[degree] + k2 / self.roughness[degree]
+    def precision(self, degree: int, rough: np.ndarray) -> np.ndarray:
+        """Of coefficients whose speed penalty is one and whose roughness penalty is ``rough``."""
+        return 1 / self.speed[degree] + rough / self.roughness[degree]
 
 
 def usual_prior(pixel: float, highest_degree: int) -> Prior:
