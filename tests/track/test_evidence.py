@@ -61,6 +61,16 @@ def plain(problem, data, linear, logs):
     return value, np.array(slope), np.array(information), x
 
 
+def assert_derivatives(courses, logs, atol):
+    """Slope and curvature are those of the values."""
+    found = courses.evidence(logs)
+    for way in (0, 1):
+        step = 1e-3 * np.eye(2)[way]
+        above, below = courses.evidence(logs + step), courses.evidence(logs - step)
+        np.testing.assert_allclose(found.slope[:, way], (above.value - below.value) / 2e-3, atol=atol)
+        np.testing.assert_allclose(found.curvature[:, way], (below.slope - above.slope) / 2e-3, atol=atol)
+
+
 def separate(problem, full):
     """A matrix (n, n) without what it says of two modes together."""
     out = np.zeros_like(full)
@@ -83,6 +93,7 @@ def test_modes_that_do_not_meet(axis):
         assert found.value.sum() == pytest.approx(value, rel=1e-9)
         np.testing.assert_allclose(found.slope, slope, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(found.information, information, rtol=1e-6, atol=1e-7)
+        assert_derivatives(of_modes(problem, data, linear, x), logs, 1e-4 * np.abs(found.slope).max())
 
 
 def test_the_information_is_how_slopes_scatter():
@@ -146,7 +157,7 @@ def test_data_that_say_nothing():
     nothing = np.zeros((n, 2))
     courses = of_modes(problem, np.zeros((n, n)), nothing, nothing)
     found = courses.evidence(np.zeros((3, 2)))
-    for part in (found.value, found.slope, found.information):
+    for part in (found.value, found.slope, found.curvature, found.information):
         np.testing.assert_allclose(part, 0, atol=1e-9)
     usual = random_logs(np.random.default_rng(5))
     np.testing.assert_allclose(best_scales(courses, usual + 1, usual, 40)[0], usual, atol=0.03)
@@ -168,10 +179,7 @@ def test_the_prior_rules_most_coefficients():
     assert found.value.sum() == pytest.approx(value, abs=3e-3)
     np.testing.assert_allclose(found.slope, slope, atol=3e-3)
     np.testing.assert_allclose(found.information, information, rtol=1e-2)
-    for way in (0, 1):  # slopes are those of the values
-        step = 1e-2 * np.eye(2)[way]
-        rise = courses.evidence(logs + step).value - courses.evidence(logs - step).value
-        np.testing.assert_allclose(found.slope[:, way], rise / 2e-2, atol=1e-3)
+    assert_derivatives(courses, logs, 1e-3)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -73,3 +73,13 @@ def test_settling_again_and_again(grouped):
     assert 2 < settled.free.sum() < len(x) - 2
     np.testing.assert_allclose(x, best, atol=1e-6 * np.abs(best).max())
     assert ft.stated_error(problem, settled) == pytest.approx(stated, rel=0.03)
+
+
+def test_data_that_say_nothing_leave_the_prior():
+    problem = random_problem(np.random.default_rng(4))
+    precision = problem.precision(Prior(np.ones(3), np.ones(3)))
+    nothing = np.zeros((len(precision), 2))
+    settled = ft.settle(np.zeros((len(precision),) * 2), nothing, precision, nothing + 1)
+    np.testing.assert_allclose(settled.x, 0, atol=1e-12)
+    expected = np.sqrt(2 * np.sum(problem.norm.diagonal() / precision))
+    assert ft.stated_error(problem, settled) == pytest.approx(expected, rel=1e-9)

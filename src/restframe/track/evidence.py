@@ -16,16 +16,18 @@ import numpy as np
 NEGLIGIBLE = 1e-4  # of the prior's precision: less information than this is that of one coefficient alone
 SCALE_SPREAD = 2.0  # sd of the log of the scales about the usual ones
 LONGEST = 2.0  # step of a log of a scale
-CLOSE = 0.02  # steps of the logs that no longer matter
+CLOSE = 0.03  # steps of the logs that no longer matter
+CONCAVE = 0.1  # of Fisher's information: as much curvature as Newton's step needs
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """By pair of scales: log evidence, its slopes by their logs, and Fisher's information on these."""
+    """By pair of scales: log evidence and its derivatives by their logs."""
 
     value: np.ndarray  # (g,)
     slope: np.ndarray  # (g, 2)
-    information: np.ndarray  # (g, 2, 2)
+    curvature: np.ndarray  # (g, 2, 2) minus the second derivatives
+    information: np.ndarray  # (g, 2, 2) what the curvature is on average
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,61 +43,72 @@ class Courses:
         """For the prior's variances of speed and roughness, ``logs``: (g, 2).
 
         Q: the prior's precision, A its part by one scale, P = data + Q, x = P⁻¹ linear, W = Q⁻¹ - P⁻¹. Of both axes:
-        the evidence is linear·x / 2 + log det Q - log det P, its slope x·A x / 2 - tr(W A), and the slopes'
-        covariance tr(W A W A') (Harville 1977, section 5). Raises LinAlgError where P is not positive definite.
+        the evidence is linear·x / 2 + log det Q - log det P, its slope x·A x / 2 - tr(W A), the slopes' covariance
+        tr(W A W A') (Harville 1977, section 5). Raises LinAlgError where P is not positive definite.
         """
         by_speed, by_roughness = np.exp(-logs[self.pair]).T[..., None]
-        parts = np.stack([np.broadcast_to(by_speed, self.rough.shape), self.rough * by_roughness])  # (2, m, n): A
-        q = parts.sum(0)
+        a = np.stack([np.broadcast_to(by_speed, self.rough.shape), self.rough * by_roughness], axis=1)  # (m, 2, n)
+        q = a.sum(1)
         own = np.einsum("mii->mi", self.data)
         n = int(np.flatnonzero((own > NEGLIGIBLE * q).any(0)).max(initial=0)) + 1
         i = np.arange(n)
         precision = self.data[:, :n, :n].copy()
         precision[:, i, i] += q[:, :n]
-        factor, gained = np.linalg.cholesky(precision), -np.linalg.inv(precision)
+        factor, inverse = np.linalg.cholesky(precision), np.linalg.inv(precision)
         alone = own[:, n:] + q[:, n:]
-        x = np.concatenate([-(gained @ self.linear[:, :n]), self.linear[:, n:] / alone[..., None]], axis=1)
-        gained[:, i, i] += 1 / q[:, :n]  # W
-        rest = 1 / q[:, n:] - 1 / alone
-        w = np.concatenate([gained[:, i, i], rest], axis=1)
+        x = np.concatenate([inverse @ self.linear[:, :n], self.linear[:, n:] / alone[..., None]], axis=1)
+        variance = np.concatenate([inverse[:, i, i], 1 / alone], axis=1)
+        w = 1 / q - variance
         log_det = 2 * np.log(factor[:, i, i]).sum(1) + np.log(alone).sum(1)
         value = 0.5 * (self.linear * x).sum((1, 2)) - log_det + np.log(q).sum(1)
-        slope = np.einsum("amn,mn->ma", parts, 0.5 * (x**2).sum(2) - w)
-        known, quick = parts[..., :n].swapaxes(0, 1), parts[..., n:].swapaxes(0, 1)  # (m, 2, n)
-        information = known @ (gained**2) @ known.swapaxes(1, 2) + (quick * rest[:, None] ** 2) @ quick.swapaxes(1, 2)
+        slope = (a @ (0.5 * (x**2).sum(2) - w)[..., None])[..., 0]
+
+        def both(of_known, of_quick):
+            """a M a' for M symmetric, diagonal beyond the first n coefficients."""
+            known, quick = a[..., :n], a[..., n:]
+            return known @ of_known @ known.swapaxes(1, 2) + (quick * of_quick[:, None]) @ quick.swapaxes(1, 2)
+
+        pull = inverse * (inverse + x[:, :n] @ x[:, :n].swapaxes(1, 2))
+        pull_alone = (1 / alone + (x[:, n:] ** 2).sum(2)) / alone
+        curvature = (a / q[:, None] ** 2) @ a.swapaxes(1, 2) - both(pull, pull_alone)
+        curvature[:, [0, 1], [0, 1]] += slope
+        inverse *= -1
+        inverse[:, i, i] = w[:, :n]
+        information = both(inverse**2, w[:, n:] ** 2)
         first = np.flatnonzero(np.diff(self.pair, prepend=-1))
-        return Evidence(*(np.add.reduceat(v, first) for v in (value, slope, information)))
+        return Evidence(*(np.add.reduceat(v, first) for v in (value, slope, curvature, information)))
 
 
 def best_scales(courses: Courses, start: np.ndarray, usual: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Logs of the scales with the highest evidence, (g, 2), within an order of magnitude or so of the ``usual`` ones;
-    and that evidence, (g,). Fisher scoring, at most ``steps``; steps that lead down are taken back and shortened.
+    and that evidence, (g,).
+
+    At most ``steps`` of Newton's, by Fisher's information where the evidence is not concave; those that lead down are
+    taken back and shortened.
     """
     logs, scale = start, np.ones((len(start), 1))
-    value, slope, information = _posterior(courses, logs, usual)
+    value, slope, curvature = _posterior(courses, logs, usual)
     for _ in range(steps):
-        step = scale * np.clip(np.linalg.solve(information, slope[..., None])[..., 0], -LONGEST, LONGEST)
+        step = scale * np.clip(np.linalg.solve(curvature, slope[..., None])[..., 0], -LONGEST, LONGEST)
         if np.abs(step).max() < CLOSE:
             break
         trial = _posterior(courses, logs + step, usual)
         up = trial[0] >= value
         logs = np.where(up[:, None], logs + step, logs)
-        value, slope, information = (
+        value, slope, curvature = (
             np.where(up.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
-            for new, old in zip(trial, (value, slope, information), strict=True)
+            for new, old in zip(trial, (value, slope, curvature), strict=True)
         )
         scale = np.where(up[:, None], 1, scale / 4)
     return logs, value
 
 
 def _posterior(courses: Courses, logs: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Evidence, slopes and information with what is believed of the scales before any data."""
-    found, away = courses.evidence(logs), (logs - usual) / SCALE_SPREAD
-    return (
-        found.value - 0.5 * (away**2).sum(1),
-        found.slope - away / SCALE_SPREAD,
-        found.information + np.eye(2) / SCALE_SPREAD**2,
-    )
+    """Evidence, slope and curvature with what is believed of the scales before any data."""
+    found, away, believed = courses.evidence(logs), (logs - usual) / SCALE_SPREAD, np.eye(2) / SCALE_SPREAD**2
+    lowest = [np.linalg.eigvalsh(c + believed)[:, 0] for c in (found.curvature, found.information)]
+    curvature = np.where((lowest[0] > CONCAVE * lowest[1])[:, None, None], found.curvature, found.information)
+    return found.value - 0.5 * (away**2).sum(1), found.slope - away / SCALE_SPREAD, curvature + believed
 
 
 def together(parts: list[Courses]) -> Courses:

@@ -232,7 +232,7 @@ def stated_error(problem: Problem, settled: Settled) -> float:
 
     Small pixels.
     """
-    lower, _ = linalg.lapack.dpotri(settled.factor, lower=1)
+    lower = linalg.lapack.dpotri(settled.factor, lower=1)[0] if settled.free.any() else settled.factor
     among, rest = np.flatnonzero(settled.free), np.flatnonzero(~settled.free)
     norm = problem.norm[np.ix_(among, among)]
     total = 2 * np.sum(np.tril(lower) * norm) - lower.diagonal() @ norm.diagonal()
