@@ -52,12 +52,12 @@ def padded_length(n: int, m: int) -> int:
 
 def _cost(n: int) -> float:
     """Rough cost of a transform of this length, a sample: the sum of its prime factors."""
-    total, p = 0, 2
-    while n > 1:
+    total, p = 20, 2
+    while p * p <= n:
         while n % p == 0:
             total, n = total + p, n // p
         p += 1
-    return total + 20
+    return total + (n if n > 1 else 0)
 
 
 # frequencies, from -Nyquist to Nyquist and from 0 to Nyquist, at which factors are computed; linear between
