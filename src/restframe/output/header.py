@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restframe.output.images import LABEL
+from restframe.version import VERSION
+
+LABEL = f"restframe {VERSION}"
+BAND = 1 << 17  # pixels looked at together, which stay in the cache
 
 
 @dataclass
@@ -21,13 +24,15 @@ class Statistics:
     squares: float = 0.0
 
     def add(self, frame: np.ndarray) -> None:
-        for row in frame:  # so that nothing of a frame's size is made
-            values = row.astype(np.float64)
-            self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        rows = max(1, BAND // frame.shape[1])
+        for first in range(0, len(frame), rows):  # so that nothing of a frame's size is made
+            band = frame[first : first + rows].ravel()
+            self.low, self.high = min(self.low, float(band.min())), max(self.high, float(band.max()))
+            values = band.astype(np.float64)
             self.whole = self.whole and (frame.dtype.kind != "f" or bool(np.all(values == np.floor(values))))
             self.count += values.size
             self.total += float(values.sum())
-            self.squares += float(values @ values)
+            self.squares += float(np.square(values, out=values).sum())
 
 
 def mrc_header(shape: tuple[int, int, int], mode: int, pixel_size: float, extended: int, seen: Statistics) -> bytes:
