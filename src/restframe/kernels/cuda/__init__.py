@@ -16,6 +16,7 @@ import numpy as np
 
 from restframe.errors import DeviceError
 from restframe.kernels import reference
+from restframe.kernels.cuda import copies
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
 from restframe.kernels.reference import corners as corners
 from restframe.kernels.reference import good_mean as good_mean
@@ -79,21 +80,20 @@ def out_of_memory(error: Exception) -> bool:
     return short
 
 
+LARGE = 8 << 20  # bytes from which on arrays are copied in pieces
+
+
 def to_device(array):
     import cupy
 
-    return cupy.asarray(array)
-
-
-PINNED = 1 << 20  # bytes above which copies to the host go to memory that the GPU writes to itself
+    in_pieces = isinstance(array, np.ndarray) and array.nbytes >= LARGE and array.dtype.isnative
+    return copies.to_device(array) if in_pieces else cupy.asarray(array)
 
 
 def to_host(array) -> np.ndarray:
-    import cupyx
-
-    if isinstance(array, np.ndarray) or array.nbytes < PINNED:
-        return array if isinstance(array, np.ndarray) else array.get()
-    return array.get(out=cupyx.empty_pinned(array.shape, array.dtype))
+    if isinstance(array, np.ndarray):
+        return array
+    return copies.to_host(array) if array.nbytes >= LARGE else array.get()
 
 
 def zeros(shape, dtype, like=None):

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import local
 from typing import Any
 
 import numpy as np
 
+from restframe.kernels.cuda.copies import PIECE, send
 from restframe.kernels.cuda.decode import PAD, add_events, decode, turn_rows
 from restframe.movie import RawFrames
 from restframe.movie.streams import Events, Strips, events, strips
 
-CHUNK = 8 << 20  # bytes of a file that a thread reads and sends at a time
-READERS = 8  # threads that do so
 AT_ONCE = 6  # movies of a batch in flight
 WORKING = 48  # bytes a pixel that the program needs beside raw frames, at most
 
@@ -169,7 +167,7 @@ def upload(path: os.PathLike[str], first: int, last: int):
     out[last - first :] = 0
     file = os.open(path, os.O_RDONLY)
 
-    def fill(start: int, buffer: np.ndarray) -> None:
+    def fill(buffer: np.ndarray, start: int) -> None:
         done = 0
         while done < len(buffer):
             got = os.preadv(file, [memoryview(buffer[done:].data)], start + done)
@@ -177,13 +175,9 @@ def upload(path: os.PathLike[str], first: int, last: int):
                 raise OSError(f"{len(buffer) - done} bytes are missing")
             done += got
 
-    starts = range(first, last, CHUNK)
+    starts = range(first, last, PIECE)
     try:
-        _through_pinned(
-            [out[s - first : min(s + CHUNK, last) - first] for s in starts],
-            [lambda buffer, s=s: fill(s, buffer) for s in starts],
-            READERS,
-        )
+        send([out[s - first : min(s + PIECE, last) - first] for s in starts], fill, starts)
     finally:
         os.close(file)
     return out
@@ -191,42 +185,17 @@ def upload(path: os.PathLike[str], first: int, last: int):
 
 def _read(numbers: Sequence[int], out: list, raw: RawFrames) -> None:
     """Frames of the movie, each decoded by a thread, to their places on the GPU."""
-    _through_pinned(
-        out,
-        [lambda buffer, n=n: raw.movie.read(n, buffer.view(raw.dtype).reshape(raw.shape[1:])) for n in numbers],
-        raw.threads,
-    )
+
+    def read(buffer: np.ndarray, number: int) -> None:
+        raw.movie.read(number, buffer.view(raw.dtype).reshape(raw.shape[1:]))
+
+    send(out, read, numbers, raw.threads)
 
 
 def _send(frames: list[np.ndarray], out, threads: int) -> None:
     """Frames in memory to the GPU."""
 
-    def fill(frame: np.ndarray) -> Callable[[np.ndarray], None]:
-        return lambda buffer: np.copyto(buffer.view(frame.dtype).reshape(frame.shape), frame)
+    def copy(buffer: np.ndarray, frame: np.ndarray) -> None:
+        np.copyto(buffer.view(frame.dtype).reshape(frame.shape), frame)
 
-    _through_pinned(list(out), [fill(frame) for frame in frames], threads)
-
-
-def _through_pinned(places: list, fill: list[Callable], threads: int) -> None:
-    """Each ``fill`` writes into a buffer that the GPU can read, which then goes to its place there."""
-    import cupy
-    import cupyx
-
-    if not places:
-        return
-    device, mine = cupy.cuda.Device(), local()
-    size = max(place.nbytes for place in places)
-    cupy.cuda.get_current_stream().synchronize()  # what was in this memory before has been used
-
-    def work(place, write: Callable) -> None:
-        with device:
-            if not hasattr(mine, "buffer"):
-                mine.buffer, mine.stream = cupyx.empty_pinned(size, np.uint8), cupy.cuda.Stream(non_blocking=True)
-            buffer = mine.buffer[: place.nbytes]
-            write(buffer)
-            place.data.copy_from_host_async(buffer.ctypes.data, place.nbytes, mine.stream)
-            mine.stream.synchronize()
-
-    with ThreadPoolExecutor(max(1, min(threads, len(places)))) as pool:
-        for _ in pool.map(work, places, fill):
-            pass  # the first in order that fails raises here
+    send(list(out), copy, frames, threads)
