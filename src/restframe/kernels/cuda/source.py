@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parent
-OPTIONS = ("-std=c++17",)
+OPTIONS = ("--std=c++17",)  # as CuPy has it for its own kernels: for each set it starts the compiler, if only to look
 RAW_TYPES = {"uint8": "u1", "int8": "i1", "uint16": "u2", "int16": "i2", "float32": "f4"}
 TOTAL_TYPES = {"u": "u4", "i": "i8", "f": "double"}  # in which sums over frames are exact, for integers
 
