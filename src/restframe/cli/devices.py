@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
+from threading import Thread
 
 from restframe.errors import DeviceError
 
@@ -30,6 +33,22 @@ def choose_gpus(ids: Sequence[int], at_most: int, find: Callable[[], FreeMemory 
     if 0 < at_most < len(wanted):
         wanted = tuple(sorted(wanted, key=lambda i: -gpus[i]())[:at_most])
     return wanted, f"GPU used: {' '.join(map(str, wanted))}"
+
+
+def start_cuda(ids: Sequence[int]) -> None:
+    """Begin to start CUDA on the first of ``ids``: the driver takes 0.2 s, in which Python can import what is needed.
+
+    What fails here fails again, and is explained, where a GPU is first used.
+    """
+
+    def start() -> None:
+        with suppress(OSError):  # no driver
+            driver = ctypes.CDLL("libcuda.so.1")  # waits outside Python's lock, unlike CuPy
+            driver.cuInit(0)
+            driver.cuDevicePrimaryCtxRetain(ctypes.byref(ctypes.c_void_p()), ids[0])
+
+    if min(ids) >= 0:
+        Thread(target=start, daemon=True).start()
 
 
 def find_gpus() -> FreeMemory | str:

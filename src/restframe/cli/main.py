@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn
 
+from restframe.cli.devices import start_cuda
 from restframe.cli.help import echo, help_text, version_text
 from restframe.cli.job import Batch, Job, batch_from, job_from
 from restframe.cli.parse import parse
@@ -59,6 +60,7 @@ def _correct(arguments: list[str]) -> None:
     """Read, correct, write: one movie, or with -Serial all of a folder."""
     start = perf_counter()
     options = parse(arguments)
+    start_cuda(options.integers("-Gpu"))
     say("\n".join((*echo(options), *options.notes)))
     if options.integer("-Serial"):
         failed = _batch(batch_from(options))
