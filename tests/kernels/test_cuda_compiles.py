@@ -17,7 +17,7 @@ MODULES = [
     *(("raw", (*raw_definitions(np.dtype(name), 1 + k), *OURS)) for k, name in enumerate(RAW_TYPES)),
     ("raw", raw_definitions(np.dtype(np.uint8), 12)),
     ("small", (raw_definitions(np.dtype(np.uint8))[0], *SMALL)),
-    *((name, ()) for name in ("spectra", "images", "decode")),
+    *((name, ()) for name in ("spectra", "images", "values", "decode")),
 ]
 
 

@@ -32,15 +32,19 @@ def stabilised(image):
     return out
 
 
-def robust_sd(values) -> float:
+def median(kernels, values):
+    """Of numbers (n,) where the kernels work."""
+    low, high = kernels.ranked(values, ((values.size - 1) // 2, values.size // 2))
+    return (low + high) / 2
+
+
+def robust_sd(kernels, values) -> float:
     """1.4826 times the median absolute deviation."""
-    xp = array_namespace(values)
-    values = xp.reshape(values, (-1,))
-    values = values[:: max(1, values.size // 1_000_000)]
-    return 1.4826 * float(xp.median(xp.abs(values - xp.median(values))))
+    values = values.reshape(-1)[:: max(1, values.size // 1_000_000)]
+    return 1.4826 * float(median(kernels, abs(values - median(kernels, values))))
 
 
-def event_size(image, bad) -> float:
+def event_size(kernels, image, bad) -> float:
     """What one electron adds to a pixel, where many good pixels have none at all; else 0."""
     xp = array_namespace(image)
     step = max(1, image.size // 1_000_000)
@@ -49,7 +53,7 @@ def event_size(image, bad) -> float:
     if not 0 < hit.size < (1 - EMPTY) * values.size:
         return 0.0
     low = min(max(hit.size // 10, 10), hit.size // 2)  # but above a few pixels that were filled with a mean
-    return max(float(xp.partition(hit, low)[low]), 0.0)
+    return max(float(kernels.ranked(hit, (low,))[0]), 0.0)
 
 
 def find_defects(kernels, total, known):
@@ -64,11 +68,11 @@ def find_defects(kernels, total, known):
     xp = array_namespace(total)
     bad = known | ~xp.isfinite(total)
     total = xp.where(bad, np.float32(0), total)
-    electron = event_size(total, bad)
+    electron = event_size(kernels, total, bad)
     z = stabilised(total / np.float32(electron) if electron else total)
     z -= local_mean(kernels, z, bad)
     z[bad] = 0
-    sd = max(robust_sd(z), 1.0 if electron else 0.0)
+    sd = max(robust_sd(kernels, z), 1.0 if electron else 0.0)
     if sd == 0:
         return bad
     z /= np.float32(sd)

@@ -152,6 +152,11 @@ def good_mean(image, bad) -> float:
     return float(xp.sum(xp.where(bad, np.float32(0), image), dtype=xp.float64)) / n if n else 0.0
 
 
+def ranked(values, ranks) -> np.ndarray:
+    """Those of ``values`` (n,) that have these places in their ascending order, from 0; on the host."""
+    return np.partition(to_host(values), ranks)[np.asarray(ranks)]
+
+
 def local_mean(image, bad, size: int, other: float):
     """Mean of the pixels that are not bad in a square of ``size`` around each; ``other`` where there are none.
 

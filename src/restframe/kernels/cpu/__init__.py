@@ -28,7 +28,7 @@ from restframe.kernels.cpu.spectra import (
     scale_spectra,
     take_off,
 )
-from restframe.kernels.reference import lattice, mark_bad
+from restframe.kernels.reference import lattice, mark_bad, ranked
 
 __all__ = [
     "add_frames",
@@ -47,6 +47,7 @@ __all__ = [
     "mark_bad",
     "offset_counts",
     "peaks",
+    "ranked",
     "ring_power",
     "scale_spectra",
     "small_frames",

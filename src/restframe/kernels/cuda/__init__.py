@@ -18,8 +18,9 @@ from restframe.errors import DeviceError
 from restframe.kernels import reference
 from restframe.kernels.cuda import copies
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
+from restframe.kernels.cuda.values import good_mean as good_mean
+from restframe.kernels.cuda.values import ranked as ranked
 from restframe.kernels.reference import corners as corners
-from restframe.kernels.reference import good_mean as good_mean
 from restframe.kernels.reference import over as over
 from restframe.kernels.reference import take_off as take_off
 
