@@ -36,9 +36,9 @@ def choose_gpus(ids: Sequence[int], at_most: int, find: Callable[[], FreeMemory 
 
 
 def start_cuda(ids: Sequence[int]) -> None:
-    """Begin to start CUDA on the first of ``ids``: the driver takes 0.2 s, in which Python can import what is needed.
+    """Begin to start CUDA where one GPU is asked for: it takes 0.2 s, in which Python can import what is needed.
 
-    What fails here fails again, and is explained, where a GPU is first used.
+    What fails here fails again, and is explained, where the GPU is first used.
     """
 
     def start() -> None:
@@ -47,7 +47,7 @@ def start_cuda(ids: Sequence[int]) -> None:
             driver.cuInit(0)
             driver.cuDevicePrimaryCtxRetain(ctypes.byref(ctypes.c_void_p()), ids[0])
 
-    if min(ids) >= 0:
+    if len(ids) == 1 and ids[0] >= 0:
         Thread(target=start, daemon=True).start()
 
 
