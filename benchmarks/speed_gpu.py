@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -231,15 +232,19 @@ def batch(path: Path, gain: Path, folder: Path, movies: int, more: list[str]) ->
 
 
 def run(arguments: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "restframe", *arguments, "-Gpu", "0"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "restframe", *arguments, "-Gpu", "0"]
+    usual = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # Python's own compiling, once
+    done = subprocess.run(command, capture_output=True, text=True, env=usual)
     if done.returncode or done.stderr:
         raise SystemExit(f"{done.stdout[-2000:]}\n{done.stderr}")
 
 
 def fresh(path: Path, gain: Path, folder: Path) -> float:
-    """Wall time of one process, kernels compiled before."""
-    given = ["-InTiff", str(path), "-OutMrc", str(folder / "one.mrc"), "-Gain", str(gain), *FLAGS, "-Patch", "7", "5"]
-    return median_s(lambda: run(given))
+    """Wall time of one process, kernels compiled before, sums written to new files: to take an old one's place costs
+    time.
+    """
+    given, number = ["-InTiff", str(path), "-Gain", str(gain), *FLAGS, "-Patch", "7", "5"], count()
+    return median_s(lambda: run([*given, "-OutMrc", str(folder / f"one{next(number)}.mrc")]))
 
 
 FLAGS = ["-PixSize", "0.85", "-kV", "300", "-FmDose", "1.2"]
