@@ -52,6 +52,10 @@ class DetectorError(RestframeError):
     """A gain, dark or defect file does not fit the movie or cannot be read."""
 
 
+class WorkerError(RestframeError):
+    """The process that corrected a movie ended before it was done."""
+
+
 def explained(error: BaseException) -> tuple[str, int]:
     """Any error as a message for the user, and the exit code that goes with it."""
     if isinstance(error, RestframeError):

@@ -125,31 +125,6 @@ def test_all_bad(stages):
     assert "No space left" in failures[1].reason and "ZeroDivisionError" in failures[2].reason
 
 
-def test_several_at_once_say_the_same(stages, monkeypatch):
-    names = ["a", "bad-read", "b", "bad-correct", "c", "bad-save", *"defgh"]
-    failures, out = batch(names, stages)
-    monkeypatch.setattr(Raw, "at_once", 3)
-    correct = serial.correct_prepared
-    running, most = [], []
-
-    def slow(*arguments, **more):
-        running.append(1)
-        most.append(len(running))
-        time.sleep(0.05)
-        running.pop()
-        return correct(*arguments, **more)
-
-    monkeypatch.setattr(serial, "correct_prepared", slow)
-    again, text = batch(names, stages)
-    assert [(f.movie, f.reason) for f in again] == [(f.movie, f.reason) for f in failures]
-
-    def told(lines):
-        return [line for line in lines if not line.startswith("***")]
-
-    assert told(text) == told(out)
-    assert 2 <= max(most) <= 3
-
-
 def test_no_movies(stages):
     assert batch([], stages) == ([], [])
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
+from restframe import kernels
 from restframe.batch.blocks import Blocks
+from restframe.batch.worker import Worker
 from restframe.detector.references import References
 from restframe.errors import ReferenceInputError, explained
 from restframe.movie import Movie, open_movie
@@ -21,15 +26,17 @@ from restframe.output.alignment import Alignment, settings_with
 from restframe.output.text import movie_lines
 from restframe.pipeline import Prepared, TakeStack, correct_prepared, one_blas_thread, own_references, prepare
 from restframe.result import Result
-from restframe.settings import Detector, Settings
+from restframe.settings import Detector, Machine, Settings
 from restframe.track.field import MotionField
 
 Say = Callable[[str], None]
 
+WORTH_A_PROCESS = 4  # movies that are corrected while it starts
+
 
 @dataclass(frozen=True)
 class Task:
-    """One movie of a batch."""
+    """One movie of a batch. Other processes may work on it: it can be pickled."""
 
     movie: Path
     kind: str  # what the user says that it is: mrc, tiff, eer
@@ -83,28 +90,37 @@ def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failu
             blocks.close(number)
 
     with one_blas_thread():
-        if tasks:
-            blocks.sayer(0)(title(0, tasks))
-        first = [attempt(0, _read, tasks[0], shared)] if tasks else []  # whoever corrects it takes it out
-        at_once = first[0].prepared.raw.at_once if first and first[0] else 1
-        run = partial(_side_by_side, at_once) if at_once > 1 else _in_stages
-        run(tasks, first, shared, blocks, attempt)
+        first: list[tuple[int, Ready]] = []  # that can be read; whoever corrects it takes it out
+        for number, task in enumerate(tasks):
+            blocks.sayer(number)(title(number, tasks))
+            if ready := attempt(number, _read, task, shared):
+                first.append((number, ready))
+                break
+        ready = None
+        if first and (first[0][1].prepared.raw.at_once > 1 or len(tasks[0].settings.machine.gpus) > 1):
+            _side_by_side(tasks, first, detector, shared, blocks, attempt)
+        elif first:
+            _in_stages(tasks, first, shared, blocks, attempt)
     return [failures[number] for number in sorted(failures)]
 
 
 def _in_stages(
-    tasks: Sequence[Task], first: list[Ready | None], shared: SharedReferences, blocks: Blocks, attempt
+    tasks: Sequence[Task], first: list[tuple[int, Ready]], shared: SharedReferences, blocks: Blocks, attempt
 ) -> None:
-    """One movie is corrected at a time; ``first`` has been read, or has failed."""
+    """One movie is corrected at a time, from the ``first`` on, which has been read."""
+    ready: Ready | None
+    begin, ready = first.pop()
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "save") as saver:
-        readings = (reader.submit(_read, task, shared) for task in tasks[1:])  # each starts when it is asked for
+        readings = (
+            reader.submit(_read, task, shared) for task in tasks[begin + 1 :]
+        )  # each starts when it is asked for
         reading: Future | None = None
         saving: tuple[int, Future] | None = None
-        for number, task in enumerate(tasks):
+        for number, task in enumerate(tasks[begin:], begin):
             line = blocks.sayer(number)
-            if number:
+            if reading:
                 line(title(number, tasks))
-            ready = attempt(number, reading.result) if number and reading else first.pop()
+                ready = attempt(number, reading.result)
             reading = next(readings, None)
             work = None
             if ready:
@@ -121,29 +137,89 @@ def _in_stages(
 
 
 def _side_by_side(
-    at_once: int, tasks: Sequence[Task], first: list[Ready | None], shared: SharedReferences, blocks: Blocks, attempt
+    tasks: Sequence[Task],
+    first: list[tuple[int, Ready]],
+    detector: Detector,
+    shared: SharedReferences,
+    blocks: Blocks,
+    attempt,
 ) -> None:
-    """As many movies ``at_once``, each with a thread of its own: a GPU waits for none of them then."""
+    """As many movies at once as each GPU has room for, so that it waits for none of them: this process corrects one
+    after the other, and so do more processes as soon as they have started. One that can't (a GPU may be reserved for
+    one process) is replaced by a thread.
+    """
+    begin, ready = first.pop()
+    at_once = ready.prepared.raw.at_once
+    given = tasks[0].settings.machine
+    machines = [replace(given, gpus=(gpu,)) for gpu in given.gpus] or [given]
+    waiting, lock = deque(range(begin + 1, len(tasks))), Lock()
 
-    def one(number: int) -> None:
-        task, line = tasks[number], blocks.sayer(number)
-        if number:
-            line(title(number, tasks))
-        ready = attempt(number, _read, task, shared) if number else first.pop()
-        if not ready:
-            return
-        for text in ready_lines(ready):
-            line(text)
-        result = attempt(number, _correct, ready, line)
-        if result:
-            attempt(number, _save, partial(task.save, result, ready.settings, line), blocks, number)
+    def correct_waiting(whole: Callable[[Task, Say], None], alive: Callable[[], bool] = lambda: True) -> None:
+        while alive() and (number := taken()) is not None:
+            blocks.sayer(number)(title(number, tasks))
+            correct(number, partial(whole, tasks[number]))
 
-    pool = ThreadPoolExecutor(at_once, "movie")
-    try:
-        for movie in [pool.submit(one, number) for number in range(len(tasks))]:
-            movie.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def taken() -> int | None:
+        with lock:
+            return waiting.popleft() if waiting else None
+
+    def correct(number: int, whole: Callable[[Say], None]) -> None:
+        def to_the_end() -> None:
+            whole(blocks.sayer(number))
+            blocks.close(number)
+
+        attempt(number, to_the_end)
+
+    def another(machine: Machine) -> None:
+        worker = Worker(partial(_get_ready, detector, machine), _whole)
+
+        def elsewhere(task: Task, line: Say) -> None:
+            worker.do(replace(task, settings=replace(task.settings, machine=machine)), line)
+
+        try:
+            if worker.ready(lambda: bool(waiting)):
+                correct_waiting(elsewhere, lambda: worker.alive)
+            else:
+                correct_waiting(partial(_whole, shared))
+        finally:
+            worker.stop()
+
+    def others(machine: Machine) -> None:
+        try:
+            while waiting:  # after one that came to a bad end another one
+                another(machine)
+        except BaseException:
+            waiting.clear()
+            raise
+
+    more = min(at_once * len(machines), kernels.threads(machines[0]), 1 + len(tasks) // WORTH_A_PROCESS) - 1
+    with ThreadPoolExecutor(max(more, 1), "movie") as pool:
+        running = [pool.submit(others, machines[k % len(machines)]) for k in range(1, 1 + more)]
+        try:
+            correct(begin, partial(_finish, ready))
+            correct_waiting(partial(_whole, shared))
+            for other in running:
+                other.result()
+        finally:
+            waiting.clear()
+
+
+def _get_ready(detector: Detector, machine: Machine) -> SharedReferences:
+    """All that takes time before the first movie of a process. Raises where its GPU can't be used."""
+    kernels.choose(machine).empty((1,), np.float32)
+    return SharedReferences(detector)
+
+
+def _whole(shared: SharedReferences, task: Task, line: Say) -> None:
+    """One movie from its file to its results."""
+    _finish(_read(task, shared), line)
+
+
+def _finish(ready: Ready, line: Say) -> None:
+    for text in ready_lines(ready):
+        line(text)
+    result = _correct(ready, line)
+    ready.task.save(result, ready.settings, line)
 
 
 def title(number: int, tasks: Sequence[Task]) -> str:

@@ -1,0 +1,167 @@
+"""Other processes that work on a batch: what they say, raise, and what happens when they end."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from restframe.batch import serial
+from restframe.batch.serial import Task, run_batch
+from restframe.batch.worker import Worker
+from restframe.errors import InputError, WorkerError
+from restframe.movie.raw import RawFrames
+from restframe.settings import Detector, Motion, Settings
+
+# pytest has already imported this module; the processes import it again by its name
+
+
+class Odd(Exception):
+    def __init__(self, one, two):  # pickle calls it with one argument
+        super().__init__(one + two)
+
+
+def prepare():
+    return ["state"]
+
+
+def refuse():
+    raise MemoryError
+
+
+def work(state, item, say):
+    say(f"{state[0]} {item}")
+    print("noise on stderr", file=sys.stderr)
+    if item == "input":
+        raise InputError("no such movie")
+    if item == "odd":
+        raise Odd("a", "b")
+    if item == "end":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item == "clean":
+        try:
+            say("now")
+            time.sleep(60)
+        finally:
+            Path(state[0]).write_text("cleaned")
+    state[0] += "+"
+
+
+def place(path):
+    return [path]
+
+
+@pytest.fixture
+def worker():
+    worker = Worker(prepare, work)
+    assert worker.ready(lambda: True)
+    yield worker
+    worker.stop()
+    assert not worker.alive
+
+
+def test_what_it_says_and_raises(worker, capfd):
+    said = []
+    worker.do("one", said.append)
+    with pytest.raises(InputError, match="no such movie"):
+        worker.do("input", said.append)
+    with pytest.raises(RuntimeError, match="Odd: ab"):
+        worker.do("odd", said.append)
+    worker.do("two", said.append)
+    assert said == ["state one", "state+ input", "state+ odd", "state+ two"]
+    assert capfd.readouterr().err == ""
+
+
+def test_one_that_ends(worker):
+    with pytest.raises(WorkerError, match="signal 9"):
+        worker.do("end", lambda line: None)
+    assert not worker.alive
+
+
+def test_one_that_cannot_start():
+    worker = Worker(refuse, work)
+    assert not worker.ready(lambda: True)
+    worker.stop()
+
+
+def test_one_that_is_not_wanted_any_more():
+    worker = Worker(prepare, work)
+    assert not worker.ready(lambda: False)
+    worker.stop()
+
+
+def test_what_it_works_on_is_cleaned_up(tmp_path):
+    worker = Worker(partial(place, str(tmp_path / "left")), work)
+    assert worker.ready(lambda: True)
+
+    class Enough(Exception):
+        pass
+
+    def say(line):
+        if line == "now":
+            raise Enough
+
+    with pytest.raises(Enough):
+        worker.do("clean", say)
+    worker.stop()
+    assert (tmp_path / "left").read_text() == "cleaned"
+
+
+def save(folder, movie, wait, result, settings, say):
+    """Keeps the sum; this process can ``wait`` until all other movies are done, by others."""
+    if "dies" in movie.name and multiprocessing.parent_process():
+        (folder / f"{movie.stem}.npy").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if wait and not multiprocessing.parent_process():
+        others = len(list(folder.glob("*.tif"))) - 2  # this one, and one that can't be read
+        deadline = time.monotonic() + 60
+        while len(list(folder.glob("*.npy"))) < others and time.monotonic() < deadline:
+            time.sleep(0.05)
+    np.save(folder / f"{movie.stem}.npy", result.sum)
+    say(f"saved {movie.name}")
+
+
+def test_a_batch_in_several_processes(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    names = ["a", "b", "bad", "c", "dies", "d"]
+    for name in names:
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif", rng.poisson(3, (3, 64, 80)).astype(np.uint8), photometric="minisblack"
+        )
+    whole = (tmp_path / "bad.tif").read_bytes()
+    (tmp_path / "bad.tif").write_bytes(whole[: len(whole) // 2])
+    settings = Settings(motion=Motion(align=False))
+    movies = [tmp_path / f"{name}.tif" for name in names]
+
+    def batch(wait):
+        lines = []
+        tasks = [Task(movie, "tiff", settings, partial(save, tmp_path, movie, wait)) for movie in movies]
+        return run_batch(tasks, Detector(), lines.append), lines
+
+    def saved():
+        return {path.stem: path.read_bytes() for path in tmp_path.glob("*.npy")}
+
+    def told(lines):
+        return [line for line in lines if "seconds" not in line and " sec" not in line]
+
+    failures, alone = batch(wait=False)
+    assert [f.movie.stem for f in failures] == ["bad"]
+    expected = saved()
+    for path in tmp_path.glob("*.npy"):
+        path.unlink()
+
+    monkeypatch.setattr(RawFrames, "at_once", 3)
+    monkeypatch.setattr(serial, "WORTH_A_PROCESS", 1)
+    failures, together = batch(wait=True)
+    assert [f.movie.stem for f in failures] == ["bad", "dies"]
+    assert "signal 9" in failures[1].reason
+    lost = ["saved dies.tif", f"Error: {failures[1].reason}"]
+    assert [line for line in told(alone) if line not in lost] == [line for line in told(together) if line not in lost]
+    assert {k: v for k, v in expected.items() if k != "dies"} == {k: v for k, v in saved().items() if k != "dies"}
+    assert len(expected) == 5
