@@ -19,7 +19,9 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="gpu")
     parser.add_argument("--out", type=Path, help="JSON")
     parser.add_argument("--folder", type=Path, help="for the movies; a temporary one unless given")
-    parser.add_argument("--movies", type=int, default=6, help="in a batch, beyond the first two (6)")
+    parser.add_argument(
+        "--movies", type=int, default=40, help="in a batch, beyond those during which its processes start (40)"
+    )
     speed_cpu.arguments(parser)
     options = parser.parse_args()
     if options.device == "cpu" and options.scaling:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from gpu_movies import make, save, save_eer
+from watched import watched
 
 from restframe.settings import Settings, with_choices
 
@@ -210,10 +211,13 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
     return out
 
 
+START = 24  # movies, during which a batch's processes start
+
+
 def batch(path: Path, gain: Path, folder: Path, movies: int, more: list[str]) -> dict:
     """Seconds a movie in `restframe -Serial 1`, from the difference of two lengths of batch, and peak host memory."""
     times, peak = {}, 0.0
-    for n in (2, 2 + movies):
+    for n in (START, START + movies):
         shutil.rmtree(folder / "in", ignore_errors=True)
         shutil.rmtree(folder / "done", ignore_errors=True)
         (folder / "in").mkdir()
@@ -222,19 +226,25 @@ def batch(path: Path, gain: Path, folder: Path, movies: int, more: list[str]) ->
             os.symlink(path, folder / "in" / f"m{k:03d}{path.suffix}")
         flag = "-InEer" if path.suffix == ".eer" else "-InTiff"
         given = [flag, f"{folder}/in/m", "-InSuffix", path.suffix[1:], "-OutMrc", f"{folder}/done/", "-Serial", "1"]
-        start = time.perf_counter()
-        run(given + (["-Gain", str(gain)] if gain else []) + more)
-        times[n] = time.perf_counter() - start
-        import resource
+        times[n], peak = watched(command(given + (["-Gain", str(gain)] if gain else []) + more), usual())
+    return {
+        "s_a_movie": (times[START + movies] - times[START]) / movies,
+        f"first_{START}_s": times[START],
+        "peak_host_gb": peak,
+    }
 
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-    return {"s_a_movie": (times[2 + movies] - times[2]) / movies, "first_two_s": times[2], "peak_host_gb": peak}
+
+def usual() -> dict[str, str]:
+    """The environment, in which Python keeps what it has compiled."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
+def command(arguments: list[str]) -> list[str]:
+    return [sys.executable, "-m", "restframe", *arguments, "-Gpu", "0"]
 
 
 def run(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "restframe", *arguments, "-Gpu", "0"]
-    usual = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}  # Python's own compiling, once
-    done = subprocess.run(command, capture_output=True, text=True, env=usual)
+    done = subprocess.run(command(arguments), capture_output=True, text=True, env=usual())
     if done.returncode or done.stderr:
         raise SystemExit(f"{done.stdout[-2000:]}\n{done.stderr}")
 
