@@ -319,7 +319,7 @@ def gradient(re, im, steps, spread, weighted_re, weighted_im) -> np.ndarray:
     return to_host(out)
 
 
-GATHER = {"TX": 128, "TY": 8, "EACH": 1, "BLOCKS": 1}  # raw.cu says what they mean; measured on an H100
+GATHER = {"TX": 64, "TY": 16, "EACH": 4, "BLOCKS": 2}  # raw.cu says what they mean; measured on an H100
 
 
 MOST = 2048  # coefficients of one launch, which lie in shared memory
@@ -328,8 +328,8 @@ MOST = 2048  # coefficients of one launch, which lie in shared memory
 def gather(frames, calibration, lattice, spacing, origin, table, coefficients, out) -> None:
     """out[r] += sum_t coefficients[r, t] * frame_t where each output pixel was then; (r, h, w) float32."""
     r, h, w = out.shape
-    if spacing % GATHER["TY"]:
-        raise ValueError(f"a spacing of {spacing} is no multiple of {GATHER['TY']}")
+    if spacing % GATHER["EACH"]:
+        raise ValueError(f"a spacing of {spacing} is no multiple of {GATHER['EACH']}")
     definitions = (*raw_definitions(frames.dtype, r), *(f"{k}={v}" for k, v in GATHER.items()))
     _set("polynomials", _polynomials(np.ascontiguousarray(table).tobytes()), definitions)
     (ny, nx), padded = lattice.shape[1:3], 4 * _blocks(r, 4)
@@ -344,10 +344,10 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, o
         here = to_device(lattice[part].astype(np.float32, copy=False))
         reach = empty((t, grid[0] * grid[1], 4), np.int32)
         arguments = here, t, ny, nx, spacing, h, w, reach
-        launch("raw", "reach", (_blocks(32 * t * grid[0] * grid[1]),), BLOCK, arguments, 0, definitions)
+        launch("raw", "reach", (_blocks(t * grid[0] * grid[1]),), BLOCK, arguments, 0, definitions)
         own = _calibration(calibration.of_frames(part))
         arguments = *own, frames[part], t, here, ny, nx, spacing, origin, reach, to_device(weights), out, h, w
-        launch("raw", "gather", grid, threads, arguments, weights.nbytes, definitions)
+        launch("raw", "gather", grid, threads, arguments, weights.nbytes + 24 * t, definitions)
 
 
 def lattice(field, x, y, moved):
