@@ -11,7 +11,7 @@ from restframe.kernels.cuda import GATHER
 from restframe.kernels.cuda.source import OPTIONS, RAW_TYPES, raw_definitions, source
 from restframe.simulate.cuda import SOURCE
 
-SMALL = ("FACTOR=3", "TAPS=19", "ACROSS=32", "DOWN=16")
+SMALL = ("FACTOR=3", "TAPS=19")
 OURS = tuple(f"{k}={v}" for k, v in GATHER.items())
 MODULES = [
     *(("raw", (*raw_definitions(np.dtype(name), 1 + k), *OURS)) for k, name in enumerate(RAW_TYPES)),

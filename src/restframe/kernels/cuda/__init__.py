@@ -188,26 +188,17 @@ def corrected(frames, calibration, i):
     return out
 
 
-SMALL_TILES = ((32, 32), (32, 16), (16, 16), (16, 8), (8, 8), (8, 4), (4, 4), (2, 2), (1, 1))  # across, down
-SHARED = 96 * 1024  # bytes of shared memory a block that any supported GPU has
-TOGETHER = 8  # frames whose small ones are made at a time
+COLUMNS, ROWS = 256, 40  # that a block of small.cu goes through
+TOGETHER = 8  # frames that one launch makes small, or transforms
 
 
 def small_frames(frames, calibration, taps, factor, steps, out) -> None:
     """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
     deviation of each.
     """
-    n = len(taps)
-
-    def shared(tile):
-        high, wide = ((side - 1) * factor + n for side in tile[::-1])
-        return 4 * high * (wide + tile[0])
-
-    across, down = next(tile for tile in SMALL_TILES if shared(tile) <= SHARED)
-    definitions = (
-        raw_definitions(frames.dtype)[0],
-        *(f"{k}={v}" for k, v in {"FACTOR": factor, "TAPS": n, "ACROSS": across, "DOWN": down}.items()),
-    )
+    near = _blocks(len(taps), factor)  # small rows that a row goes into
+    across, down = COLUMNS // factor + 1 - near, ROWS + 1 - near
+    definitions = raw_definitions(frames.dtype)[0], f"FACTOR={factor}", f"TAPS={len(taps)}"
     h, w = out.shape[1:]
     grid = _blocks(w, across), _blocks(h, down)
     taps, table = to_device(taps), _calibration(calibration)
@@ -217,7 +208,7 @@ def small_frames(frames, calibration, taps, factor, steps, out) -> None:
         here[2:4] = (v[4 * i :] for v in table[2:4])  # levels and limits of these frames
         partial = empty((len(part), 2, grid[0] * grid[1]), np.float64)
         arguments = *here, part, taps, image, h, w, partial
-        launch("small", "small_frames", (len(part), *grid), BLOCK, arguments, shared((across, down)), definitions)
+        launch("small", "small_frames", (len(part), *grid), COLUMNS, arguments, 0, definitions)
         arguments = image, _add_up(partial), float(steps), np.int64(h * w), out[i : i + TOGETHER]
         launch("images", "rounded", (min(_blocks(h * w), 1024), len(part)), BLOCK, arguments)
 

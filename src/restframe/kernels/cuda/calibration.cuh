@@ -30,16 +30,21 @@ __device__ float bad_value(const Calibration& c, int y, int x)
     return c.values[low];
 }
 
-// Corrected count at y, x of the frame, less its level.
+// Corrected count at y, x, less its level, of a raw one and its gain.
+__device__ __forceinline__ float inside(
+    const Calibration& c, RAW raw, float gain, int y, int x, float level, float limit)
+{
+    float v = (float)raw;
+    if (c.dark) v -= c.dark[(i8)y * c.w + x];
+    v = v * gain - level;
+    if (v < limit) return v;
+    return gain == gain ? 0.f : level * bad_value(c, y, x);
+}
+
 __device__ __forceinline__ float inside(const Calibration& c, const RAW* frame, int y, int x, float level, float limit)
 {
     const i8 at = (i8)y * c.w + x;
-    const float g = c.gain[at];
-    float v = (float)frame[at];
-    if (c.dark) v -= c.dark[at];
-    v = v * g - level;
-    if (v < limit) return v;
-    return g == g ? 0.f : level * bad_value(c, y, x);
+    return inside(c, frame[at], c.gain[at], y, x, level, limit);
 }
 
 // The same anywhere: off the frame, the local mean of the nearest edge.
