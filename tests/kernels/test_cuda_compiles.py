@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restframe.kernels.cuda import GATHER
+from restframe.kernels.cuda import GATHER, _transform
 from restframe.kernels.cuda.source import OPTIONS, RAW_TYPES, raw_definitions, source
 from restframe.simulate.cuda import SOURCE
 
@@ -17,6 +17,7 @@ MODULES = [
     *(("raw", (*raw_definitions(np.dtype(name), 1 + k), *OURS)) for k, name in enumerate(RAW_TYPES)),
     ("raw", raw_definitions(np.dtype(np.uint8), 12)),
     ("small", (raw_definitions(np.dtype(np.uint8))[0], *SMALL)),
+    *(("tiles", _transform(size, band)) for size, band in ((62, 24), (96, 38), (256, 102))),
     *((name, ()) for name in ("spectra", "images", "values", "decode")),
 ]
 
@@ -43,7 +44,7 @@ def compiled(nvrtc, text: str, options: tuple[str, ...]) -> tuple[bool, str]:
     return good, log.value.decode()
 
 
-@pytest.mark.parametrize(("name", "definitions"), MODULES, ids=lambda v: v if isinstance(v, str) else "".join(v))
+@pytest.mark.parametrize(("name", "definitions"), MODULES, ids=lambda v: v if isinstance(v, str) else "".join(v)[:60])
 def test_for_several_gpus(nvrtc, name, definitions):
     for gpu in ("sm_75", "sm_90"):
         good, log = compiled(nvrtc, source(name, definitions), (*OPTIONS, f"--gpu-architecture={gpu}"))

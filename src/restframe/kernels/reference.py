@@ -81,24 +81,27 @@ def decimate(frame, taps, factor):
     return sum(float(tap) * rows[:, k : k + w * factor : factor] for k, tap in enumerate(taps)).astype(xp.float32)
 
 
-def cut_spectra(frame, corners, window, re, im, threads):
-    """Spectra of square pieces of ``frame``, zero outside it, times ``window``, into ``re``, ``im`` (p, 2m+1, m+1).
+def cut_spectra(frames, corners, window, re, im, threads):
+    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, times ``window``, into ``re``, ``im``
+    (p, t, 2m+1, m+1).
 
-    ``corners``: (p, 2) first row and column of each; row m of a spectrum is ky = 0, column 0 is kx = 0.
+    ``corners``: (t, p, 2) first row and column of each; ``window``: (size, size), a taper along y times the same along
+    x; row m of a spectrum is ky = 0, column 0 is kx = 0.
     """
-    xp = array_namespace(frame)
-    h, w = frame.shape
+    xp = array_namespace(frames)
+    h, w = frames.shape[1:]
     size, band = len(window), re.shape[-1] - 1
     window = xp.asarray(window)
-    for i, (y, x) in enumerate(corners):
-        piece = xp.zeros((size, size), dtype=frame.dtype)
-        y0, y1, x0, x1 = max(y, 0), min(y + size, h), max(x, 0), min(x + size, w)
-        if y0 < y1 and x0 < x1:
-            piece[y0 - y : y1 - y, x0 - x : x1 - x] = frame[y0:y1, x0:x1]
-        spectrum = xp.fft.rfft2(piece * window)[:, : band + 1]
-        for part, values in ((re, spectrum.real), (im, spectrum.imag)):
-            part[i, :band] = values[-band:]
-            part[i, band:] = values[: band + 1]
+    for f, frame in enumerate(frames):
+        for i, (y, x) in enumerate(corners[f]):
+            piece = xp.zeros((size, size), dtype=frame.dtype)
+            y0, y1, x0, x1 = max(y, 0), min(y + size, h), max(x, 0), min(x + size, w)
+            if y0 < y1 and x0 < x1:
+                piece[y0 - y : y1 - y, x0 - x : x1 - x] = frame[y0:y1, x0:x1]
+            spectrum = xp.fft.rfft2(piece * window)[:, : band + 1]
+            for part, values in ((re, spectrum.real), (im, spectrum.imag)):
+                part[i, f, :band] = values[-band:]
+                part[i, f, band:] = values[: band + 1]
 
 
 def scale_spectra(re, im, table) -> None:

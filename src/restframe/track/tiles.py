@@ -74,10 +74,13 @@ def make_tiles(kernels, small: SmallFrames, offsets, size: int, overlap: float, 
     window = (window * small.scale).astype(np.float32)
     re, im = kernels.empty_spectra(shape), kernels.empty_spectra(shape)
 
-    def one(f: int) -> None:
-        kernels.cut_spectra(small.stack[f], corners + np.asarray(offsets)[f, ::-1], window, re[:, f], im[:, f], 1)
-        pages.give_back(small.stack[f])
+    places = corners + np.asarray(offsets)[:, None, ::-1]
 
-    kernels.over(one, range(small.n_frames), threads)  # to share out each step takes longer than the step
+    def some(part: slice) -> None:
+        kernels.cut_spectra(small.stack[part], places[part], window, re[:, part], im[:, part], 1)
+        pages.give_back(small.stack[part])
+
+    parts = [slice(i, i + kernels.TOGETHER) for i in range(0, small.n_frames, kernels.TOGETHER)]
+    kernels.over(some, parts, threads)  # to share out each step takes longer than the step
     middle = corners[:, ::-1] + (size - 1) / 2
     return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor)

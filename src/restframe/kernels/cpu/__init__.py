@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 STRIP = 128  # rows
+TOGETHER = 1  # frames that a thread transforms at a time, to stay in the cache
 MOST_THREADS = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
 

@@ -66,16 +66,18 @@ def _keep_band(re, im, out_re, out_im):
             _store(im[i, row, :n], out_im[i, ky])
 
 
-def cut_spectra(frame, corners, window, re, im, threads):
-    """Spectra of square pieces of ``frame``, zero outside it, times ``window``, into ``re``, ``im`` (p, 2m+1, m+1)."""
-
-    for start in range(0, len(corners), TOGETHER):
-        part = slice(start, start + TOGETHER)
-        stack = np.empty((len(corners[part]), *window.shape), np.float32)
-        _cut(frame, corners[part], window, stack)
-        across = fft.rfft(stack, axis=2, workers=threads)[:, :, : re.shape[-1]]
-        spectrum = fft.fft(across, axis=1, overwrite_x=True, workers=threads)
-        _keep_band(spectrum.real, spectrum.imag, re[part], im[part])
+def cut_spectra(frames, corners, window, re, im, threads):
+    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, times ``window``, into ``re``, ``im``
+    (p, t, 2m+1, m+1).
+    """
+    for f, frame in enumerate(frames):
+        for start in range(0, len(corners[f]), TOGETHER):
+            part = slice(start, start + TOGETHER)
+            stack = np.empty((len(corners[f, part]), *window.shape), np.float32)
+            _cut(frame, corners[f, part], window, stack)
+            across = fft.rfft(stack, axis=2, workers=threads)[:, :, : re.shape[-1]]
+            spectrum = fft.fft(across, axis=1, overwrite_x=True, workers=threads)
+            _keep_band(spectrum.real, spectrum.imag, re[part, f], im[part, f])
 
 
 @nb.njit(cache=True, parallel=True)

@@ -1,106 +1,106 @@
-// Spectra of tiles (p, t, ny = 2m+1, nx = m+1): row m is ky = 0.
+// Spectra of tiles (p, t, ny = 2m+1, nx = m+1): row m is ky = 0. ``pitch``: numbers from one row to the next, a multiple of
+// four, so that four are read at a time; those beyond nx are zero. Nothing reads or makes more than the band, where rings
+// are: |k| < m + 1/2.
 
-// Pieces of one frame (h, w), times window (size, size), zero outside the frame.
-template <typename Pixel>
-__device__ void cut(
-    const Pixel* __restrict__ frame, int h, int w, const int* __restrict__ corners, const float* __restrict__ window,
-    int size, float* out)
+typedef uint2 Halves;  // four
+
+struct Four {
+    float v[4];
+};
+
+__device__ __forceinline__ void both(u4 bits, float& a, float& b)
 {
-    const int i = blockIdx.y, y0 = corners[2 * i], x0 = corners[2 * i + 1];
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < size * size; at += gridDim.x * blockDim.x) {
-        const int y = y0 + at / size, x = x0 + at % size;
-        const bool there = y >= 0 && y < h && x >= 0 && x < w;
-        out[(i8)i * size * size + at] = there ? frame[(i8)y * w + x] * window[at] : 0.f;
-    }
+    asm("{.reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h;}" : "=f"(a), "=f"(b) : "r"(bits));
 }
 
-#define CUT(name, Pixel)                                                                                             \
-    extern "C" __global__ void name(                                                                                 \
-        const Pixel* frame, int h, int w, const int* corners, const float* window, int size, float* out)             \
-    {                                                                                                                \
-        cut(frame, h, w, corners, window, size, out);                                                                \
-    }
-CUT(cut_bytes, i1)
-CUT(cut_floats, float)
-
-// The band of full half spectra (p, size, size / 2 + 1) to frame f of re and im.
-extern "C" __global__ void keep_band(
-    const float2* __restrict__ spectra, int size, int m, int t, int f, half* re, half* im)
+__device__ __forceinline__ Four wide(const Halves& h)
 {
-    const int i = blockIdx.y, ny = 2 * m + 1, nx = m + 1, half = size / 2 + 1;
-    const i8 base = ((i8)i * t + f) * ny * nx;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < ny * nx; at += gridDim.x * blockDim.x) {
-        const int ky = at / nx - m;
-        const float2 v = spectra[((i8)i * size + (ky < 0 ? ky + size : ky)) * half + at % nx];
-        re[base + at] = narrow(v.x);
-        im[base + at] = narrow(v.y);
-    }
+    Four f;
+    both(h.x, f.v[0], f.v[1]);
+    both(h.y, f.v[2], f.v[3]);
+    return f;
 }
 
-#define ROWS 26    // rows of a spectrum that a block of `align` works on
-#define FRAMES 20  // frames whose phases it holds
-#define OWN 6      // coefficients of a thread
+__device__ __forceinline__ void scale(Halves& h, const float4& by)
+{
+    const Four f = wide(h);
+    h.x = narrow(f.v[0] * by.x) | (u4)narrow(f.v[1] * by.y) << 16;
+    h.y = narrow(f.v[2] * by.z) | (u4)narrow(f.v[3] * by.w) << 16;
+}
+
+// re, im (p, t, plane) *= table (t, plane); grid (fours of a plane, t, p).
+extern "C" __global__ void scale_spectra(Halves* re, Halves* im, const float4* __restrict__ table, int plane)
+{
+    const int at = blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= plane) return;
+    const i8 o = ((i8)blockIdx.z * gridDim.y + blockIdx.y) * plane + at;
+    const float4 by = table[blockIdx.y * plane + at];
+    scale(re[o], by);
+    scale(im[o], by);
+}
 
 // exp(i k step - k² spread / 2)
 __device__ float2 faded_phase(int k, float step, float spread)
 {
     float s, c;
-    sincosf(k * step, &s, &c);
+    sincospif(k * (step * 0.318309886f), &s, &c);
     const float left = expf(-0.5f * spread * k * k);
     return make_float2(left * c, left * s);
 }
 
-// R = sum_t G_t exp(i k step_t) and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); grid (row blocks, p).
+#define FRAMES 20  // frames whose phases a block of `align` holds
+
+// R = sum_t G_t exp(i k step_t) and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2), each (p, ny, pitch). steps (p, t)
+// are followed by spreads (p, t). Grid (row blocks,
+// p), block: pitch / 4 threads for each of some rows.
 extern "C" __global__ __launch_bounds__(512, 2) void align(
-    const half* __restrict__ re, const half* __restrict__ im, const float* __restrict__ steps,
-    const float* __restrict__ spread, int t, int m, float* total_re, float* total_im, float* total_auto)
+    const half* __restrict__ re, const half* __restrict__ im, const float2* __restrict__ steps, int t, int m, int pitch,
+    float* total_re, float* total_im, float* total_auto)
 {
-    extern __shared__ float2 phases[];  // FRAMES rows of nx, then FRAMES of ROWS
-    const int nx = m + 1, ny = 2 * m + 1, p = blockIdx.y, y0 = blockIdx.x * ROWS;
-    const int n = min(ROWS, ny - y0) * nx;
-    float2* rows = phases + FRAMES * nx;
-    for (int start = 0; start < n; start += OWN * blockDim.x) {  // once, unless spectra are wide
-        float sr[OWN], si[OWN], sa[OWN];
-#pragma unroll
-        for (int k = 0; k < OWN; k++) sr[k] = si[k] = sa[k] = 0;
-        for (int f0 = 0; f0 < t; f0 += FRAMES) {
-            const int here = min(FRAMES, t - f0);
-            __syncthreads();
-            for (int k = threadIdx.x; k < here * (nx + ROWS); k += blockDim.x) {
-                const int f = k / (nx + ROWS), c = k % (nx + ROWS);
-                const i8 at = (i8)p * t + f0 + f;
-                if (c < nx)
-                    phases[f * nx + c] = faded_phase(c, steps[2 * at], spread[at]);
-                else
-                    rows[f * ROWS + c - nx] = faded_phase(y0 + c - nx - m, steps[2 * at + 1], spread[at]);
-            }
-            __syncthreads();
-#pragma unroll
-            for (int k = 0; k < OWN; k++) {
-                const int at = start + k * blockDim.x + threadIdx.x;
-                if (at >= n) continue;
-                const int y = at / nx, x = at % nx;
-                const i8 base = (((i8)p * t + f0) * ny + y0) * nx + at;
-#pragma unroll 5
-                for (int f = 0; f < here; f++) {
-                    const float a = wide(re[base + (i8)f * ny * nx]), b = wide(im[base + (i8)f * ny * nx]);
-                    const float2 u = phases[f * nx + x], v = rows[f * ROWS + y];
-                    const float cr = u.x * v.x - u.y * v.y, ci = u.x * v.y + u.y * v.x;
-                    const float turned_re = a * cr - b * ci, turned_im = a * ci + b * cr;
-                    sr[k] += turned_re;
-                    si[k] += turned_im;
-                    sa[k] += turned_re * turned_re + turned_im * turned_im;
-                }
-            }
+    extern __shared__ float phases[];  // of the columns: FRAMES real, FRAMES imaginary rows of pitch; of rows: FRAMES x rows
+    const int quads = pitch / 4, rows = blockDim.x / quads, ny = 2 * m + 1, p = blockIdx.y, y0 = blockIdx.x * rows;
+    const int own = threadIdx.x / quads, x = 4 * (threadIdx.x % quads), y = y0 + own, ky = y - m;
+    const bool inside = y < ny && x * x + ky * ky <= m * (m + 1);
+    const float* spread = (const float*)(steps + (i8)gridDim.y * t);
+    float* imaginary = phases + FRAMES * pitch;
+    float2* down = (float2*)(imaginary + FRAMES * pitch);
+    Four sr = {}, si = {}, sa = {};
+    for (int f0 = 0; f0 < t; f0 += FRAMES) {
+        const int here = min(FRAMES, t - f0), all = pitch + rows;
+        __syncthreads();
+        for (int k = threadIdx.x; k < here * all; k += blockDim.x) {
+            const int f = k / all, c = k % all;
+            const i8 at = (i8)p * t + f0 + f;
+            const float2 v = c < pitch ? faded_phase(c, steps[at].x, spread[at])
+                                       : faded_phase(y0 + c - pitch - m, steps[at].y, spread[at]);
+            if (c < pitch) phases[f * pitch + c] = v.x, imaginary[f * pitch + c] = v.y;
+            else down[f * rows + c - pitch] = v;
         }
+        __syncthreads();
+        if (!inside) continue;
+        const i8 base = (((i8)p * t + f0) * ny + y) * pitch + x;
+#pragma unroll 4
+        for (int f = 0; f < here; f++) {
+            const Four a = wide(*(const Halves*)(re + base + (i8)f * ny * pitch));
+            const Four b = wide(*(const Halves*)(im + base + (i8)f * ny * pitch));
+            const float4 ur = *(const float4*)(phases + f * pitch + x), ui = *(const float4*)(imaginary + f * pitch + x);
+            const float2 v = down[f * rows + own];
+            const float ux[4] = {ur.x, ur.y, ur.z, ur.w}, uy[4] = {ui.x, ui.y, ui.z, ui.w};
 #pragma unroll
-        for (int k = 0; k < OWN; k++) {
-            const int at = start + k * blockDim.x + threadIdx.x;
-            if (at >= n) continue;
-            const i8 o = ((i8)p * ny + y0) * nx + at;
-            total_re[o] = sr[k], total_im[o] = si[k], total_auto[o] = sa[k];
+            for (int j = 0; j < 4; j++) {
+                const float cr = ux[j] * v.x - uy[j] * v.y, ci = ux[j] * v.y + uy[j] * v.x;
+                const float turned_re = a.v[j] * cr - b.v[j] * ci, turned_im = a.v[j] * ci + b.v[j] * cr;
+                sr.v[j] += turned_re;
+                si.v[j] += turned_im;
+                sa.v[j] += turned_re * turned_re + turned_im * turned_im;
+            }
         }
     }
+    if (y >= ny) return;
+    const i8 o = ((i8)p * ny + y) * pitch + x;
+    *(float4*)(total_re + o) = make_float4(sr.v[0], sr.v[1], sr.v[2], sr.v[3]);
+    *(float4*)(total_im + o) = make_float4(si.v[0], si.v[1], si.v[2], si.v[3]);
+    *(float4*)(total_auto + o) = make_float4(sa.v[0], sa.v[1], sa.v[2], sa.v[3]);
 }
 
 // Sums over rings: order lists the coefficients of ring 0, then ring 1, ...; one warp for each ring and tile.
@@ -132,45 +132,60 @@ extern "C" __global__ void filtered(
     out_im[(i8)p * n + at] = f * im[(i8)p * n + at];
 }
 
-#define SLOPES 4  // frames that a block of `gradient` works on
+#define SLOPES 2  // frames that a block of `gradient` works on
 
-// -sum_k k Im(conj(weighted) G_t exp(i k step_t)), G as in align; grid (t / SLOPES, p).
-extern "C" __global__ __launch_bounds__(256) void gradient(
-    const half* __restrict__ re, const half* __restrict__ im, const float* __restrict__ steps,
-    const float* __restrict__ spread, const float* __restrict__ weighted_re, const float* __restrict__ weighted_im,
-    int t, int m, double* out)
+// -sum_k k Im(conj(weighted) G_t exp(i k step_t)), G as in align; grid (t / SLOPES, p). Of a block pitch / 4 threads for
+// each of some rows, which go down together.
+extern "C" __global__ __launch_bounds__(256, 5) void gradient(
+    const half* __restrict__ re, const half* __restrict__ im, const float2* __restrict__ steps,
+    const float* __restrict__ weighted_re, const float* __restrict__ weighted_im, int t, int m, int pitch, double* out)
 {
-    extern __shared__ float2 phases[];  // for each frame nx of the columns, then ny of the rows
+    extern __shared__ float phases[];  // for each frame: real and imaginary ones of pitch columns, then of ny rows
     __shared__ double shared[32];
-    const int nx = m + 1, ny = 2 * m + 1, f0 = blockIdx.x * SLOPES, p = blockIdx.y, n = nx * ny, all = nx + ny;
-    const int here = min(SLOPES, t - f0);
+    const int quads = pitch / 4, rows = blockDim.x / quads, ny = 2 * m + 1, f0 = blockIdx.x * SLOPES, p = blockIdx.y;
+    const int here = min(SLOPES, t - f0), all = pitch + ny, x = 4 * (threadIdx.x % quads);
+    const float* spread = (const float*)(steps + (i8)gridDim.y * t);
+    float2* down = (float2*)(phases + 2 * SLOPES * pitch);
     for (int k = threadIdx.x; k < SLOPES * all; k += blockDim.x) {
-        const int c = k % all;
-        const i8 at = (i8)p * t + f0 + min(k / all, here - 1);
-        phases[k] = faded_phase(c < nx ? c : c - nx - m, steps[2 * at + (c < nx ? 0 : 1)], spread[at]);
+        const int f = k / all, c = k % all;
+        const i8 at = (i8)p * t + f0 + min(f, here - 1);
+        const float2 v = c < pitch ? faded_phase(c, steps[at].x, spread[at])
+                                   : faded_phase(c - pitch - m, steps[at].y, spread[at]);
+        if (c < pitch) phases[2 * f * pitch + c] = v.x, phases[(2 * f + 1) * pitch + c] = v.y;
+        else down[f * ny + c - pitch] = v;
     }
     __syncthreads();
-    i8 base[SLOPES];
     float gx[SLOPES], gy[SLOPES];
 #pragma unroll
-    for (int f = 0; f < SLOPES; f++) base[f] = ((i8)p * t + f0 + min(f, here - 1)) * n, gx[f] = gy[f] = 0;
-    weighted_re += (i8)p * n, weighted_im += (i8)p * n;
-    int y = threadIdx.x / nx, x = threadIdx.x % nx;
-    const int down = blockDim.x / nx, across = blockDim.x % nx;
-#pragma unroll 2
-    for (int at = threadIdx.x; at < n; at += blockDim.x) {
-        const float wr = weighted_re[at], wi = weighted_im[at];
+    for (int f = 0; f < SLOPES; f++) gx[f] = gy[f] = 0;
+    const int plane = ny * pitch;
+    re += ((i8)p * t + f0) * plane, im += ((i8)p * t + f0) * plane;
+    weighted_re += (i8)p * plane, weighted_im += (i8)p * plane;
+    for (int y = threadIdx.x / quads < rows ? threadIdx.x / quads : ny; y < ny; y += rows) {
+        const int ky = y - m;
+        if (x * x + ky * ky > m * (m + 1)) continue;
+        const int at = y * pitch + x;
+        const float4 a4 = *(const float4*)(weighted_re + at), b4 = *(const float4*)(weighted_im + at);
+        const float wr[4] = {a4.x, a4.y, a4.z, a4.w}, wi[4] = {b4.x, b4.y, b4.z, b4.w};
 #pragma unroll
         for (int f = 0; f < SLOPES; f++) {
-            const float2 u = phases[f * all + x], v = phases[f * all + nx + y];
-            const float cr = u.x * v.x - u.y * v.y, ci = u.x * v.y + u.y * v.x;
-            const float a = wide(re[base[f] + at]), b = wide(im[base[f] + at]);
-            const float s = wr * (a * ci + b * cr) - wi * (a * cr - b * ci);
-            gx[f] += x * s;
-            gy[f] += (y - m) * s;
+            const int of = at + min(f, here - 1) * plane;
+            const Four a = wide(*(const Halves*)(re + of)), b = wide(*(const Halves*)(im + of));
+            const float4 ur = *(const float4*)(phases + 2 * f * pitch + x);
+            const float4 ui = *(const float4*)(phases + (2 * f + 1) * pitch + x);
+            const float2 v = down[f * ny + y];
+            const float ux[4] = {ur.x, ur.y, ur.z, ur.w}, uy[4] = {ui.x, ui.y, ui.z, ui.w};
+            float row = 0;
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                const float cr = ux[j] * v.x - uy[j] * v.y, ci = ux[j] * v.y + uy[j] * v.x;
+                const float s =
+                    wr[j] * (a.v[j] * ci + b.v[j] * cr) - wi[j] * (a.v[j] * cr - b.v[j] * ci);
+                gx[f] += (x + j) * s;
+                row += s;
+            }
+            gy[f] += ky * row;
         }
-        y += down, x += across;
-        if (x >= nx) x -= nx, y++;
     }
 #pragma unroll
     for (int f = 0; f < SLOPES; f++) {

@@ -1,0 +1,146 @@
+// Spectra of tiles: of SIZE x SIZE pixels each, times a taper both ways. Transforms of SIZE = N1 N2 samples go by Cooley
+// and Tukey: sample N2 a + b, frequency c + N1 d; for each b over a, turned by b c, then for each c over b. Along y a
+// block makes only the frequencies of a few c at a time, of all columns, since all of them would not fit into shared
+// memory; those of -c are their conjugates.
+
+#define NY (2 * M + 1)
+#define PITCH ((M + 4) / 4 * 4)  // of what is kept: M + 1 numbers a row, then zeros
+#define LINE (SIZE + N1)         // after N2 samples one is left out, for the sake of memory banks
+#define TOGETHER 2               // c at a time
+
+__constant__ float2 roots[SIZE] = {ROOTS};  // exp(-2 pi i k / SIZE)
+
+__device__ __forceinline__ float2 times(float2 a, float2 b)
+{
+    return make_float2(a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x);
+}
+
+// The discrete Fourier transform, in place.
+template <int N> __device__ __forceinline__ void transform(float2 (&x)[N])
+{
+    if constexpr (N > 1 && N % 2 == 0) {
+        float2 even[N / 2], odd[N / 2];
+#pragma unroll
+        for (int k = 0; k < N / 2; k++) even[k] = x[2 * k], odd[k] = x[2 * k + 1];
+        transform(even);
+        transform(odd);
+#pragma unroll
+        for (int k = 0; k < N / 2; k++) {
+            const float2 e = even[k], v = odd[k];
+            const float2 o = k == 0 ? v : 4 * k == N ? make_float2(v.y, -v.x) : times(v, roots[k * (SIZE / N)]);
+            x[k] = make_float2(e.x + o.x, e.y + o.y);
+            x[k + N / 2] = make_float2(e.x - o.x, e.y - o.y);
+        }
+    } else if constexpr (N > 1) {
+        float2 in[N];
+#pragma unroll
+        for (int k = 0; k < N; k++) in[k] = x[k];
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            x[k] = in[0];
+#pragma unroll
+            for (int j = 1; j < N; j++) {
+                const float2 v = times(in[j], roots[j * k % N * (SIZE / N)]);
+                x[k].x += v.x, x[k].y += v.y;
+            }
+        }
+    }
+}
+
+__device__ __forceinline__ int signed_frequency(int k)
+{
+    return k > SIZE / 2 ? k - SIZE : k;
+}
+
+struct Row {
+    float weight;
+    int offset;
+};
+
+// Tile blockIdx.x of frame blockIdx.y: images (t, h, w), zero outside, corners (t, p) y, x; to re, im, where frames follow
+// each other after a plane, tiles after ``stride``.
+extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
+    const i1* __restrict__ images, int h, int w, const int2* __restrict__ corners, const float* __restrict__ taper,
+    i8 stride, half* re, half* im)
+{
+    extern __shared__ float2 lines[];  // TOGETHER x N2 of LINE
+    __shared__ Row rows[SIZE];
+    const int2 corner = corners[blockIdx.y * gridDim.x + blockIdx.x];
+    images += (i8)blockIdx.y * h * w;
+    re += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH, im += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH;
+    for (int k = threadIdx.x; k < SIZE; k += 256) {
+        const int y = corner.x + k;
+        rows[k] = {y >= 0 && y < h ? taper[k] : 0.f, min(max(y, 0), h - 1) * w};
+    }
+    for (int k = threadIdx.x; k < NY * (PITCH - M - 1); k += 256) {
+        const int at = k / (PITCH - M - 1) * PITCH + M + 1 + k % (PITCH - M - 1);
+        re[at] = im[at] = 0;
+    }
+    const auto keep = [&](int ky, int kx, float2 v) {
+        re[(ky + M) * PITCH + kx] = narrow(v.x);
+        im[(ky + M) * PITCH + kx] = narrow(v.y);
+    };
+    for (int c0 = 0; c0 <= N1 / 2; c0 += TOGETHER) {
+        __syncthreads();
+        for (int k = threadIdx.x; k < SIZE; k += 256) {
+            const int x = corner.y + k;
+            const i1* from = images + min(max(x, 0), w - 1);
+            const float across = x >= 0 && x < w ? taper[k] : 0.f;
+            float2 sum[TOGETHER][N2] = {};
+#pragma unroll 1
+            for (int a = 0; a < N1; a++) {
+                float2 turn[TOGETHER];
+#pragma unroll
+                for (int g = 0; g < TOGETHER; g++) turn[g] = roots[a * (c0 + g) % N1 * N2];
+#pragma unroll
+                for (int b = 0; b < N2; b++) {
+                    const Row row = rows[N2 * a + b];
+                    const float v = row.weight * (float)from[row.offset];
+#pragma unroll
+                    for (int g = 0; g < TOGETHER; g++) sum[g][b].x += v * turn[g].x, sum[g][b].y += v * turn[g].y;
+                }
+            }
+#pragma unroll
+            for (int g = 0; g < TOGETHER; g++) {
+                if (c0 + g > N1 / 2) break;
+#pragma unroll
+                for (int b = 0; b < N2; b++) {
+                    const float2 turn = roots[b * (c0 + g)];
+                    sum[g][b] = times(sum[g][b], make_float2(across * turn.x, across * turn.y));
+                }
+                transform(sum[g]);
+#pragma unroll
+                for (int d = 0; d < N2; d++) lines[(g * N2 + d) * LINE + k + k / N2] = sum[g][d];
+            }
+        }
+        const int many = min(TOGETHER, N1 / 2 + 1 - c0) * N2;  // lines
+        __syncthreads();
+        for (int k = threadIdx.x; k < many * N2; k += 256) {
+            float2* line = lines + k / N2 * LINE + k % N2;
+            float2 v[N1], turn = make_float2(1, 0), step;
+            sincospif(-2.f / SIZE * (k % N2), &step.y, &step.x);
+#pragma unroll
+            for (int a = 0; a < N1; a++) v[a] = line[(N2 + 1) * a];
+            transform(v);
+#pragma unroll
+            for (int c = 0; c < N1; c++) line[(N2 + 1) * c] = times(v[c], turn), turn = times(turn, step);
+        }
+        __syncthreads();
+        for (int k = threadIdx.x; k < many * N1; k += 256) {
+            const int c = c0 + k / N1 / N2, ky = signed_frequency(c + N1 * (k / N1 % N2));
+            if (abs(ky) > M) continue;
+            const float2* line = lines + k / N1 * LINE + (N2 + 1) * (k % N1);
+            float2 v[N2];
+#pragma unroll
+            for (int b = 0; b < N2; b++) v[b] = line[b];
+            transform(v);
+#pragma unroll
+            for (int d = 0; d < N2; d++) {
+                const int kx = signed_frequency(k % N1 + N1 * d);
+                if (kx >= 0 && kx <= M) keep(ky, kx, v[d]);
+                // -ky is among the lines of -c, which are made only where that is the same as c
+                if (kx <= 0 && kx >= -M && 2 * c % N1) keep(-ky, -kx, make_float2(v[d].x, -v[d].y));
+            }
+        }
+    }
+}
