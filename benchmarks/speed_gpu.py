@@ -67,7 +67,7 @@ class Timed:
         import cupy as cp
 
         function = getattr(self.kernels, name)
-        if not callable(function) or name in ("to_device", "zeros", "empty", "empty_spectra"):
+        if not callable(function) or name in ("to_device", "zeros", "empty", "empty_spectra", "over"):
             return function
 
         def timed(*arguments):

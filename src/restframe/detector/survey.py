@@ -113,7 +113,7 @@ def clean_sd(kernels, frames, calibration: Calibration) -> float:
     sample = kernels.corrected(frames, calibration, 0).ravel()[::7]
     xp = array_namespace(sample)
     (top,) = kernels.ranked(sample, (int(0.999 * (sample.size - 1)),))
-    sd = float(xp.std(sample[sample <= top]))
+    sd = kernels.deviation(sample[sample <= top])
     return max(sd, 0.25 * event_size(kernels, sample + calibration.levels[0], xp.zeros(sample.shape, dtype=bool)))
 
 

@@ -160,6 +160,11 @@ def ranked(values, ranks) -> np.ndarray:
     return np.partition(to_host(values), ranks)[np.asarray(ranks)]
 
 
+def deviation(values) -> float:
+    """Standard deviation."""
+    return float(array_namespace(values).std(values))
+
+
 def local_mean(image, bad, size: int, other: float):
     """Mean of the pixels that are not bad in a square of ``size`` around each; ``other`` where there are none.
 

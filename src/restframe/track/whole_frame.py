@@ -22,13 +22,14 @@ def low_band(kernels, small: SmallFrames, side: int, threads: int) -> np.ndarray
     nh, nw = (2 * round(n * scale / 2) for n in (h, w))
     half = nh // 2
 
-    def one(i: int):
-        f = kernels.rfft2(small.stack[i], 1, nw // 2 + 1)
+    def some(part: slice):
+        f = kernels.rfft2(small.stack[part], 1, nw // 2 + 1)
         xp = array_namespace(f)
-        return np.float32(small.scale) * (xp.concat([f[:half], f[h - half :]]) if nh < h else f)
+        return np.float32(small.scale) * (xp.concat([f[:, :half], f[:, h - half :]], axis=1) if nh < h else f)
 
-    out = kernels.over(one, range(small.n_frames), threads)
-    return array_namespace(out[0]).stack(out)
+    parts = [slice(i, i + kernels.TOGETHER) for i in range(0, small.n_frames, kernels.TOGETHER)]
+    out = kernels.over(some, parts, threads)
+    return array_namespace(out[0]).concat(out)
 
 
 def frequencies(shape: tuple[int, int], small: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +83,8 @@ def coarse_track(
         return shift, clear
     # samples of a correlation surface per small pixel
     per_y, per_x = ny / small[0], width / small[1]
-    parts = [slice(i, i + TOGETHER) for i in range(0, t, TOGETHER)]
+    few = max(TOGETHER, kernels.TOGETHER)
+    parts = [slice(i, i + few) for i in range(0, t, few)]
     moved = xp.empty_like(band)
     surfaces = xp.empty((t, ny, width), dtype=xp.float32)
 

@@ -28,7 +28,7 @@ from restframe.kernels.cpu.spectra import (
     scale_spectra,
     take_off,
 )
-from restframe.kernels.reference import lattice, mark_bad, ranked
+from restframe.kernels.reference import deviation, lattice, mark_bad, ranked
 
 __all__ = [
     "add_frames",
@@ -37,6 +37,7 @@ __all__ = [
     "corners",
     "crowded",
     "cut_spectra",
+    "deviation",
     "empty_spectra",
     "filtered",
     "gather",

@@ -20,7 +20,6 @@ from restframe.kernels.cuda import copies
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
 from restframe.kernels.cuda.values import good_mean as good_mean
 from restframe.kernels.cuda.values import ranked as ranked
-from restframe.kernels.reference import corners as corners
 from restframe.kernels.reference import over as over
 from restframe.kernels.reference import take_off as take_off
 
@@ -112,7 +111,17 @@ def empty(shape, dtype):
 def rfft2(images, threads, columns=None):
     import cupy
 
-    return cupy.fft.rfft2(images.astype(np.float32, copy=False))[..., :columns]
+    images = _widened(images) if images.dtype == np.int8 else images.astype(np.float32, copy=False)
+    return cupy.fft.rfft2(images) if columns is None else cupy.fft.fft(cupy.fft.rfft(images)[..., :columns], axis=-2)
+
+
+def _widened(images):
+    """Images of int8 as float32."""
+    if images.data.ptr % 4 or images.size % 4 or not images.flags.c_contiguous:
+        return images.astype(np.float32)
+    out = empty(images.shape, np.float32)
+    launch("images", "widened", (_blocks(images.size // 4),), BLOCK, (images, images.size // 4, out))
+    return out
 
 
 def irfft2(spectra, size, threads):
@@ -456,6 +465,21 @@ def multiply_smooth(total, grid) -> None:
     grid = to_device(np.ascontiguousarray(grid, np.complex64))
     arguments = total, *total.shape, grid, *grid.shape
     launch("images", "multiply_smooth", (_blocks(total.shape[1]), total.shape[0]), BLOCK, arguments)
+
+
+def deviation(values) -> float:
+    """Standard deviation; CuPy's own works on one multiprocessor."""
+    return float(((values - values.mean()) ** 2).mean() ** 0.5)
+
+
+def corners(stack) -> tuple[float, float]:
+    """As in reference.py, of int8."""
+    t, h, w = stack.shape
+    n = (h // 2) * (w // 2)
+    partial = empty((2, min(_blocks(n), 4096)), np.float64)
+    launch("images", "corners", (partial.shape[1],), BLOCK, (stack, t, h, w, partial))
+    together, each = to_host(_add_up(partial))
+    return float(together) / n, float(each) / n
 
 
 def local_mean(image, bad, size: int, other: float):

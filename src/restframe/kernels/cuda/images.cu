@@ -21,6 +21,15 @@ extern "C" __global__ void rounded(
         out[f * n + at] = (i1)rintf(fminf(fmaxf(image[f * n + at] * scale, -127.f), 127.f));
 }
 
+// Small integers as numbers; CuPy does one a thread, which takes four times as long.
+extern "C" __global__ void widened(const char4* __restrict__ images, int n, float4* out)
+{
+    const int at = blockIdx.x * blockDim.x + threadIdx.x;
+    if (at >= n) return;
+    const char4 v = images[at];
+    out[at] = make_float4(v.x, v.y, v.z, v.w);
+}
+
 // total (rows, columns) += samples(|k|) * the middle of the half spectrum (h, w); steps: samples a row and a column.
 extern "C" __global__ void add_weighted(
     float2* total, int rows, int columns, const float2* __restrict__ spectrum, int h, int w,
@@ -106,13 +115,12 @@ extern "C" __global__ void crowded(const u1* __restrict__ bad, int h, int w, u1*
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
     if (x >= w) return;
     int touching = 0, around = 0;
-    for (int j = -2; j <= 2; j++)
-        for (int i = -2; i <= 2; i++) {
-            const int b = bad[(i8)mirror(y + j, h) * w + mirror(x + i, w)];
-            around += b;
-            if (abs(i) < 2 && abs(j) < 2 && y + j >= 0 && y + j < h && x + i >= 0 && x + i < w) touching |= b;
-        }
-    out[(i8)y * w + x] = touching && around >= 3 && !bad[(i8)y * w + x];
+    for (int j = max(y - 1, 0); j <= min(y + 1, h - 1); j++)
+        for (int i = max(x - 1, 0); i <= min(x + 1, w - 1); i++) touching |= bad[(i8)j * w + i];
+    if (touching)  // few do
+        for (int j = -2; j <= 2; j++)
+            for (int i = -2; i <= 2; i++) around += bad[(i8)mirror(y + j, h) * w + mirror(x + i, w)];
+    out[(i8)y * w + x] = around >= 3 && !bad[(i8)y * w + x];
 }
 
 // Of each image (t, n): where it is highest (first), how high, its sum and sum of squares; parts of it by block, (t,
@@ -143,6 +151,32 @@ extern "C" __global__ __launch_bounds__(256) void peaks(
     }
     const double s = block_sum(sum, shared), q = block_sum(square, shared);
     if (threadIdx.x == 0) highest[out] = heights[0], place[out] = places[0], sums[2 * out] = s, sums[2 * out + 1] = q;
+}
+
+// Of images (t, h, w), the alternating sum c of each 2 x 2 pixels: (sum over images)² and the sum of c² there; partial
+// (2, blocks).
+extern "C" __global__ __launch_bounds__(256) void corners(
+    const i1* __restrict__ images, int t, int h, int w, double* partial)
+{
+    __shared__ double shared[32];
+    const int n = (h / 2) * (w / 2);
+    double together = 0, each = 0;
+    for (int at = blockIdx.x * 256 + threadIdx.x; at < n; at += gridDim.x * 256) {
+        const i1* one = images + (i8)(at / (w / 2)) * 2 * w + at % (w / 2) * 2;
+        int sum = 0;
+        float square = 0;
+#pragma unroll 8
+        for (int f = 0; f < t; f++, one += (i8)h * w) {
+            const int c = one[0] - one[1] - one[w] + one[w + 1];
+            sum += c;
+            square += (float)(c * c);
+        }
+        together += (double)sum * sum;
+        each += square;
+    }
+    together = block_sum(together, shared);
+    each = block_sum(each, shared);
+    if (threadIdx.x == 0) partial[blockIdx.x] = together, partial[gridDim.x + blockIdx.x] = each;
 }
 
 #define HIGHEST 15  // degree of a field's modes
