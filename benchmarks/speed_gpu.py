@@ -214,10 +214,12 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
 START = 24  # movies, during which a batch's processes start
 
 
-def batch(path: Path, gain: Path, folder: Path, movies: int, more: list[str]) -> dict:
-    """Seconds a movie in `restframe -Serial 1`, from the difference of two lengths of batch, and peak host memory."""
-    times, peak = {}, 0.0
-    for n in (START, START + movies):
+def batch(path: Path, gain: Path | str, folder: Path, start: int, movies: int, more: list[str]) -> dict:
+    """Seconds a movie in `restframe -Serial 1`, from the difference of two lengths of batch; peak memory of all its
+    processes, and on the GPU.
+    """
+    times, host, device = {}, 0.0, 0.0
+    for n in (start, start + movies):
         shutil.rmtree(folder / "in", ignore_errors=True)
         shutil.rmtree(folder / "done", ignore_errors=True)
         (folder / "in").mkdir()
@@ -226,11 +228,37 @@ def batch(path: Path, gain: Path, folder: Path, movies: int, more: list[str]) ->
             os.symlink(path, folder / "in" / f"m{k:03d}{path.suffix}")
         flag = "-InEer" if path.suffix == ".eer" else "-InTiff"
         given = [flag, f"{folder}/in/m", "-InSuffix", path.suffix[1:], "-OutMrc", f"{folder}/done/", "-Serial", "1"]
-        times[n], peak = watched(command(given + (["-Gain", str(gain)] if gain else []) + more), usual())
+        given += (["-Gain", str(gain)] if gain else []) + more
+        times[n], host, device = watched(command(given), usual(), taken_on_gpu)
     return {
-        "s_a_movie": (times[START + movies] - times[START]) / movies,
-        f"first_{START}_s": times[START],
-        "peak_host_gb": peak,
+        "s_a_movie": (times[start + movies] - times[start]) / movies,
+        f"first_{start}_s": times[start],
+        "peak_host_gb": host,
+        "peak_gpu_gb": device,
+    }
+
+
+def taken_on_gpu() -> int:
+    import cupy
+
+    free, total = cupy.cuda.runtime.memGetInfo()
+    return total - free
+
+
+def resources(path: Path, sums: list[np.ndarray], folder: Path, decoded: dict, gpu_ms: float) -> dict[str, float]:
+    """Seconds that each resource is needed for one movie, each by itself: what a batch can't be faster than."""
+    from restframe.output.images import mrc_writer
+
+    def write() -> None:
+        for k, image in enumerate(sums):
+            mrc_writer(image, 1.0)(folder / f"alone{k}.mrc")
+
+    return {
+        "read": median_s(lambda: path.read_bytes()),
+        "copy": decoded["upload_ms"] / 1e3,
+        "decode": decoded["decode_gpu_ms"] / 1e3,
+        "compute": gpu_ms / 1e3,
+        "write": median_s(write),
     }
 
 
@@ -294,11 +322,31 @@ def measure(folder: Path, movies: int, say: Callable[[str], None] = print) -> di
     cp.get_default_memory_pool().free_all_blocks()
     out["fresh_process_s"] = fresh(files["lzw"], folder / "gain.mrc", folder)
     say(f"one movie, fresh process: {out['fresh_process_s']:.2f} s")
-    for name, path, reference, patches, n in (
-        ("batch_k3_lzw", files["lzw"], "gain.mrc", "7 5", movies),
-        ("batch_k2_lzw", k2, "k2gain.mrc", "5 5", movies),
-        ("batch_eer", files["eer"], "", "5 5", movies // 2),
+    sums = [np.random.default_rng(0).normal(size=K3[1:]).astype(np.float32) for _ in range(3)]
+    out["alone_s"] = resources(files["lzw"], sums, folder, out["decoding"]["lzw"], s["gpu_ms"])
+    say(f"each resource alone, K3 LZW: {out['alone_s']}")
+    taken_on_gpu()
+    for name, path, reference, start, n, more in (
+        ("batch_k3_lzw", files["lzw"], "gain.mrc", START, movies, ["-Patch", "7", "5"]),
+        ("batch_k2_lzw", k2, "k2gain.mrc", START, movies, ["-Patch", "5", "5"]),
+        ("batch_eer", files["eer"], "", START, movies // 2, ["-Patch", "5", "5"]),
     ):
-        out[name] = batch(path, reference and folder / reference, folder, n, [*FLAGS, "-Patch", *patches.split()])
+        out[name] = batch(path, reference and folder / reference, folder, start, n, [*FLAGS, *more])
+        say(f"{name}: {out[name]}")
+    for name, shape, rate, start, more in (
+        ("batch_k3_super", (40, 8184, 11520), 0.225, 8, ["-FtBin", "2"]),
+        ("batch_k3_200", (200, 4092, 5760), 0.9, 8, []),
+    ):
+        counts, gain = make(shape, rate)
+        with mrcfile.new(folder / "large.mrc", overwrite=True) as mrc:
+            mrc.set_data(gain[::-1])
+        path = save(folder / "large.tif", counts, "lzw", 45)
+        del counts
+        cp.get_default_memory_pool().free_all_blocks()
+        given = [*FLAGS, "-Patch", "7", "5", *more]
+        alone = ["-InTiff", str(path), "-Gain", str(folder / "large.mrc"), "-OutMrc", str(folder / "large_sum.mrc")]
+        _, host, device = watched(command([*alone, *given]), usual(), taken_on_gpu)
+        out[name] = batch(path, folder / "large.mrc", folder, start, max(movies // 5, 2), given)
+        out[name] |= {"one_host_gb": host, "one_gpu_gb": device}
         say(f"{name}: {out[name]}")
     return out

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 EVERY = 0.1  # seconds
 
 
-def watched(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Wall seconds and peak memory in GB (shared pages counted once). Raises SystemExit where the command fails."""
-    start, peak = time.perf_counter(), 0
+def watched(
+    command: list[str], environment: dict[str, str], device: Callable[[], int] = lambda: 0
+) -> tuple[float, float, float]:
+    """Wall seconds, peak memory in GB (shared pages counted once), and that of ``device``, which says how many bytes
+    are taken there. Raises SystemExit where the command fails.
+    """
+    start, peak, most, before = time.perf_counter(), 0, 0, device()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, start_new_session=True) as process:
         while process.poll() is None:
-            peak = max(peak, session_memory(process.pid))
+            peak, most = max(peak, session_memory(process.pid)), max(most, device() - before)
             time.sleep(EVERY)
         seconds = time.perf_counter() - start
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed with code {process.returncode}")
-    return seconds, peak / 1e9
+    return seconds, peak / 1e9, most / 1e9
 
 
 def session_memory(leader: int) -> int:
