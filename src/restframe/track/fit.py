@@ -22,6 +22,7 @@ MOST_UNSURE = 3.0  # then a tenth is left of waves of 9 small pixels, and someth
 SETTLED = 0.05  # of the stated error: steps smaller than that, rms, don't matter
 NEGLIGIBLE = 1e-2  # of the prior's precision: coefficients with less information are found one by one
 LEARNING_STEPS = 12  # of the search for the prior's scales, each round
+COMPARING_STEPS = 3  # of the same for each time axis: after these, the best one of ten movies was the best one
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +258,7 @@ def choose_axis(
     others = [replace(problem, axis=axis) for axis in AXES]
     each = together([of_modes(problem, data, linear, x, other) for other in others])
     start, center = (np.tile(p.logs()[:n], (len(AXES), 1)) for p in (prior, usual))
-    evidence = best_scales(each, start, center, LEARNING_STEPS)[1].reshape(len(AXES), n).sum(1)
+    evidence = best_scales(each, start, center, COMPARING_STEPS)[1].reshape(len(AXES), n).sum(1)
     return others[int(evidence.argmax())]
 
 
