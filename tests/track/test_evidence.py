@@ -178,7 +178,9 @@ def test_the_prior_rules_most_coefficients():
     found = courses.evidence(logs)
     assert found.value.sum() == pytest.approx(value, abs=3e-3)
     np.testing.assert_allclose(found.slope, slope, atol=3e-3)
-    np.testing.assert_allclose(found.information, information, rtol=1e-2)
+    sd = np.sqrt(np.einsum("gii->gi", information))
+    unit = sd[:, :, None] * sd[:, None]
+    np.testing.assert_allclose(found.information / unit, information / unit, atol=0.01)
     assert_derivatives(courses, logs, 1e-3)
 
 

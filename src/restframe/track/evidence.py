@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NEGLIGIBLE = 1e-4  # of the prior's precision: less information than this is that of one coefficient alone
+NEGLIGIBLE = 1e-3  # of the prior's precision: less information than this is that of one coefficient alone
+ALIKE = 16  # numbers of coefficients that are treated as one number
 SCALE_SPREAD = 2.0  # sd of the log of the scales about the usual ones
 LONGEST = 2.0  # step of a log of a scale
 CLOSE = 0.03  # steps of the logs that no longer matter
@@ -48,35 +49,51 @@ class Courses:
         """
         by_speed, by_roughness = np.exp(-logs[self.pair]).T[..., None]
         a = np.stack([np.broadcast_to(by_speed, self.rough.shape), self.rough * by_roughness], axis=1)  # (m, 2, n)
-        q = a.sum(1)
         own = np.einsum("mii->mi", self.data)
-        n = int(np.flatnonzero((own > NEGLIGIBLE * q).any(0)).max(initial=0)) + 1
-        i = np.arange(n)
-        precision = self.data[:, :n, :n].copy()
-        precision[:, i, i] += q[:, :n]
-        factor, inverse = np.linalg.cholesky(precision), np.linalg.inv(precision)
-        alone = own[:, n:] + q[:, n:]
-        x = np.concatenate([inverse @ self.linear[:, :n], self.linear[:, n:] / alone[..., None]], axis=1)
-        variance = np.concatenate([inverse[:, i, i], 1 / alone], axis=1)
-        w = 1 / q - variance
-        log_det = 2 * np.log(factor[:, i, i]).sum(1) + np.log(alone).sum(1)
-        value = 0.5 * (self.linear * x).sum((1, 2)) - log_det + np.log(q).sum(1)
-        slope = (a @ (0.5 * (x**2).sum(2) - w)[..., None])[..., 0]
-
-        def both(of_known, of_quick):
-            """a M a' for M symmetric, diagonal beyond the first n coefficients."""
-            known, quick = a[..., :n], a[..., n:]
-            return known @ of_known @ known.swapaxes(1, 2) + (quick * of_quick[:, None]) @ quick.swapaxes(1, 2)
-
-        pull = inverse * (inverse + x[:, :n] @ x[:, :n].swapaxes(1, 2))
-        pull_alone = (1 / alone + (x[:, n:] ** 2).sum(2)) / alone
-        curvature = (a / q[:, None] ** 2) @ a.swapaxes(1, 2) - both(pull, pull_alone)
-        curvature[:, [0, 1], [0, 1]] += slope
-        inverse *= -1
-        inverse[:, i, i] = w[:, :n]
-        information = both(inverse**2, w[:, n:] ** 2)
+        among = own > NEGLIGIBLE * a.sum(1)
+        last = among.shape[1] - np.argmax(among[:, ::-1], axis=1) * among.any(1)
+        alike = np.where(
+            among.any(1), -(-last // ALIKE), 1
+        )  # courses with about as many coefficients are taken together
+        found = [np.empty((len(own), *shape)) for shape in ((), (2,), (2, 2), (2, 2))]
+        for size in np.unique(alike):
+            these = alike == size
+            n = min(int(size) * ALIKE, own.shape[1])
+            parts = _by_course(self.data[these, :n, :n], own[these], self.linear[these], a[these])
+            for whole, part in zip(found, parts, strict=True):
+                whole[these] = part
         first = np.flatnonzero(np.diff(self.pair, prepend=-1))
-        return Evidence(*(np.add.reduceat(v, first) for v in (value, slope, curvature, information)))
+        return Evidence(*(np.add.reduceat(v, first) for v in found))
+
+
+def _by_course(data: np.ndarray, own: np.ndarray, linear: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What `Evidence` holds, course by course. ``data`` (m, k, k): of the first coefficients, the others have ``own``
+    (m, n) alone; ``a`` (m, 2, n): A.
+    """
+    n = data.shape[1]
+    i = np.arange(n)
+    q = a.sum(1)
+    data[:, i, i] += q[:, :n]
+    factor, inverse = np.linalg.cholesky(data), np.linalg.inv(data)
+    alone = own[:, n:] + q[:, n:]
+    x = np.concatenate([inverse @ linear[:, :n], linear[:, n:] / alone[..., None]], axis=1)
+    variance = np.concatenate([inverse[:, i, i], 1 / alone], axis=1)
+    w = 1 / q - variance
+    log_det = 2 * np.log(factor[:, i, i]).sum(1) + np.log(alone).sum(1)
+    value = 0.5 * (linear * x).sum((1, 2)) - log_det + np.log(q).sum(1)
+    slope = (a @ (0.5 * (x**2).sum(2) - w)[..., None])[..., 0]
+
+    def both(of_known, of_quick):
+        """a M a' for M symmetric, diagonal beyond the first n coefficients."""
+        known, quick = a[..., :n], a[..., n:]
+        return known @ of_known @ known.swapaxes(1, 2) + (quick * of_quick[:, None]) @ quick.swapaxes(1, 2)
+
+    pull = inverse * (inverse + x[:, :n] @ x[:, :n].swapaxes(1, 2))
+    curvature = (a / q[:, None] ** 2) @ a.swapaxes(1, 2) - both(pull, (1 / alone + (x[:, n:] ** 2).sum(2)) / alone)
+    curvature[:, [0, 1], [0, 1]] += slope
+    inverse *= -1
+    inverse[:, i, i] = w[:, :n]
+    return value, slope, curvature, both(inverse**2, w[:, n:] ** 2)
 
 
 def best_scales(courses: Courses, start: np.ndarray, usual: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:

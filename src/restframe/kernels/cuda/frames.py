@@ -14,7 +14,9 @@ from restframe.kernels.cuda.decode import PAD, add_events, decode, turn_rows
 from restframe.movie import RawFrames
 from restframe.movie.streams import Events, Strips, events, strips
 
-AT_ONCE = 6  # movies of a batch in flight
+AT_ONCE = (
+    5  # movies of a batch in flight; more are faster (8: by a quarter) and take half a gigabyte of host memory each
+)
 WORKING = 48  # bytes a pixel that the program needs beside raw frames, at most
 
 
