@@ -56,6 +56,23 @@ def test_tiles_that_follow_the_specimen():
     assert at_detector() == pytest.approx(1, abs=0.15)
 
 
+def test_what_is_smooth_on_the_detector_does_not_leak():
+    small = frames_with(0.0, shape=(490, 512))
+    smooth = np.rint(STEPS * 0.5 * np.cos(np.pi * np.arange(512) / 512)).astype(np.int8)  # half of the noise's sd
+    pattern = SmallFrames(np.clip(small.stack + smooth, -127, 127), 1)
+    t, still = small.n_frames, np.zeros((small.n_frames, 2), int)
+
+    def together(small) -> float:
+        """Power of the sum of the frames over the sum of their powers, along the axes, where a taper leaks."""
+        tiles = make_tiles(cpu, small, still, 64, 0.25, 20, 1)
+        steps = np.zeros((len(tiles.re), t, 2), np.float32)
+        re, im, own = cpu.align(tiles.re, tiles.im, steps, steps[..., 0])
+        power = re**2 + im**2
+        return float((power[:, 23:, 0].sum() + power[:, 20, 3:].sum()) / (own[:, 23:, 0].sum() + own[:, 20, 3:].sum()))
+
+    assert together(pattern) == pytest.approx(together(small), abs=0.15)  # 1.2 more where means are left
+
+
 def test_little_is_left_alone():
     assert fraction(0.0, 10) == 0
     band = np.ones((4, 3, 3), np.complex64)

@@ -82,8 +82,8 @@ def decimate(frame, taps, factor):
 
 
 def cut_spectra(frames, corners, window, re, im, threads):
-    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, times ``window``, into ``re``, ``im``
-    (p, t, 2m+1, m+1).
+    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, each less its mean, times ``window``, into ``re``,
+    ``im`` (p, t, 2m+1, m+1). The mean is that which makes the zero frequency zero.
 
     ``corners``: (t, p, 2) first row and column of each; ``window``: (size, size), a taper along y times the same along
     x; row m of a spectrum is ky = 0, column 0 is kx = 0.
@@ -98,7 +98,8 @@ def cut_spectra(frames, corners, window, re, im, threads):
             y0, y1, x0, x1 = max(y, 0), min(y + size, h), max(x, 0), min(x + size, w)
             if y0 < y1 and x0 < x1:
                 piece[y0 - y : y1 - y, x0 - x : x1 - x] = frame[y0:y1, x0:x1]
-            spectrum = xp.fft.rfft2(piece * window)[:, : band + 1]
+            seen = piece * window
+            spectrum = xp.fft.rfft2(seen - xp.sum(seen) / xp.sum(window) * window)[:, : band + 1]
             for part, values in ((re, spectrum.real), (im, spectrum.imag)):
                 part[i, f, :band] = values[-band:]
                 part[i, f, band:] = values[: band + 1]

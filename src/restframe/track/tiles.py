@@ -64,7 +64,9 @@ def taper(size: int, overlap: float) -> np.ndarray:
 
 
 def make_tiles(kernels, small: SmallFrames, offsets, size: int, overlap: float, band: int, threads: int) -> Tiles:
-    """Cut, taper and transform, frame by frame; the noise of every coefficient has power one. Uses ``small`` up."""
+    """Cut, taper and transform, frame by frame, each tile less its mean, which would leak along both axes; the noise of
+    every coefficient has power one. Uses ``small`` up.
+    """
     h, w = small.shape
     corners = np.array([(y, x) for y in tile_starts(h, size, overlap) for x in tile_starts(w, size, overlap)])
     window = taper(size, overlap)

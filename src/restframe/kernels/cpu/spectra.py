@@ -57,27 +57,35 @@ def _cut(frame, corners, window, stack):
 
 
 @nb.njit(cache=True, nogil=True)
-def _keep_band(re, im, out_re, out_im):
-    rows, n = out_re.shape[1:]
-    for i in range(len(re)):
+def _keep_band(spectra, leak, re, im):
+    """``leak``: (size, m+1) the spectrum of what is the same everywhere, one at zero frequency."""
+    rows, n = re.shape[1:]
+    a, b = np.empty((2, n), np.float32)
+    for i in range(len(spectra)):
+        mean = spectra[i, 0, 0].real
         for ky in range(rows):
-            row = (ky - rows // 2) % re.shape[1]
-            _store(re[i, row, :n], out_re[i, ky])
-            _store(im[i, row, :n], out_im[i, ky])
+            at = (ky - rows // 2) % len(leak)
+            row, lost = spectra[i, at], leak[at]
+            for x in range(n):
+                left = row[x] - mean * lost[x]
+                a[x], b[x] = left.real, left.imag
+            _store(a, re[i, ky])
+            _store(b, im[i, ky])
 
 
 def cut_spectra(frames, corners, window, re, im, threads):
-    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, times ``window``, into ``re``, ``im``
-    (p, t, 2m+1, m+1).
+    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, each less its mean, times ``window``, into ``re``,
+    ``im`` (p, t, 2m+1, m+1).
     """
+    leak = fft.rfft2(window)[:, : re.shape[-1]]
+    leak = np.ascontiguousarray(leak / leak[0, 0].real)
     for f, frame in enumerate(frames):
         for start in range(0, len(corners[f]), TOGETHER):
             part = slice(start, start + TOGETHER)
             stack = np.empty((len(corners[f, part]), *window.shape), np.float32)
             _cut(frame, corners[f, part], window, stack)
             across = fft.rfft(stack, axis=2, workers=threads)[:, :, : re.shape[-1]]
-            spectrum = fft.fft(across, axis=1, overwrite_x=True, workers=threads)
-            _keep_band(spectrum.real, spectrum.imag, re[part, f], im[part, f])
+            _keep_band(fft.fft(across, axis=1, overwrite_x=True, workers=threads), leak, re[part, f], im[part, f])
 
 
 @nb.njit(cache=True, parallel=True)

@@ -272,8 +272,9 @@ def cut_spectra(frames, corners, window, re, im, threads) -> None:
     definitions = _transform(size, nx - 1)
     first, second = (int(d.split("=")[1]) for d in definitions[1:3])
     shared = 8 * 2 * second * (size + first)
-    taper = to_device(np.ascontiguousarray(taper, np.float32))
-    arguments = frames, *frames.shape[1:], at, taper, np.int64(re.strides[0] // re.itemsize), re, im
+    leak = np.fft.rfft(taper)[:nx] / taper.sum(dtype=np.float64)
+    taper, leak = to_device(np.ascontiguousarray(taper, np.float32)), to_device(leak.astype(np.complex64))
+    arguments = frames, *frames.shape[1:], at, taper, leak, np.int64(re.strides[0] // re.itemsize), re, im
     launch("tiles", "cut_spectra", (p, t), BLOCK, arguments, shared, definitions)
 
 

@@ -1,4 +1,4 @@
-// Spectra of tiles: of SIZE x SIZE pixels each, times a taper both ways. Transforms of SIZE = N1 N2 samples go by Cooley
+// Spectra of tiles: of SIZE x SIZE pixels each, less their mean, times a taper both ways. Transforms of SIZE = N1 N2 samples go by Cooley
 // and Tukey: sample N2 a + b, frequency c + N1 d; for each b over a, turned by b c, then for each c over b. Along y a
 // block makes only the frequencies of a few c at a time, of all columns, since all of them would not fit into shared
 // memory; those of -c are their conjugates.
@@ -58,13 +58,14 @@ struct Row {
 };
 
 // Tile blockIdx.x of frame blockIdx.y: images (t, h, w), zero outside, corners (t, p) y, x; to re, im, where frames follow
-// each other after a plane, tiles after ``stride``.
+// each other after a plane, tiles after ``stride``. ``leak`` (M + 1): the taper's spectrum, one at zero frequency.
 extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
     const i1* __restrict__ images, int h, int w, const int2* __restrict__ corners, const float* __restrict__ taper,
-    i8 stride, half* re, half* im)
+    const float2* __restrict__ leak, i8 stride, half* re, half* im)
 {
     extern __shared__ float2 lines[];  // TOGETHER x N2 of LINE
     __shared__ Row rows[SIZE];
+    __shared__ float mean;  // times the taper's sum, both ways
     const int2 corner = corners[blockIdx.y * gridDim.x + blockIdx.x];
     images += (i8)blockIdx.y * h * w;
     re += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH, im += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH;
@@ -77,8 +78,9 @@ extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
         re[at] = im[at] = 0;
     }
     const auto keep = [&](int ky, int kx, float2 v) {
-        re[(ky + M) * PITCH + kx] = narrow(v.x);
-        im[(ky + M) * PITCH + kx] = narrow(v.y);
+        const float2 down = leak[abs(ky)], lost = times(make_float2(down.x, ky < 0 ? -down.y : down.y), leak[kx]);
+        re[(ky + M) * PITCH + kx] = narrow(v.x - mean * lost.x);
+        im[(ky + M) * PITCH + kx] = narrow(v.y - mean * lost.y);
     };
     for (int c0 = 0; c0 <= N1 / 2; c0 += TOGETHER) {
         __syncthreads();
@@ -115,6 +117,13 @@ extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
         }
         const int many = min(TOGETHER, N1 / 2 + 1 - c0) * N2;  // lines
         __syncthreads();
+        if (c0 == 0) {
+            float sum = 0;
+            for (int k = threadIdx.x; k < SIZE && threadIdx.x < 32; k += 32) sum += lines[k + k / N2].x;
+            for (int k = 16; k > 0; k /= 2) sum += __shfl_down_sync(~0u, sum, k);
+            if (threadIdx.x == 0) mean = sum;
+            __syncthreads();
+        }
         for (int k = threadIdx.x; k < many * N2; k += 256) {
             float2* line = lines + k / N2 * LINE + k % N2;
             float2 v[N1], turn = make_float2(1, 0), step;
