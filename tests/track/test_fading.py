@@ -78,7 +78,7 @@ def test_information_is_the_expected_curvature():
     def value(step):
         u = np.zeros((p, t, 2))
         u[:, 2, 0] = step
-        return lk.value(like, lk.aligned(reference, tiles, u, spread, ones, ring, weight))
+        return lk.value(reference, like, lk.aligned(reference, tiles, u, spread, ones, ring, weight))
 
     curvature = -(value(0.05) - 2 * value(0.0) + value(-0.05)) / 0.05**2
     assert curvature == pytest.approx(like.information[:, 2, 2].sum(), rel=0.03)

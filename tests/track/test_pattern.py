@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from restframe.detector.small import STEPS, SmallFrames
-from restframe.kernels import cpu
-from restframe.track.pattern import fraction, pattern_power, take_off_band, take_off_tiles
-from restframe.track.tiles import make_tiles
+from restframe.kernels import cpu, reference
+from restframe.track import likelihood as lk
+from restframe.track.pattern import Lost, fraction, pattern_power, take_off_band, take_off_tiles
+from restframe.track.tiles import Tiles, make_tiles
 
 
 def frames_with(power: float, t: int = 12, shape=(200, 230), seed: int = 1) -> SmallFrames:
@@ -54,6 +55,54 @@ def test_tiles_that_follow_the_specimen():
     take_off_tiles(cpu, tiles, pattern_power(cpu, small))
     assert before > 2.3  # 3 if the windows of all frames lay at the same place
     assert at_detector() == pytest.approx(1, abs=0.15)
+
+
+def test_specimen_that_goes_with_the_pattern_leaves_no_bias():
+    """Images that hardly move and a pattern that doesn't, both of known power, as the likelihood sees them."""
+    rng = np.random.default_rng(5)
+    p, t, size, band, power = 1000, 6, 32, 12, 2.0
+    part = fraction(power, t)
+    shape = p, t, 2 * band + 1, band + 1
+
+    def normal(*shape):
+        """Complex, of power one."""
+        return (rng.normal(size=shape) + 1j * rng.normal(size=shape)) / np.sqrt(2)
+
+    amplitude = np.repeat(rng.uniform(0.5, 1, (t, 1)), band + 1, 1)
+    u = np.stack([np.linspace(-1.5, 1.5, t), np.linspace(0.5, -0.5, t)], 1) * np.ones((p, 1, 1))
+    ky, kx = (2 * np.pi / size * k for k in (np.arange(-band, band + 1)[:, None], np.arange(band + 1)))
+    waves = np.exp(-1j * (u[0, :, 0, None, None] * kx + u[0, :, 1, None, None] * ky))
+    a = amplitude[:, :1, None]
+    frames = a * normal(p, 1, *shape[2:]) * waves + normal(*shape) + np.sqrt(power / t) * normal(p, 1, *shape[2:])
+    frames = a * (frames - part * frames.sum(1, keepdims=True))
+    re, im = (np.ascontiguousarray(v, np.float32) for v in (frames.real, frames.imag))
+    tiles = Tiles(re, im, size, np.zeros((p, 2)), np.zeros((t, 2)), 1)
+    ring, weight = lk.ring_index(tiles), lk.half_plane(tiles)
+    count = np.bincount(ring[ring >= 0], weight[ring >= 0], band + 1)
+    at = lk.aligned(reference, tiles, u, np.zeros((p, t)), amplitude, ring, weight)
+    spectrum = lk.estimate_spectrum(at, count)
+
+    def pull(part: float) -> float:
+        """Slope by a motion that is larger than the true one, in standard errors."""
+        like = lk.make_likelihood(at, tiles, spectrum, amplitude, ring, weight, count, part=part)
+        outwards = (lk.gradient(reference, like, at) * u).sum((1, 2))
+        return outwards.mean() / (outwards.std() / np.sqrt(p))
+
+    assert pull(0.0) > 10
+    assert abs(pull(part)) < 3
+
+
+def test_slopes_of_what_is_put_back():
+    rng = np.random.default_rng(6)
+    p, t, rings = 2, 5, 14
+    lost = Lost(0.07, rng.uniform(0.5, 1, (t, rings)), rng.uniform(0, 1, (p, rings)), 32)
+    u, step = rng.normal(0, 1.5, (p, t, 2)), 0.02
+    slopes = lost.put_back(cpu, u)[1]
+    for i in ((0, 0, 0), (1, 3, 1), (1, 4, 0)):
+        moved = np.zeros_like(u)
+        moved[i] = step
+        rise = lost.put_back(cpu, u + moved)[0] - lost.put_back(cpu, u - moved)[0]
+        assert slopes[i] == pytest.approx(rise / (2 * step), rel=0.01)
 
 
 def test_what_is_smooth_on_the_detector_does_not_leak():

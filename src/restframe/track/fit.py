@@ -75,6 +75,7 @@ class Problem:
     dose: np.ndarray  # (t,) e/A² at the middle of each frame, counted from the first
     reference: int
     damping: np.ndarray | None = None  # (rings,) MotionCor's filter instead of the data's weights
+    part: float = 0.0  # of the frames' sum on the detector that was taken off each (`pattern.py`)
 
     @property
     def degrees(self) -> np.ndarray:
@@ -183,7 +184,15 @@ def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likeliho
     k2 = (2 * np.pi * np.arange(len(problem.count)) / problem.tiles.size) ** 2
     spectrum = lk.estimate_spectrum(at, problem.count, 1 + 0.5 * k2 * error**2)
     return lk.make_likelihood(
-        at, problem.tiles, spectrum, problem.amplitude, problem.ring, problem.weight, problem.count, problem.damping
+        at,
+        problem.tiles,
+        spectrum,
+        problem.amplitude,
+        problem.ring,
+        problem.weight,
+        problem.count,
+        problem.damping,
+        problem.part,
     )
 
 
@@ -191,8 +200,7 @@ def data_gradient(kernels, problem: Problem, result: Fit) -> np.ndarray:
     """Derivative of the log likelihood by the displacement of each tile and frame at the fitted field, (p, t, 2), per
     small pixel.
     """
-    u = problem.displacement(result.x)
-    return lk.gradient(kernels, result.likelihood, u, result.at)
+    return lk.gradient(kernels, result.likelihood, result.at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,7 +295,7 @@ def fit(
     error = 0.0
     for i in range(max(rounds, 1)):
         like = likelihood_at(problem, at, error)
-        slopes = lk.gradient(kernels, like, u, at)
+        slopes = lk.gradient(kernels, like, at)
         data, linear = quadratic(problem, like, slopes, x)
         if try_axes and i == 1:
             amplitudes, problem = problem.amplitudes(x), choose_axis(problem, data, linear, x, prior, usual)
@@ -299,7 +307,7 @@ def fit(
         error = stated_error(problem, settled)
 
         def posterior(x, at, like=like, precision=precision):
-            return lk.value(like, at) - 0.5 * float((x**2).sum(1) @ precision)
+            return lk.value(kernels, like, at) - 0.5 * float((x**2).sum(1) @ precision)
 
         here, before = posterior(x, at), at.spread
         for scale in (1.0, 0.5, 0.2, 0.05, 0.0):

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
+from restframe.track.pattern import Lost
 from restframe.track.tiles import Tiles
 
 
@@ -113,12 +114,14 @@ class Likelihood:
     ring: np.ndarray  # of each coefficient
     weight: np.ndarray  # of each coefficient, as independent observations
     information: Any  # (p, t, t): J, per axis, where the kernels left it
+    lost: Lost | None  # what went with a pattern fixed on the detector
 
 
 @dataclass(frozen=True)
 class Aligned:
     """The tiles at rest: R of each, where the kernels left it, and the ring sums of its power on the host."""
 
+    displacement: np.ndarray  # (p, t, 2) small pixels
     re: Any  # (p, 2m+1, m+1)
     im: Any
     power: np.ndarray  # (p, rings) sums of |R|²
@@ -129,9 +132,11 @@ class Aligned:
 
 
 def make_likelihood(
-    at: Aligned, tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, count, damping=None
+    at: Aligned, tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, count, damping=None, part: float = 0.0
 ) -> Likelihood:
-    """``damping``: (rings,) a filter to use in place of W's shape, scaled to the same information; None: W."""
+    """``damping``: (rings,) a filter to use in place of W's shape, scaled to the same information; None: W.
+    ``part``: of the frames' sum on the detector that was taken off each (`pattern.py`).
+    """
     a2 = (amplitude**2).sum(0)
     signal = spectrum.of_tiles()
     k2 = (2 * np.pi * np.arange(len(count)) / tiles.size) ** 2
@@ -145,7 +150,8 @@ def make_likelihood(
     information = -(at.b * xp.asarray(c[:, None])) @ at.b.swapaxes(1, 2)
     t = xp.arange(len(amplitude))
     information[:, t, t] += (at.b @ xp.asarray((c * at.sums[0])[..., None]))[..., 0]
-    return Likelihood(tiles, w, ring, weight, information)
+    lost = Lost(part, amplitude, count * w * signal, tiles.size) if part else None
+    return Likelihood(tiles, w, ring, weight, information, lost)
 
 
 def aligned(
@@ -162,7 +168,7 @@ def aligned(
     g = xp.exp(-0.5 * variance * k2)
     b = g * a2
     sums = kernels.to_host(xp.stack([b.sum(1), (b * b).sum(1), (g * b).sum(1)]))
-    return Aligned(re, im, *powers, spread, b, sums)
+    return Aligned(displacement, re, im, *powers, spread, b, sums)
 
 
 def phases(tiles: Tiles, displacement: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,12 +177,14 @@ def phases(tiles: Tiles, displacement: np.ndarray, spread: np.ndarray) -> tuple[
     return (turn * (displacement - tiles.offsets[None])).astype(np.float32), (turn**2 * spread).astype(np.float32)
 
 
-def value(like: Likelihood, at: Aligned) -> float:
-    return float(np.sum(like.w * at.power))
+def value(kernels, like: Likelihood, at: Aligned) -> float:
+    fair = like.lost.put_back(kernels, at.displacement)[0] if like.lost else 0.0
+    return float(np.sum(like.w * at.power)) + fair
 
 
-def gradient(kernels, like: Likelihood, displacement, at: Aligned) -> np.ndarray:
-    """dL/du, (p, t, 2), per small pixel; ``at``: the tiles brought to rest by ``displacement``."""
+def gradient(kernels, like: Likelihood, at: Aligned) -> np.ndarray:
+    """dL/du, (p, t, 2), per small pixel, where the tiles were brought to rest."""
     weighted = kernels.filtered(at.re, at.im, like.w, like.ring, like.weight)
-    steps = phases(like.tiles, displacement, at.spread)
-    return kernels.gradient(like.tiles.re, like.tiles.im, *steps, *weighted) * (4 * np.pi / like.tiles.size)
+    steps = phases(like.tiles, at.displacement, at.spread)
+    slopes = kernels.gradient(like.tiles.re, like.tiles.im, *steps, *weighted) * (4 * np.pi / like.tiles.size)
+    return slopes + like.lost.put_back(kernels, at.displacement)[1] if like.lost else slopes

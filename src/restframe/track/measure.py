@@ -173,7 +173,7 @@ def make_problem(
     size = tile_size(min(small.shape))
     keep = int(BAND * size / 2)
     tiles = make_tiles(kernels, small, np.round(track).astype(int), size, OVERLAP, keep, threads)
-    take_off_tiles(kernels, tiles, pattern)
+    part = take_off_tiles(kernels, tiles, pattern)
     pixel = exposure.pixel_size * small.factor
     faded = (
         damage(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T
@@ -202,6 +202,7 @@ def make_problem(
         when - when[0],
         reference,
         damping,
+        part,
     )
 
 

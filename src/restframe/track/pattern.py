@@ -7,12 +7,16 @@ inverse root, that is frames less a fraction of their sum, correlate no more.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from array_api_compat import array_namespace
 
 from restframe.detector.small import SmallFrames
 from restframe.track.tiles import Tiles
 
 NOTABLE = 0.05  # power of the pattern in the sum, of the noise's, above which it is taken out
+DIRECTIONS = 16  # of the waves of one ring that are looked at, over half a turn
 
 
 def pattern_power(kernels, small: SmallFrames) -> float:
@@ -38,10 +42,13 @@ def take_off_band(band, power: float):
     return band - np.float32(fraction(power, len(band))) * band.sum(0) if power > NOTABLE else band
 
 
-def take_off_tiles(kernels, tiles: Tiles, power: float) -> None:
-    """The same for tiles, in place; a tile of frame t sees the pattern displaced by minus its offset."""
+def take_off_tiles(kernels, tiles: Tiles, power: float) -> float:
+    """The same for tiles, in place; a tile of frame t sees the pattern displaced by minus its offset.
+
+    Returns how much of the frames' sum was taken off each.
+    """
     if power <= NOTABLE:
-        return
+        return 0.0
     _, t, rows, columns = tiles.re.shape
     part = np.float32(fraction(power, t))
     ky, kx = np.arange(rows) - rows // 2, np.arange(columns)
@@ -49,3 +56,39 @@ def take_off_tiles(kernels, tiles: Tiles, power: float) -> None:
     down = kernels.to_device(np.exp(1j * steps[:, 1, None] * ky).astype(np.complex64))
     across = kernels.to_device(np.exp(1j * steps[:, 0, None] * kx).astype(np.complex64))
     kernels.take_off(tiles.re, tiles.im, down[:, :, None] * across[:, None, :], part)
+    return float(part)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Specimen that went with the pattern, because it moves so little: the likelihood alone would drive frames apart.
+
+    Frame t less ``part`` f of the frames' sum holds X (a_t e_t - f V), e_t = exp(-i k u_t), V = sum_t a_t e_t, of an
+    image X of power S. At the true field the expected slope of W |R|² is then that of
+    W S' A² log(1 - f |V|² / A), A = sum_t a_t², S' = S (1 - f |V|² / A)², the signal that is left.
+    """
+
+    part: float
+    amplitude: np.ndarray  # (t, rings): a
+    weight: np.ndarray  # (p, rings): W S' of each ring, times the number of its coefficients
+    size: int  # small pixels a side of a tile
+
+    def put_back(self, kernels, displacement: np.ndarray) -> tuple[float, np.ndarray]:
+        """What makes the likelihood fair again at displacements (p, t, 2), and its slopes, (p, t, 2), small pixels."""
+        angle = np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+        across = np.stack([np.cos(angle), np.sin(angle)])
+        turn = kernels.to_device(np.exp(-2j * np.pi / self.size * displacement @ across).astype(np.complex64))
+        xp = array_namespace(turn)
+        amplitude, weight = (kernels.to_device(v.astype(np.float32)) for v in (self.amplitude, self.weight))
+        total, slopes = xp.zeros(weight.shape[0]), xp.zeros(turn.shape, dtype=np.float32)
+        wave = xp.ones_like(turn)
+        for r in range(1, weight.shape[1]):
+            wave = wave * turn
+            seen = wave * amplitude[None, :, r, None]  # (p, t, directions)
+            shared = seen.sum(1)  # V
+            every, w = float((self.amplitude[:, r] ** 2).sum()), weight[:, r, None] / DIRECTIONS
+            left = 1 - self.part / every * xp.abs(shared) ** 2
+            total -= (w * every**2 * xp.log(left)).sum(1)
+            k = 2 * np.pi * r / self.size
+            slopes += (seen * (2 * k * self.part * every * w / left * xp.conj(shared))[:, None]).imag
+        return float(total.sum()), kernels.to_host(slopes) @ across.T
