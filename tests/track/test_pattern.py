@@ -6,41 +6,51 @@ import pytest
 from restframe.detector.small import STEPS, SmallFrames
 from restframe.kernels import cpu, reference
 from restframe.track import likelihood as lk
-from restframe.track.pattern import Lost, fraction, pattern_power, take_off_band, take_off_tiles
+from restframe.track.pattern import Lost, Pattern, find_pattern, take_off_band, take_off_tiles
 from restframe.track.tiles import Tiles, make_tiles
 
+EXPOSURES = {"even": np.ones(12), "uneven": np.repeat([1.0, 3.0], 6)}
 
-def frames_with(power: float, t: int = 12, shape=(200, 230), seed: int = 1) -> SmallFrames:
+
+def frames_with(power: float, exposure=EXPOSURES["even"], shape=(200, 230), seed: int = 1) -> SmallFrames:
     """Noise of power one and a pattern whose power in the sum is ``power`` times the noise's."""
     rng = np.random.default_rng(seed)
-    fixed = rng.normal(size=shape) * np.sqrt(power / t)
+    t = len(exposure)
+    fixed = rng.normal(size=shape) * np.sqrt(power / t) * np.sqrt(exposure / exposure.mean())[:, None, None]
     stack = np.rint((rng.normal(size=(t, *shape)) + fixed) * STEPS)
     return SmallFrames(np.clip(stack, -127, 127).astype(np.int8), 1)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.3, 3.0])
-def test_its_power_is_found(power):
-    assert pattern_power(cpu, frames_with(power)) == pytest.approx(power, rel=0.05, abs=0.05)
+@pytest.mark.parametrize("exposure", EXPOSURES.values(), ids=EXPOSURES)
+def test_its_power_is_found(power, exposure):
+    assert find_pattern(cpu, frames_with(power, exposure), exposure).power == pytest.approx(power, rel=0.05, abs=0.05)
 
 
-def test_frames_do_not_correlate_any_more():
-    small = frames_with(2.0)
+@pytest.mark.parametrize("exposure", EXPOSURES.values(), ids=EXPOSURES)
+def test_frames_do_not_correlate_any_more(exposure):
+    small = frames_with(2.0, exposure)
     t = small.n_frames
     bands = np.fft.rfft2(np.stack([small.frame(i) for i in range(t)])).astype(np.complex64)
 
-    def correlation(f):
-        """Mean over pairs of frames, of their power."""
-        f = f[:, 1:, 1:-1]
-        own = (np.abs(f) ** 2).sum(0).mean()
-        return ((np.abs(f.sum(0)) ** 2).mean() - own) / (own * (t - 1))
+    def correlations(f):
+        """Of every frame with each of the others, (t, t)."""
+        f = f[:, 1:, 1:-1].reshape(t, -1)
+        products = (f @ f.conj().T).real
+        own = np.sqrt(np.diagonal(products))
+        return products / np.outer(own, own) - np.eye(t)
 
-    before, after = correlation(bands), correlation(take_off_band(bands, pattern_power(cpu, small)))
-    assert before == pytest.approx(2 / t / (1 + 2 / t), rel=0.1)
-    assert abs(after) < 0.02 * before
+    before = correlations(bands)
+    after = correlations(take_off_band(bands, find_pattern(cpu, small, exposure)))
+    share = 2 / t * exposure / exposure.mean()
+    expected = np.sqrt(np.outer(share, share) / np.outer(1 + share, 1 + share)) * (1 - np.eye(t))
+    assert np.abs(before - expected).max() < 0.03
+    assert np.abs(after).max() < 0.03
 
 
-def test_tiles_that_follow_the_specimen():
-    small = frames_with(2.0)
+@pytest.mark.parametrize("exposure", EXPOSURES.values(), ids=EXPOSURES)
+def test_tiles_that_follow_the_specimen(exposure):
+    small = frames_with(2.0, exposure)
     t = small.n_frames
     offsets = np.random.default_rng(2).integers(-6, 7, (t, 2))
     tiles = make_tiles(cpu, small, offsets, 64, 0.25, 20, 1)
@@ -52,16 +62,17 @@ def test_tiles_that_follow_the_specimen():
         return float((re**2 + im**2)[:, 3:].sum() / own[:, 3:].sum())
 
     before = at_detector()
-    take_off_tiles(cpu, tiles, pattern_power(cpu, small))
-    assert before > 2.3  # 3 if the windows of all frames lay at the same place
+    take_off_tiles(cpu, tiles, find_pattern(cpu, small, exposure))
+    assert before > 2.2  # 3 if the windows of all frames lay at the same place
     assert at_detector() == pytest.approx(1, abs=0.15)
 
 
 def test_specimen_that_goes_with_the_pattern_leaves_no_bias():
     """Images that hardly move and a pattern that doesn't, both of known power, as the likelihood sees them."""
     rng = np.random.default_rng(5)
-    p, t, size, band, power = 1000, 6, 32, 12, 2.0
-    part = fraction(power, t)
+    p, t, size, band = 1000, 6, 32, 12
+    pattern = Pattern(1.0, np.sqrt(np.linspace(0.6, 1.4, t)))
+    h = pattern.strength[:, None, None]
     shape = p, t, 2 * band + 1, band + 1
 
     def normal(*shape):
@@ -73,8 +84,9 @@ def test_specimen_that_goes_with_the_pattern_leaves_no_bias():
     ky, kx = (2 * np.pi / size * k for k in (np.arange(-band, band + 1)[:, None], np.arange(band + 1)))
     waves = np.exp(-1j * (u[0, :, 0, None, None] * kx + u[0, :, 1, None, None] * ky))
     a = amplitude[:, :1, None]
-    frames = a * normal(p, 1, *shape[2:]) * waves + normal(*shape) + np.sqrt(power / t) * normal(p, 1, *shape[2:])
-    frames = a * (frames - part * frames.sum(1, keepdims=True))
+    fixed = np.sqrt(pattern.power / t) * normal(p, 1, *shape[2:])
+    frames = a * normal(p, 1, *shape[2:]) * waves + h * fixed + normal(*shape)
+    frames = a * (frames - pattern.part * h * (h * frames).sum(1, keepdims=True))
     re, im = (np.ascontiguousarray(v, np.float32) for v in (frames.real, frames.imag))
     tiles = Tiles(re, im, size, np.zeros((p, 2)), np.zeros((t, 2)), 1)
     ring, weight = lk.ring_index(tiles), lk.half_plane(tiles)
@@ -82,20 +94,25 @@ def test_specimen_that_goes_with_the_pattern_leaves_no_bias():
     at = lk.aligned(reference, tiles, u, np.zeros((p, t)), amplitude, ring, weight)
     spectrum = lk.estimate_spectrum(at, count)
 
-    def pull(part: float) -> float:
+    def pull(pattern: Pattern | None) -> float:
         """Slope by a motion that is larger than the true one, in standard errors."""
-        like = lk.make_likelihood(at, tiles, spectrum, amplitude, ring, weight, count, part=part)
+        like = lk.make_likelihood(at, tiles, spectrum, amplitude, ring, weight, count, pattern=pattern)
         outwards = (lk.gradient(reference, like, at) * u).sum((1, 2))
         return outwards.mean() / (outwards.std() / np.sqrt(p))
 
-    assert pull(0.0) > 10
-    assert abs(pull(part)) < 3
+    assert pull(None) > 10
+    assert abs(pull(pattern)) < 3
 
 
 def test_slopes_of_what_is_put_back():
     rng = np.random.default_rng(6)
     p, t, rings = 2, 5, 14
-    lost = Lost(0.07, rng.uniform(0.5, 1, (t, rings)), rng.uniform(0, 1, (p, rings)), 32)
+    lost = Lost(
+        Pattern(1.0, np.sqrt(np.linspace(0.6, 1.4, t))),
+        rng.uniform(0.5, 1, (t, rings)),
+        rng.uniform(0, 1, (p, rings)),
+        32,
+    )
     u, step = rng.normal(0, 1.5, (p, t, 2)), 0.02
     slopes = lost.put_back(cpu, u)[1]
     for i in ((0, 0, 0), (1, 3, 1), (1, 4, 0)):
@@ -123,6 +140,5 @@ def test_what_is_smooth_on_the_detector_does_not_leak():
 
 
 def test_little_is_left_alone():
-    assert fraction(0.0, 10) == 0
     band = np.ones((4, 3, 3), np.complex64)
-    assert take_off_band(band, 0.01) is band
+    assert take_off_band(band, Pattern(0.01, np.ones(4))) is band

@@ -114,7 +114,7 @@ def scale_spectra(re, im, table) -> None:
 def take_off(re, im, turns, part) -> None:
     """Spectra of every tile less ``part`` of what they share once turned, in place.
 
-    F_t -= part conj(turns_t) sum_s turns_s F_s; ``turns``: (t, 2m+1, m+1) complex, of modulus one.
+    F_t -= part conj(turns_t) sum_s turns_s F_s; ``turns``: (t, 2m+1, m+1) complex.
     """
     for a, b in zip(re, im, strict=True):
         shared = part * ((a + 1j * b) * turns).sum(0)

@@ -14,6 +14,7 @@ from restframe.kernels.reference import to_host
 from restframe.track import likelihood as lk
 from restframe.track.evidence import best_scales, of_modes, together
 from restframe.track.groups import Groups
+from restframe.track.pattern import Pattern
 from restframe.track.prior import AXES, Prior, TimeAxis, roughness_penalty, speed_penalty
 from restframe.track.tiles import Tiles
 
@@ -75,7 +76,7 @@ class Problem:
     dose: np.ndarray  # (t,) e/A² at the middle of each frame, counted from the first
     reference: int
     damping: np.ndarray | None = None  # (rings,) MotionCor's filter instead of the data's weights
-    part: float = 0.0  # of the frames' sum on the detector that was taken off each (`pattern.py`)
+    pattern: Pattern | None = None  # what was taken off the tiles
 
     @property
     def degrees(self) -> np.ndarray:
@@ -192,7 +193,7 @@ def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likeliho
         problem.weight,
         problem.count,
         problem.damping,
-        problem.part,
+        problem.pattern,
     )
 
 

@@ -132,10 +132,10 @@ class Aligned:
 
 
 def make_likelihood(
-    at: Aligned, tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, count, damping=None, part: float = 0.0
+    at: Aligned, tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, count, damping=None, pattern=None
 ) -> Likelihood:
     """``damping``: (rings,) a filter to use in place of W's shape, scaled to the same information; None: W.
-    ``part``: of the frames' sum on the detector that was taken off each (`pattern.py`).
+    ``pattern``: what was taken off the tiles, if anything.
     """
     a2 = (amplitude**2).sum(0)
     signal = spectrum.of_tiles()
@@ -150,7 +150,7 @@ def make_likelihood(
     information = -(at.b * xp.asarray(c[:, None])) @ at.b.swapaxes(1, 2)
     t = xp.arange(len(amplitude))
     information[:, t, t] += (at.b @ xp.asarray((c * at.sums[0])[..., None]))[..., 0]
-    lost = Lost(part, amplitude, count * w * signal, tiles.size) if part else None
+    lost = Lost(pattern, amplitude, count * w * signal, tiles.size) if pattern and pattern.part else None
     return Likelihood(tiles, w, ring, weight, information, lost)
 
 

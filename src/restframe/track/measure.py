@@ -20,7 +20,7 @@ from restframe.track.groups import Groups
 from restframe.track.own_motion import own_motion
 from restframe.track.patches import patch_shifts
 from restframe.track.path import likely_path
-from restframe.track.pattern import pattern_power, take_off_band, take_off_tiles
+from restframe.track.pattern import Pattern, find_pattern, take_off_band, take_off_tiles
 from restframe.track.prior import TimeAxis, usual_prior
 from restframe.track.tiles import Tiles, make_tiles, taper, tile_size
 from restframe.track.whole_frame import CLEAR, COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
@@ -89,7 +89,7 @@ def measure(
     if t < 2:
         return Measured(MotionField.at_rest(t, shape), None, ("One frame: nothing to align.",))
     tolerance = motion.tolerance / factor
-    pattern = pattern_power(kernels, small)
+    pattern = find_pattern(kernels, small, exposures(levels))
     band = take_off_band(low_band(kernels, small, COARSE_SIDE, threads), pattern)
     bfactor, phase_only = motion.bfactor[0], motion.phase_only
     track, clear = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
@@ -155,7 +155,7 @@ def measure(
 def make_problem(
     kernels,
     small: SmallFrames,
-    pattern: float,
+    pattern: Pattern,
     track,
     levels,
     when,
@@ -168,12 +168,12 @@ def make_problem(
 ) -> ft.Problem:
     """Tiles that follow the coarse ``track`` (t, 2), and all that the fit of the whole frame needs.
 
-    ``pattern``: power of what is fixed on the detector (`pattern_power`); ``when``: e/A² at mid-frame.
+    ``pattern``: what is fixed on the detector; ``when``: e/A² at mid-frame.
     """
     size = tile_size(min(small.shape))
     keep = int(BAND * size / 2)
     tiles = make_tiles(kernels, small, np.round(track).astype(int), size, OVERLAP, keep, threads)
-    part = take_off_tiles(kernels, tiles, pattern)
+    take_off_tiles(kernels, tiles, pattern)
     pixel = exposure.pixel_size * small.factor
     faded = (
         damage(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T
@@ -202,7 +202,7 @@ def make_problem(
         when - when[0],
         reference,
         damping,
-        part,
+        pattern,
     )
 
 

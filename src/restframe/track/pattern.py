@@ -1,8 +1,9 @@
 """What stands still on the detector while the specimen moves: the residue of a gain that does not fit.
 
-It correlates at zero shift, so it would hold the track there. Model: frame t = specimen + F + noise of power N, with F
-the same in every frame and of power P. The frames' covariance without specimen is N I + P 11', and frames times its
-inverse root, that is frames less a fraction of their sum, correlate no more.
+It correlates at zero shift, so it would hold the track there. Model: frame t = specimen + h_t F + noise of power N,
+with F the same in every frame and of power P; noise is one in every small frame, so h grows with the root of exposure.
+The frames' covariance without specimen is N I + P h h', and frames times its inverse root, that is frames less a
+fraction of their sum, correlate no more.
 """
 
 from __future__ import annotations
@@ -19,56 +20,63 @@ NOTABLE = 0.05  # power of the pattern in the sum, of the noise's, above which i
 DIRECTIONS = 16  # of the waves of one ring that are looked at, over half a turn
 
 
-def pattern_power(kernels, small: SmallFrames) -> float:
-    """t P / N, the power of the fixed pattern over that of noise in the sum of the small frames.
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """What is fixed on the detector, the same in every frame but for its strength."""
+
+    power: float  # t P / N: in the sum of the frames, of the noise's
+    strength: np.ndarray  # (t,) h, rms one
+
+    @property
+    def part(self) -> float:
+        """How much of the frames' sum is to be taken off each, (1 - 1 / sqrt(1 + t P / N)) / t; 0: it can stay."""
+        return float(1 - 1 / np.sqrt(1 + self.power)) / len(self.strength) if self.power > NOTABLE else 0.0
+
+
+def find_pattern(kernels, small: SmallFrames, exposure: np.ndarray) -> Pattern:
+    """The pattern in frames of ``exposure`` (t,), in any unit.
 
     From their highest frequency along both axes at once: no specimen reaches there.
     """
+    strength = np.sqrt(exposure / exposure.mean())
     together, noise = kernels.corners(small.stack)  # in steps: only the ratio counts
     if noise == 0:  # no counts, or the same everywhere
-        return 0.0
+        return Pattern(0.0, strength)
     n = small.n_frames
-    found = together / noise - 1  # (t - 1) P / (N + P)
-    return max(n * found / max(n - 1 - found, 1e-6), 0.0)
+    found, pairs = together / noise - 1, strength.sum() ** 2 / n - 1  # found: pairs * P / (N + P)
+    return Pattern(max(n * found / max(pairs - found, 1e-6), 0.0), strength)
 
 
-def fraction(power: float, n_frames: int) -> float:
-    """How much of the frames' sum is to be taken off each: (1 - 1 / sqrt(1 + t P / N)) / t."""
-    return (1 - 1 / np.sqrt(1 + power)) / n_frames
-
-
-def take_off_band(band, power: float):
+def take_off_band(band, pattern: Pattern):
     """Spectra of whole frames (t, h, w) without the pattern."""
-    return band - np.float32(fraction(power, len(band))) * band.sum(0) if power > NOTABLE else band
+    if not pattern.part:
+        return band
+    h = array_namespace(band).asarray(pattern.strength.astype(np.float32))[:, None, None]
+    return band - np.float32(pattern.part) * h * (h * band).sum(0)
 
 
-def take_off_tiles(kernels, tiles: Tiles, power: float) -> float:
-    """The same for tiles, in place; a tile of frame t sees the pattern displaced by minus its offset.
-
-    Returns how much of the frames' sum was taken off each.
-    """
-    if power <= NOTABLE:
-        return 0.0
-    _, t, rows, columns = tiles.re.shape
-    part = np.float32(fraction(power, t))
+def take_off_tiles(kernels, tiles: Tiles, pattern: Pattern) -> None:
+    """The same for tiles, in place; a tile of frame t sees the pattern displaced by minus its offset."""
+    if not pattern.part:
+        return
+    rows, columns = tiles.re.shape[2:]
     ky, kx = np.arange(rows) - rows // 2, np.arange(columns)
     steps = -2 * np.pi / tiles.size * tiles.offsets  # what brings the pattern of each frame to the same place
-    down = kernels.to_device(np.exp(1j * steps[:, 1, None] * ky).astype(np.complex64))
-    across = kernels.to_device(np.exp(1j * steps[:, 0, None] * kx).astype(np.complex64))
-    kernels.take_off(tiles.re, tiles.im, down[:, :, None] * across[:, None, :], part)
-    return float(part)
+    down = pattern.strength[:, None] * np.exp(1j * steps[:, 1, None] * ky)
+    down, across = (kernels.to_device(v.astype(np.complex64)) for v in (down, np.exp(1j * steps[:, 0, None] * kx)))
+    kernels.take_off(tiles.re, tiles.im, down[:, :, None] * across[:, None, :], np.float32(pattern.part))
 
 
 @dataclass(frozen=True)
 class Lost:
     """Specimen that went with the pattern, because it moves so little: the likelihood alone would drive frames apart.
 
-    Frame t less ``part`` f of the frames' sum holds X (a_t e_t - f V), e_t = exp(-i k u_t), V = sum_t a_t e_t, of an
-    image X of power S. At the true field the expected slope of W |R|² is then that of
-    W S' A² log(1 - f |V|² / A), A = sum_t a_t², S' = S (1 - f |V|² / A)², the signal that is left.
+    With part f taken off, frame t holds X (a_t e_t - f h_t V), e_t = exp(-i k u_t), V = sum_t h_t a_t e_t, of an image
+    X of power S. At the true field the expected slope of W |R|² is then that of W S' A² log(1 - f |V|² / A),
+    A = sum_t a_t², S' = S (1 - f |V|² / A)², the signal that is left.
     """
 
-    part: float
+    pattern: Pattern
     amplitude: np.ndarray  # (t, rings): a
     weight: np.ndarray  # (p, rings): W S' of each ring, times the number of its coefficients
     size: int  # small pixels a side of a tile
@@ -79,7 +87,8 @@ class Lost:
         across = np.stack([np.cos(angle), np.sin(angle)])
         turn = kernels.to_device(np.exp(-2j * np.pi / self.size * displacement @ across).astype(np.complex64))
         xp = array_namespace(turn)
-        amplitude, weight = (kernels.to_device(v.astype(np.float32)) for v in (self.amplitude, self.weight))
+        amplitude = self.pattern.strength[:, None] * self.amplitude
+        amplitude, weight = (kernels.to_device(v.astype(np.float32)) for v in (amplitude, self.weight))
         total, slopes = xp.zeros(weight.shape[0]), xp.zeros(turn.shape, dtype=np.float32)
         wave = xp.ones_like(turn)
         for r in range(1, weight.shape[1]):
@@ -87,8 +96,8 @@ class Lost:
             seen = wave * amplitude[None, :, r, None]  # (p, t, directions)
             shared = seen.sum(1)  # V
             every, w = float((self.amplitude[:, r] ** 2).sum()), weight[:, r, None] / DIRECTIONS
-            left = 1 - self.part / every * xp.abs(shared) ** 2
+            left = 1 - self.pattern.part / every * xp.abs(shared) ** 2
             total -= (w * every**2 * xp.log(left)).sum(1)
             k = 2 * np.pi * r / self.size
-            slopes += (seen * (2 * k * self.part * every * w / left * xp.conj(shared))[:, None]).imag
+            slopes += (seen * (2 * k * self.pattern.part * every * w / left * xp.conj(shared))[:, None]).imag
         return float(total.sum()), kernels.to_host(slopes) @ across.T
