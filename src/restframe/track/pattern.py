@@ -17,7 +17,7 @@ from restframe.detector.small import SmallFrames
 from restframe.track.tiles import Tiles
 
 NOTABLE = 0.05  # power of the pattern in the sum, of the noise's, above which it is taken out
-DIRECTIONS = 16  # of the waves of one ring that are looked at, over half a turn
+DIRECTIONS = 8  # of the waves of one ring that are looked at, over half a turn
 
 
 @dataclass(frozen=True, eq=False)
