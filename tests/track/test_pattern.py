@@ -41,7 +41,7 @@ def test_frames_do_not_correlate_any_more(exposure):
         return products / np.outer(own, own) - np.eye(t)
 
     before = correlations(bands)
-    after = correlations(take_off_band(bands, find_pattern(cpu, small, exposure)))
+    after = correlations(take_off_band(bands, find_pattern(cpu, small, exposure), small.shape))
     share = 2 / t * exposure / exposure.mean()
     expected = np.sqrt(np.outer(share, share) / np.outer(1 + share, 1 + share)) * (1 - np.eye(t))
     assert np.abs(before - expected).max() < 0.03
@@ -139,6 +139,23 @@ def test_what_is_smooth_on_the_detector_does_not_leak():
     assert together(pattern) == pytest.approx(together(small), abs=0.15)  # 1.2 more where means are left
 
 
+def test_what_is_smooth_does_not_leak_into_whole_frames():
+    small = frames_with(2.0)
+    t, h, w = small.stack.shape
+    wave = STEPS * np.cos(4 * np.arange(h)[:, None] / h + 9 * np.arange(w) / w)  # does not end as it began
+    small = SmallFrames(np.clip(small.stack + np.rint(wave), -127, 127).astype(np.int8), 1)
+    bands = np.fft.rfft2(np.stack([small.frame(i) for i in range(t)])).astype(np.complex64)
+
+    def together(f) -> float:
+        """Power of the sum of the frames over the sum of their powers, at low frequencies."""
+        f = f[:, 1:25, 1:25]
+        return float((np.abs(f.sum(0)) ** 2).sum() / (np.abs(f) ** 2).sum())
+
+    assert together(bands) > 8
+    without = take_off_band(bands, find_pattern(cpu, small, np.ones(t)), small.shape)
+    assert together(without) < 1.5  # 1 without any pattern
+
+
 def test_little_is_left_alone():
     band = np.ones((4, 3, 3), np.complex64)
-    assert take_off_band(band, Pattern(0.01, np.ones(4))) is band
+    assert take_off_band(band, Pattern(0.01, np.ones(4)), (4, 4)) is band

@@ -90,7 +90,7 @@ def measure(
         return Measured(MotionField.at_rest(t, shape), None, ("One frame: nothing to align.",))
     tolerance = motion.tolerance / factor
     pattern = find_pattern(kernels, small, exposures(levels))
-    band = take_off_band(low_band(kernels, small, COARSE_SIDE, threads), pattern)
+    band = take_off_band(low_band(kernels, small, COARSE_SIDE, threads), pattern, small.shape)
     bfactor, phase_only = motion.bfactor[0], motion.phase_only
     track, clear = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
     if clear.min() <= CLEAR:

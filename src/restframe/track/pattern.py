@@ -17,6 +17,7 @@ from restframe.detector.small import SmallFrames
 from restframe.track.tiles import Tiles
 
 NOTABLE = 0.05  # power of the pattern in the sum, of the noise's, above which it is taken out
+LEAKY = 1 / 8  # of a frame's side: kx ky in cycles across, up to which leaks what does not end as it began
 DIRECTIONS = 8  # of the waves of one ring that are looked at, over half a turn
 
 
@@ -47,12 +48,16 @@ def find_pattern(kernels, small: SmallFrames, exposure: np.ndarray) -> Pattern:
     return Pattern(max(n * found / max(pairs - found, 1e-6), 0.0), strength)
 
 
-def take_off_band(band, pattern: Pattern):
-    """Spectra of whole frames (t, h, w) without the pattern."""
+def take_off_band(band, pattern: Pattern, small: tuple[int, int]):
+    """Spectra of whole frames ``small`` (h, w), (t, 2m, m'+1) in FFT order, without the pattern, and without those
+    coefficients to which what is smooth and not periodic leaks.
+    """
     if not pattern.part:
         return band
-    h = array_namespace(band).asarray(pattern.strength.astype(np.float32))[:, None, None]
-    return band - np.float32(pattern.part) * h * (h * band).sum(0)
+    xp, (rows, columns) = array_namespace(band), band.shape[1:]
+    h = xp.asarray(pattern.strength.astype(np.float32))[:, None, None]
+    far = np.abs(np.fft.fftfreq(rows)[:, None] * rows * np.arange(columns)) > LEAKY * np.sqrt(small[0] * small[1])
+    return (band - np.float32(pattern.part) * h * (h * band).sum(0)) * xp.asarray(far)
 
 
 def take_off_tiles(kernels, tiles: Tiles, pattern: Pattern) -> None:
