@@ -82,8 +82,8 @@ def decimate(frame, taps, factor):
 
 
 def cut_spectra(frames, corners, window, re, im, threads):
-    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, each less its mean, times ``window``, into ``re``,
-    ``im`` (p, t, 2m+1, m+1). The mean is that which makes the zero frequency zero.
+    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, each less its mean, times ``window``, into
+    ``re``, ``im`` (p, t, 2m+1, m+1). The mean is weighted by the window: zero frequency becomes zero.
 
     ``corners``: (t, p, 2) first row and column of each; ``window``: (size, size), a taper along y times the same along
     x; row m of a spectrum is ky = 0, column 0 is kx = 0.

@@ -74,8 +74,8 @@ def _keep_band(spectra, leak, re, im):
 
 
 def cut_spectra(frames, corners, window, re, im, threads):
-    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, each less its mean, times ``window``, into ``re``,
-    ``im`` (p, t, 2m+1, m+1).
+    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, each less its mean, times ``window``, into
+    ``re``, ``im`` (p, t, 2m+1, m+1).
     """
     leak = fft.rfft2(window)[:, : re.shape[-1]]
     leak = np.ascontiguousarray(leak / leak[0, 0].real)
