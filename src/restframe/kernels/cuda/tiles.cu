@@ -1,7 +1,7 @@
-// Spectra of tiles: of SIZE x SIZE pixels each, less their mean, times a taper both ways. Transforms of SIZE = N1 N2 samples go by Cooley
-// and Tukey: sample N2 a + b, frequency c + N1 d; for each b over a, turned by b c, then for each c over b. Along y a
-// block makes only the frequencies of a few c at a time, of all columns, since all of them would not fit into shared
-// memory; those of -c are their conjugates.
+// Spectra of tiles: of SIZE x SIZE pixels each, less their mean, times a taper both ways. Transforms of SIZE = N1 N2
+// samples go by Cooley and Tukey: sample N2 a + b, frequency c + N1 d; for each b over a, turned by b c, then for each c
+// over b. Along y a block makes only the frequencies of a few c at a time, of all columns, since all of them would not
+// fit into shared memory; those of -c are their conjugates.
 
 #define NY (2 * M + 1)
 #define PITCH ((M + 4) / 4 * 4)  // of what is kept: M + 1 numbers a row, then zeros
@@ -57,8 +57,8 @@ struct Row {
     int offset;
 };
 
-// Tile blockIdx.x of frame blockIdx.y: images (t, h, w), zero outside, corners (t, p) y, x; to re, im, where frames follow
-// each other after a plane, tiles after ``stride``. ``leak`` (M + 1): the taper's spectrum, one at zero frequency.
+// Tile blockIdx.x of frame blockIdx.y: images (t, h, w), zero outside, corners (t, p) y, x; to re, im, where frames
+// follow each other after a plane, tiles after ``stride``. ``leak`` (M + 1): the taper's spectrum, one at zero frequency.
 extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
     const i1* __restrict__ images, int h, int w, const int2* __restrict__ corners, const float* __restrict__ taper,
     const float2* __restrict__ leak, i8 stride, half* re, half* im)
