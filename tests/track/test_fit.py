@@ -40,6 +40,19 @@ def test_information_of_the_coefficients(grouped):
     np.testing.assert_allclose(ft.information(problem, j, keep), expected, atol=1e-10 * np.abs(expected).max())
 
 
+def test_local_motion_takes_the_smoothest_courses(monkeypatch):
+    monkeypatch.setattr(ft, "COURSES", 5)
+    rng = np.random.default_rng(6)
+    problem = random_problem(rng)
+    whole, local = problem.whole_time, problem.local_time
+    assert [b.values.shape[1] for b in problem.time] == [9, 5, 5, 5]
+    np.testing.assert_array_equal(local.values, whole.values[:, :5])
+    np.testing.assert_array_equal(local.rough, whole.rough[:5])
+    j, a = of_tiles(rng, 12, 10), written_out(problem)
+    expected = np.einsum("ptn,pts,psm->nm", a, j, a)
+    np.testing.assert_allclose(ft.information(problem, j), expected, atol=1e-10 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_norm_is_the_mean_square_of_the_displacement(grouped):
     rng = np.random.default_rng(2)

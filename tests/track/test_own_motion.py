@@ -16,9 +16,9 @@ def random_tiles(rng, speed, roughness, p=90, t=15, strength=30.0, grouped=False
     """A problem's times; information and slopes of tiles at a field that they follow but for motion of their own with
     those variances; and that motion (p, t, 2).
     """
-    groups = tuple(range(t)), tuple(range(0, t, 3 if grouped else 1))
-    problem = SimpleNamespace(dose=np.cumsum(rng.uniform(0.5, 1.5, t)), axis=AXES[5], reference=t // 2, groups=groups)
-    time = ft.time_basis(problem.dose, problem.axis, problem.reference, groups[1])
+    dose = np.cumsum(rng.uniform(0.5, 1.5, t))
+    time = ft.time_basis(dose, AXES[5], t // 2, tuple(range(0, t, 3 if grouped else 1)))
+    problem = SimpleNamespace(local_time=time)
     b = strength * rng.uniform(0.3, 2, (p, 1)) * rng.uniform(0.5, 1, (1, t)) / np.sqrt(t)
     information = b.sum(1)[:, None, None] * b[:, :, None] * np.eye(t) - b[:, :, None] * b[:, None]
     sd = 1 / np.sqrt(1 / speed + time.rough / roughness)

@@ -21,6 +21,7 @@ from restframe.track.tiles import Tiles
 UNSURE = 1.0  # small pixels, sd of the displacements along an axis before the first round
 MOST_UNSURE = 3.0  # then a tenth is left of waves of 9 small pixels, and something of the shortest ones
 SETTLED = 0.05  # of the stated error: steps smaller than that, rms, don't matter
+COURSES = 64  # in time, of each local mode
 NEGLIGIBLE = 1e-2  # of the prior's precision: coefficients with less information are found one by one
 LEARNING_STEPS = 12  # of the search for the prior's scales, each round
 COMPARING_STEPS = 3  # of the same for each time axis: after these, the best one of ten movies was the best one
@@ -83,10 +84,21 @@ class Problem:
         return np.array([sum(m) for m in self.modes])
 
     @cached_property
+    def whole_time(self) -> TimeBasis:
+        """Of the whole frame."""
+        return time_basis(self.dose, self.axis, self.reference, self.groups[0])
+
+    @cached_property
+    def local_time(self) -> TimeBasis:
+        """Of local motion: the smoothest courses."""
+        whole, local = self.groups
+        time = self.whole_time if local == whole else time_basis(self.dose, self.axis, self.reference, local)
+        return time if len(time.rough) <= COURSES else TimeBasis(time.values[:, :COURSES], time.rough[:COURSES])
+
+    @cached_property
     def time(self) -> tuple[TimeBasis, ...]:
         """Of each mode."""
-        kinds = [time_basis(self.dose, self.axis, self.reference, g) for g in dict.fromkeys(self.groups)]
-        return tuple(kinds[-1] if d else kinds[0] for d in self.degrees)
+        return tuple(self.local_time if d else self.whole_time for d in self.degrees)
 
     @cached_property
     def slices(self) -> list[slice]:

@@ -23,7 +23,7 @@ def own_motion(problem: ft.Problem, information: np.ndarray, slopes: np.ndarray,
     ``information`` (p, t, t) and ``slopes`` (p, t, 2) of the log likelihood by each tile's displacement at the field;
     ``pixel``: A in a small pixel.
     """
-    time = ft.time_basis(problem.dose, problem.axis, problem.reference, problem.groups[1])
+    time = problem.local_time
     b, tiles = time.values, len(slopes)
     rough = np.broadcast_to(time.rough, (tiles, len(time.rough)))
     courses = Courses(b.T @ information @ b, b.T @ slopes, rough, np.zeros(tiles, int))
