@@ -92,16 +92,15 @@ def estimate_spectrum(at: Aligned, count: np.ndarray, excess: np.ndarray | float
 
 def smooth_positive(signal: np.ndarray, sd: np.ndarray) -> np.ndarray:
     """Running mean over rings, wide where the signal is below its own error; zero where it can't be told from zero."""
-    out = np.zeros_like(signal)
+    n, known = len(signal), np.isfinite(sd)
+    w = np.where(known, 1 / np.maximum(sd, 1e-30) ** 2, 0)
+    up_to = [np.append(0, np.cumsum(v)) for v in (w, np.where(known, w * signal, 0))]
+    out, r = np.zeros(n), np.arange(n)
     for width in (0, 1, 2, 4, 8):
-        for r in range(len(signal)):
-            if out[r] > 0 or not np.isfinite(sd[r]):
-                continue
-            lo, hi = max(r - width, 0), min(r + width + 1, len(signal))
-            w = 1 / np.maximum(sd[lo:hi], 1e-30) ** 2
-            mean, error = (w * signal[lo:hi]).sum() / w.sum(), 1 / np.sqrt(w.sum())
-            if mean > 3 * error:
-                out[r] = mean
+        lo, hi = np.maximum(r - width, 0), np.minimum(r + width + 1, n)
+        weight, total = (np.where(known, v[hi] - v[lo], 1) for v in up_to)
+        mean, error = total / weight, 1 / np.sqrt(weight)
+        out = np.where(known & (out == 0) & (mean > 3 * error), mean, out)
     return out
 
 
