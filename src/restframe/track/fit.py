@@ -323,6 +323,7 @@ def fit(
             return lk.value(kernels, like, at) - 0.5 * float((x**2).sum(1) @ precision)
 
         here, before = posterior(x, at), at.spread
+        del at  # the next ones take its memory
         for scale in (1.0, 0.5, 0.2, 0.05, 0.0):
             trial = x + scale * (settled.x - x)
             step = problem.displacement(trial) - u
