@@ -94,13 +94,12 @@ def smooth_positive(signal: np.ndarray, sd: np.ndarray) -> np.ndarray:
     """Running mean over rings, wide where the signal is below its own error; zero where it can't be told from zero."""
     n, known = len(signal), np.isfinite(sd)
     w = np.where(known, 1 / np.maximum(sd, 1e-30) ** 2, 0)
-    up_to = [np.append(0, np.cumsum(v)) for v in (w, np.where(known, w * signal, 0))]
-    out, r = np.zeros(n), np.arange(n)
+    weighted, out = np.where(known, w * signal, 0), np.zeros(n)
     for width in (0, 1, 2, 4, 8):
-        lo, hi = np.maximum(r - width, 0), np.minimum(r + width + 1, n)
-        weight, total = (np.where(known, v[hi] - v[lo], 1) for v in up_to)
-        mean, error = total / weight, 1 / np.sqrt(weight)
-        out = np.where(known & (out == 0) & (mean > 3 * error), mean, out)
+        near = np.ones(2 * width + 1)
+        weight, total = (np.convolve(v, near)[width : width + n] for v in (w, weighted))
+        mean = np.divide(total, weight, out=np.zeros(n), where=known & (weight > 0))
+        out = np.where((out == 0) & (mean * np.sqrt(weight) > 3), mean, out)
     return out
 
 
