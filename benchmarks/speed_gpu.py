@@ -325,7 +325,6 @@ def measure(folder: Path, movies: int, say: Callable[[str], None] = print) -> di
     sums = [np.random.default_rng(0).normal(size=K3[1:]).astype(np.float32) for _ in range(3)]
     out["alone_s"] = resources(files["lzw"], sums, folder, out["decoding"]["lzw"], s["gpu_ms"])
     say(f"each resource alone, K3 LZW: {out['alone_s']}")
-    taken_on_gpu()
     for name, path, reference, start, n, more in (
         ("batch_k3_lzw", files["lzw"], "gain.mrc", START, movies, ["-Patch", "7", "5"]),
         ("batch_k2_lzw", k2, "k2gain.mrc", START, movies, ["-Patch", "5", "5"]),

@@ -10,6 +10,7 @@ from calibrations import close, random_calibration
 from restframe.detector.calibration import Calibration
 from restframe.kernels import cuda, reference
 from restframe.kernels.cuda.source import RAW_TYPES
+from restframe.kernels.cuda.spectra import padded
 from restframe.restore import kernel
 from restframe.simulate import PRESETS
 from restframe.simulate.motion import make_truth
@@ -89,7 +90,7 @@ def test_cut_spectra(size, band):
         rounded = b.astype(np.float16).astype(np.float32)
         assert np.abs(a[:, :3].get() - rounded).mean() < 0.02 * np.abs(b - rounded).mean()  # rarely to the other side
         assert (a.get()[:, 3] == 7).all()
-        assert (cuda._padded(a)[0].base[..., band + 1 :].get()[:, :3] == 0).all()
+        assert (padded(a)[0].base[..., band + 1 :].get()[:, :3] == 0).all()
 
 
 def test_a_window_that_is_no_taper():

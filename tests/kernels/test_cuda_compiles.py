@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restframe.kernels.cuda import GATHER, _transform
+from restframe.kernels.cuda import GATHER
 from restframe.kernels.cuda.source import OPTIONS, RAW_TYPES, raw_definitions, source
+from restframe.kernels.cuda.spectra import transform
 from restframe.simulate.cuda import SOURCE
 
 SMALL = ("FACTOR=3", "TAPS=19")
@@ -17,7 +18,7 @@ MODULES = [
     *(("raw", (*raw_definitions(np.dtype(name), 1 + k), *OURS)) for k, name in enumerate(RAW_TYPES)),
     ("raw", raw_definitions(np.dtype(np.uint8), 12)),
     ("small", (raw_definitions(np.dtype(np.uint8))[0], *SMALL)),
-    *(("tiles", _transform(size, band)) for size, band in ((62, 24), (96, 38), (256, 102))),
+    *(("tiles", transform(size, band)) for size, band in ((62, 24), (96, 38), (256, 102))),
     *((name, ()) for name in ("spectra", "images", "values", "decode")),
 ]
 

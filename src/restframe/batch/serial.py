@@ -1,4 +1,6 @@
-"""One movie after the other: while one is corrected, the next is read and the one before is saved."""
+"""The movies of a batch. On the CPU one after the other: while one is corrected, the next is read and the one before is
+saved. On GPUs several at once, each in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -68,9 +70,9 @@ def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failu
     """Correct all movies in order, or several at once where the device has room. Returns those that failed and why; a
     failure does not stop the others.
 
-    Each result is that of the movie alone. At most two raw movies are in memory, the one that is corrected and the
-    next, and one result that waits to be saved. Raises `ReferenceInputError`: no movie can be corrected
-    then. With a limit on memory that has no room for two movies, each is read when its turn comes.
+    Each result is that of the movie alone. On the CPU at most two raw movies are in memory, the one that is corrected
+    and the next, and one result that waits to be saved; with a limit on memory that has no room for two movies, each is
+    read when its turn comes. Raises `ReferenceInputError`: no movie can be corrected then.
     """
     blocks = Blocks(say)
     shared = SharedReferences(detector)
@@ -96,7 +98,7 @@ def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failu
             if ready := attempt(number, _read, task, shared):
                 first.append((number, ready))
                 break
-        ready = None
+        ready = None  # or its frames would stay in memory
         if first and (first[0][1].prepared.raw.at_once > 1 or len(tasks[0].settings.machine.gpus) > 1):
             _side_by_side(tasks, first, detector, shared, blocks, attempt)
         elif first:
@@ -111,9 +113,8 @@ def _in_stages(
     ready: Ready | None
     begin, ready = first.pop()
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "save") as saver:
-        readings = (
-            reader.submit(_read, task, shared) for task in tasks[begin + 1 :]
-        )  # each starts when it is asked for
+        later = tasks[begin + 1 :]
+        readings = (reader.submit(_read, task, shared) for task in later)  # each starts when it is asked for
         reading: Future | None = None
         saving: tuple[int, Future] | None = None
         for number, task in enumerate(tasks[begin:], begin):

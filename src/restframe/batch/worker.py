@@ -76,8 +76,8 @@ def _serve(connection: Connection, prepare: Callable[[], Any], work: Callable[..
     try:
         try:
             state = prepare()
-        except Exception:
-            return  # the other side goes on without
+        except Exception:  # whatever it is: the other side goes on without, and meets it where it is explained
+            return
         connection.send(READY)
         while True:
             item = connection.recv()

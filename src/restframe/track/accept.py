@@ -28,7 +28,7 @@ def accept(problem: ft.Problem, result: ft.Fit, slopes: np.ndarray) -> Verdict:
     the field, and ask the other half.
 
     Its log likelihood, less that for whole-frame motion from the same tiles, is the gain; the degree with the largest
-    is kept, none when no gain is above zero. ``slopes``: the likelihood's at the field (`fit.data_gradient`).
+    is kept, none when no gain is above zero. ``slopes``: the likelihood's at the field (`likelihood.gradient`).
     """
     half = checkerboard(problem.tiles.centres)
     parts = []

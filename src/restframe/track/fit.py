@@ -209,13 +209,6 @@ def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likeliho
     )
 
 
-def data_gradient(kernels, problem: Problem, result: Fit) -> np.ndarray:
-    """Derivative of the log likelihood by the displacement of each tile and frame at the fitted field, (p, t, 2), per
-    small pixel.
-    """
-    return lk.gradient(kernels, result.likelihood, result.at)
-
-
 @dataclass(frozen=True, eq=False)
 class Settled:
     """The posterior of a quadratic likelihood."""

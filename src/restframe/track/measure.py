@@ -130,13 +130,13 @@ def measure(
     rounds = motion.iterations, tolerance / 2
     result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True)
     problem = replace(problem, axis=result.axis)
-    slopes = ft.data_gradient(kernels, problem, result)
+    slopes = lk.gradient(kernels, result.likelihood, result.at)
     verdict = accept(problem, result, slopes)
     if verdict.degree < problem.degrees.max():
         modes = tuple(m for m in modes if sum(m) <= verdict.degree)
         problem = with_modes(problem, modes, shape, motion)
         result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes[: len(modes)], 2, tolerance / 2)
-        slopes = ft.data_gradient(kernels, problem, result)
+        slopes = lk.gradient(kernels, result.likelihood, result.at)
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
     information = kernels.to_host(result.likelihood.information)
     beyond = own_motion(problem, information, slopes, pixel)

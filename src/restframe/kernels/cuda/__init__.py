@@ -16,14 +16,23 @@ import numpy as np
 
 from restframe.errors import DeviceError
 from restframe.kernels import reference
-from restframe.kernels.cuda import copies
+from restframe.kernels.cuda.arrays import BLOCK, blocks_of, empty, to_device
+from restframe.kernels.cuda.arrays import to_host as to_host
+from restframe.kernels.cuda.arrays import zeros as zeros
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
+from restframe.kernels.cuda.spectra import align as align
+from restframe.kernels.cuda.spectra import by_ring as by_ring
+from restframe.kernels.cuda.spectra import cut_spectra as cut_spectra
+from restframe.kernels.cuda.spectra import empty_spectra as empty_spectra
+from restframe.kernels.cuda.spectra import filtered as filtered
+from restframe.kernels.cuda.spectra import gradient as gradient
+from restframe.kernels.cuda.spectra import ring_power as ring_power
+from restframe.kernels.cuda.spectra import scale_spectra as scale_spectra
 from restframe.kernels.cuda.values import good_mean as good_mean
 from restframe.kernels.cuda.values import ranked as ranked
 from restframe.kernels.reference import over as over
 from restframe.kernels.reference import take_off as take_off
 
-BLOCK = 256  # threads
 HIGHEST = 15  # degree of a field's modes, as in images.cu
 
 
@@ -80,34 +89,6 @@ def out_of_memory(error: Exception) -> bool:
     return short
 
 
-LARGE = 8 << 20  # bytes from which on arrays are copied in pieces
-
-
-def to_device(array):
-    import cupy
-
-    in_pieces = isinstance(array, np.ndarray) and array.nbytes >= LARGE and array.dtype.isnative
-    return copies.to_device(array) if in_pieces else cupy.asarray(array)
-
-
-def to_host(array) -> np.ndarray:
-    if isinstance(array, np.ndarray):
-        return array
-    return copies.to_host(array) if array.nbytes >= LARGE else array.get()
-
-
-def zeros(shape, dtype, like=None):
-    import cupy
-
-    return cupy.zeros(shape, dtype)
-
-
-def empty(shape, dtype):
-    import cupy
-
-    return cupy.empty(shape, dtype)
-
-
 def rfft2(images, threads, columns=None):
     import cupy
 
@@ -120,7 +101,7 @@ def _widened(images):
     if images.data.ptr % 4 or images.size % 4 or not images.flags.c_contiguous:
         return images.astype(np.float32)
     out = empty(images.shape, np.float32)
-    launch("images", "widened", (_blocks(images.size // 4),), BLOCK, (images, images.size // 4, out))
+    launch("images", "widened", (blocks_of(images.size // 4),), BLOCK, (images, images.size // 4, out))
     return out
 
 
@@ -128,10 +109,6 @@ def irfft2(spectra, size, threads):
     import cupy
 
     return cupy.fft.irfft2(spectra, s=size)
-
-
-def _blocks(n: int, block: int = BLOCK) -> int:
-    return -(-n // block)
 
 
 def pixels(frames, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -142,7 +119,7 @@ def pixels(frames, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 def add_frames(frames, gain, dark, total) -> np.ndarray:
     """total += every frame, exactly for integers; returns each one's sum of (raw - dark) * gain, (t,) float64."""
     t, n = len(frames), total.size
-    blocks = _blocks(n, 8 * BLOCK)
+    blocks = blocks_of(n, 8 * BLOCK)
     partial = empty((t, blocks * BLOCK // 32), np.float64)
     arguments = frames, gain, dark if dark.size > 1 else None, total, partial, t, np.int64(n)
     launch("raw", "add_frames", (blocks,), BLOCK, arguments, 0, raw_definitions(frames.dtype))
@@ -193,7 +170,7 @@ def corrected(frames, calibration, i):
     h, w = frames.shape[1:]
     out = empty((h, w), np.float32)
     arguments = *_calibration(calibration), frames[i], i, out
-    launch("raw", "corrected", (_blocks(w), h), BLOCK, arguments, 0, raw_definitions(frames.dtype))
+    launch("raw", "corrected", (blocks_of(w), h), BLOCK, arguments, 0, raw_definitions(frames.dtype))
     return out
 
 
@@ -205,11 +182,11 @@ def small_frames(frames, calibration, taps, factor, steps, out) -> None:
     """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
     deviation of each.
     """
-    near = _blocks(len(taps), factor)  # small rows that a row goes into
+    near = blocks_of(len(taps), factor)  # small rows that a row goes into
     across, down = COLUMNS // factor + 1 - near, ROWS + 1 - near
     definitions = raw_definitions(frames.dtype)[0], f"FACTOR={factor}", f"TAPS={len(taps)}"
     h, w = out.shape[1:]
-    grid = _blocks(w, across), _blocks(h, down)
+    grid = blocks_of(w, across), blocks_of(h, down)
     taps, table = to_device(taps), _calibration(calibration)
     image = empty((min(TOGETHER, len(frames)), h, w), np.float32)
     for i in range(0, len(frames), TOGETHER):
@@ -219,155 +196,7 @@ def small_frames(frames, calibration, taps, factor, steps, out) -> None:
         arguments = *here, part, taps, image, h, w, partial
         launch("small", "small_frames", (len(part), *grid), COLUMNS, arguments, 0, definitions)
         arguments = image, _add_up(partial), float(steps), np.int64(h * w), out[i : i + TOGETHER]
-        launch("images", "rounded", (min(_blocks(h * w), 1024), len(part)), BLOCK, arguments)
-
-
-def empty_spectra(shape):
-    """Room for spectra of tiles, `_padded`. They are kept in 16 bits: rounding adds 1e-7 to the power of the noise."""
-    return _rows_of_four(shape, np.float16)
-
-
-def _rows_of_four(shape, dtype):
-    """Room (..., n) whose rows begin at multiples of four."""
-    return empty((*shape[:-1], 4 * _blocks(shape[-1], 4)), dtype)[..., : shape[-1]]
-
-
-def _padded(array):
-    """The array, (..., n), with rows that begin at multiples of four and are zero after n; and how far apart they are.
-
-    Kernels of this module keep to that; what else is copied.
-    """
-    pitch, item, n = array.strides[-2] // array.itemsize, array.itemsize, array.shape[-1]
-    if pitch == 4 * _blocks(n, 4) and array.strides[-1] == item:
-        return array, pitch
-    out = zeros((*array.shape[:-1], 4 * _blocks(n, 4)), array.dtype)
-    out[..., :n] = array
-    return out[..., :n], out.shape[-1]
-
-
-def scale_spectra(re, im, table) -> None:
-    """re, im (p, t, 2m+1, m+1) *= table (t, 2m+1, m+1), in place."""
-    p, t, ny = re.shape[:3]
-    table, pitch = _padded(to_device(table.astype(np.float32, copy=False)))
-    plane = ny * pitch // 4
-    launch("spectra", "scale_spectra", (_blocks(plane), t, p), BLOCK, (re, im, table, plane))
-
-
-@lru_cache(4)
-def _transform(size: int, band: int) -> tuple[str, ...]:
-    """Definitions of the module `tiles`."""
-    first = next(n for n in range(int(np.ceil(size**0.5)), size + 1) if size % n == 0)
-    angles = 2 * np.pi * np.arange(size) / size
-    roots = ", ".join(f"{{{c:.9e}f, {s:.9e}f}}" for c, s in zip(np.cos(angles), -np.sin(angles), strict=True))
-    return f"SIZE={size}", f"N1={first}", f"N2={size // first}", f"M={band}", f"ROOTS={roots}"
-
-
-def cut_spectra(frames, corners, window, re, im, threads) -> None:
-    """As in reference.py, of int8, into spectra of `empty_spectra`."""
-    p, t, _, nx = re.shape
-    size, at = len(window), to_device(np.ascontiguousarray(corners, np.int32))
-    taper = np.sqrt(window.diagonal())
-    if not np.allclose(taper[size // 2] * taper, window[size // 2], 1e-5, 0):
-        raise ValueError("the window is no taper times itself")
-    definitions = _transform(size, nx - 1)
-    first, second = (int(d.split("=")[1]) for d in definitions[1:3])
-    shared = 8 * 2 * second * (size + first)
-    leak = np.fft.rfft(taper)[:nx] / taper.sum(dtype=np.float64)
-    taper, leak = to_device(np.ascontiguousarray(taper, np.float32)), to_device(leak.astype(np.complex64))
-    arguments = frames, *frames.shape[1:], at, taper, leak, np.int64(re.strides[0] // re.itemsize), re, im
-    launch("tiles", "cut_spectra", (p, t), BLOCK, arguments, shared, definitions)
-
-
-FRAMES, ALIGN_BLOCK, SLOPES = 20, 512, 2  # as in spectra.cu
-
-
-def align(re, im, steps, spread):
-    """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
-    (p, 2m+1, m+1), zero beyond the band.
-    """
-    (re, pitch), (im, _) = _padded(re), _padded(im)
-    p, t, ny, nx = re.shape
-    blocks = _blocks(ny, ALIGN_BLOCK // (pitch // 4))
-    rows = _blocks(ny, blocks)
-    totals = tuple(_rows_of_four((p, ny, nx), np.float32) for _ in range(3))
-    arguments = re, im, _phases(steps, spread), t, nx - 1, pitch, *totals
-    launch("spectra", "align", (blocks, p), rows * pitch // 4, arguments, 8 * FRAMES * (pitch + rows))
-    return totals
-
-
-@lru_cache(4)
-def _ring_order(ring: bytes, weight: bytes, rings: int, device: int):
-    """The coefficients of one ring after the other, where each ring begins, the weights; on the device. Of rows as
-    `_padded` has them.
-    """
-    pad = (0, 0), (0, -rings % 4)
-    number = np.pad(np.frombuffer(ring, np.int32).reshape(-1, rings), pad, constant_values=-1).ravel()
-    value = np.pad(np.frombuffer(weight, np.float32).reshape(-1, rings), pad).ravel()
-    order = np.argsort(number, kind="stable").astype(np.int32)
-    first = np.searchsorted(number[order], np.arange(rings + 1)).astype(np.int32)
-    return tuple(map(to_device, (order, first, value, number)))
-
-
-_made: list[tuple] = []  # tables of rings, and what they were made of, the last few: that is asked for in every round
-
-
-def _rings(ring: np.ndarray, weight: np.ndarray):
-    import cupy
-
-    device = cupy.cuda.Device().id
-    for found in _made:
-        if found[0] is ring and found[1] is weight and found[2] == device:
-            return found[3]
-    parts = np.ascontiguousarray(ring, np.int32).tobytes(), np.ascontiguousarray(weight, np.float32).tobytes()
-    tables = _ring_order(*parts, ring.shape[-1], device)
-    _made[:] = [*_made[-8:], (ring, weight, device, tables)]
-    return tables
-
-
-def by_ring(values, ring, weight) -> np.ndarray:
-    """Sums of values (p, 2m+1, m+1) times ``weight`` over the coefficients of every ring, (p, m+1) on the host."""
-    return _by_ring(values, None, ring, weight)
-
-
-def ring_power(re, im, ring, weight) -> np.ndarray:
-    """`by_ring` of re² + im²."""
-    return _by_ring(re, im, ring, weight)
-
-
-def _by_ring(values, other, ring, weight) -> np.ndarray:
-    order, first, value, _ = _rings(ring, weight)
-    values, other = _padded(values)[0], None if other is None else _padded(other)[0]
-    p, rings = len(values), ring.shape[-1]
-    out = empty((p, rings), np.float64)
-    arguments = values, other, order, first, value, value.size, rings, out
-    launch("spectra", "by_ring", (_blocks(rings, BLOCK // 32), p), BLOCK, arguments)
-    return to_host(out)
-
-
-def filtered(re, im, w, ring, weight):
-    """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
-    _, _, value, number = _rings(ring, weight)
-    out = tuple(_rows_of_four(re.shape, np.float32) for _ in range(2))
-    w = to_device(np.ascontiguousarray(w, np.float32))
-    arguments = _padded(re)[0], _padded(im)[0], w, number, value, value.size, ring.shape[-1], *out
-    launch("spectra", "filtered", (_blocks(value.size), len(re)), BLOCK, arguments)
-    return out
-
-
-def _phases(steps, spread):
-    """In one piece: what goes to the GPU takes its time, however small."""
-    return to_device(np.concatenate([steps.ravel(), spread.ravel()], dtype=np.float32))
-
-
-def gradient(re, im, steps, spread, weighted_re, weighted_im) -> np.ndarray:
-    """-sum_k k Im(conj(weighted) G_t exp(i k·step_t)), (p, t, 2) on the host, k in cycles a tile, G as in `align`."""
-    (re, pitch), (im, _) = _padded(re), _padded(im)
-    weighted = _padded(weighted_re)[0], _padded(weighted_im)[0]
-    p, t, ny, nx = re.shape
-    out = empty((p, t, 2), np.float64)
-    arguments = re, im, _phases(steps, spread), *weighted, t, nx - 1, pitch, out
-    launch("spectra", "gradient", (_blocks(t, SLOPES), p), BLOCK, arguments, 8 * SLOPES * (pitch + ny))
-    return to_host(out)
+        launch("images", "rounded", (min(blocks_of(h * w), 1024), len(part)), BLOCK, arguments)
 
 
 GATHER = {"TX": 64, "TY": 16, "EACH": 4, "BLOCKS": 2}  # raw.cu says what they mean; measured on an H100
@@ -383,9 +212,9 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, o
         raise ValueError(f"a spacing of {spacing} is no multiple of {GATHER['EACH']}")
     definitions = (*raw_definitions(frames.dtype, r), *(f"{k}={v}" for k, v in GATHER.items()))
     _set("polynomials", _polynomials(np.ascontiguousarray(table).tobytes()), definitions)
-    (ny, nx), padded = lattice.shape[1:3], 4 * _blocks(r, 4)
+    (ny, nx), padded = lattice.shape[1:3], 4 * blocks_of(r, 4)
     together = max(1, MOST // padded)
-    grid = _blocks(w, GATHER["TX"]), _blocks(h, GATHER["TY"])
+    grid = blocks_of(w, GATHER["TX"]), blocks_of(h, GATHER["TY"])
     threads = GATHER["TX"] * GATHER["TY"] // GATHER["EACH"]
     for i in range(0, len(frames), together):
         part = slice(i, min(i + together, len(frames)))
@@ -395,7 +224,7 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, o
         here = to_device(lattice[part].astype(np.float32, copy=False))
         reach = empty((t, grid[0] * grid[1], 4), np.int32)
         arguments = here, t, ny, nx, spacing, h, w, reach
-        launch("raw", "reach", (_blocks(t * grid[0] * grid[1]),), BLOCK, arguments, 0, definitions)
+        launch("raw", "reach", (blocks_of(t * grid[0] * grid[1]),), BLOCK, arguments, 0, definitions)
         own = _calibration(calibration.of_frames(part))
         arguments = *own, frames[part], t, here, ny, nx, spacing, origin, reach, to_device(weights), out, h, w
         launch("raw", "gather", grid, threads, arguments, weights.nbytes + 24 * t, definitions)
@@ -412,7 +241,7 @@ def lattice(field, x, y, moved):
     out = empty((t, *moved.shape), np.float32)
     amplitudes = np.ascontiguousarray(field.amplitudes, np.float64)
     arguments = (to_device(at), to_device(moved.astype(np.float64)), n, to_device(modes), len(modes))
-    launch("images", "lattice", (_blocks(n),), BLOCK, (*arguments, to_device(amplitudes), t, out))
+    launch("images", "lattice", (blocks_of(n),), BLOCK, (*arguments, to_device(amplitudes), t, out))
     return out
 
 
@@ -421,7 +250,7 @@ def offset_counts(positions, bins: int) -> np.ndarray:
     t, n = positions.shape[:2]
     counts = zeros((t, bins, bins), np.uint64)
     positions = to_device(np.ascontiguousarray(positions) if isinstance(positions, np.ndarray) else positions.copy())
-    grid, shared = (_blocks(n, 64 * BLOCK), t), 4 * bins**2
+    grid, shared = (blocks_of(n, 64 * BLOCK), t), 4 * bins**2
     launch("images", "offset_counts", grid, BLOCK, (positions, n, bins, counts), shared)
     return to_host(counts) / (65536.0 * n)
 
@@ -458,14 +287,14 @@ def _polynomials(table: bytes, order: int = 4) -> np.ndarray:
 def add_weighted(total, spectrum, samples, steps) -> None:
     """total += samples(|k|) * the middle of the half spectrum; ``steps``: samples per row and column."""
     arguments = total, *total.shape, spectrum, *spectrum.shape, to_device(samples), len(samples), *map(float, steps)
-    launch("images", "add_weighted", (_blocks(total.shape[1]), total.shape[0]), BLOCK, arguments)
+    launch("images", "add_weighted", (blocks_of(total.shape[1]), total.shape[0]), BLOCK, arguments)
 
 
 def multiply_smooth(total, grid) -> None:
     """total *= grid, given at frequencies from -Nyquist to Nyquist and from 0 to Nyquist, linear between."""
     grid = to_device(np.ascontiguousarray(grid, np.complex64))
     arguments = total, *total.shape, grid, *grid.shape
-    launch("images", "multiply_smooth", (_blocks(total.shape[1]), total.shape[0]), BLOCK, arguments)
+    launch("images", "multiply_smooth", (blocks_of(total.shape[1]), total.shape[0]), BLOCK, arguments)
 
 
 def deviation(values) -> float:
@@ -477,7 +306,7 @@ def corners(stack) -> tuple[float, float]:
     """As in reference.py, of int8."""
     t, h, w = stack.shape
     n = (h // 2) * (w // 2)
-    partial = empty((2, min(_blocks(n), 4096)), np.float64)
+    partial = empty((2, min(blocks_of(n), 4096)), np.float64)
     launch("images", "corners", (partial.shape[1],), BLOCK, (stack, t, h, w, partial))
     together, each = to_host(_add_up(partial))
     return float(together) / n, float(each) / n
@@ -489,8 +318,10 @@ def local_mean(image, bad, size: int, other: float):
     before, after = size // 2, size - 1 - size // 2
     rows, out = empty((h, w, 2), np.float32), empty((h, w), np.float32)
     arguments = image, bad, h, w, before, after, rows
-    launch("images", "box_rows", (_blocks(w), h), BLOCK, arguments, 8 * (BLOCK + size))
-    launch("images", "box_columns", (_blocks(w), _blocks(h, 64)), BLOCK, (rows, h, w, before, after, float(other), out))
+    launch("images", "box_rows", (blocks_of(w), h), BLOCK, arguments, 8 * (BLOCK + size))
+    launch(
+        "images", "box_columns", (blocks_of(w), blocks_of(h, 64)), BLOCK, (rows, h, w, before, after, float(other), out)
+    )
     return out
 
 
@@ -498,7 +329,7 @@ def crowded(bad):
     """Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them."""
     h, w = bad.shape
     out = empty((h, w), np.bool_)
-    launch("images", "crowded", (_blocks(w), h), BLOCK, (bad, h, w, out))
+    launch("images", "crowded", (blocks_of(w), h), BLOCK, (bad, h, w, out))
     return out
 
 
@@ -507,7 +338,7 @@ def peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
     standard deviation; (t,) on the host.
     """
     t, n = len(surfaces), surfaces[0].size
-    blocks = min(_blocks(n), 64)
+    blocks = min(blocks_of(n), 64)
     height, place = empty((t, blocks), np.float32), empty((t, blocks), np.int32)
     sums = empty((t, blocks, 2), np.float64)
     launch("images", "peaks", (blocks, t), BLOCK, (surfaces, n, height, place, sums))
