@@ -24,7 +24,14 @@ def on_axis(dose, axis):
     grouped = ft.time_basis(dose, axis, 3, (0, 3, 6))
     time = (free, grouped, grouped, grouped)
     ends = np.cumsum([0] + [b.values.shape[1] for b in time])
-    return SimpleNamespace(degrees=DEGREES, time=time, slices=[slice(a, b) for a, b in pairwise(ends)], dose=dose)
+    kinds = [ft.Kind(free, slice(0, 1), slice(0, ends[1])), ft.Kind(grouped, slice(1, 4), slice(ends[1], ends[-1]))]
+    slices = [slice(a, b) for a, b in pairwise(ends)]
+    return SimpleNamespace(degrees=DEGREES, time=time, slices=slices, kinds=kinds, dose=dose)
+
+
+def modes_of(problem, data, linear, x, other=None):
+    """`of_modes` of the log likelihood linear·x - x·data·x / 2 about x."""
+    return of_modes(problem, data, linear - data @ x, x, other)
 
 
 def random_form(rng, problem, strength=1.0):
@@ -89,11 +96,11 @@ def test_modes_that_do_not_meet(axis):
         logs = random_logs(rng)
         value, slope, information, _ = plain(problem, data, linear, logs)
         x = rng.normal(size=linear.shape)  # where other modes are does not matter then
-        found = of_modes(problem, data, linear, x).evidence(logs)
+        found = modes_of(problem, data, linear, x).evidence(logs)
         assert found.value.sum() == pytest.approx(value, rel=1e-9)
         np.testing.assert_allclose(found.slope, slope, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(found.information, information, rtol=1e-6, atol=1e-7)
-        assert_derivatives(of_modes(problem, data, linear, x), logs, 1e-4 * np.abs(found.slope).max())
+        assert_derivatives(modes_of(problem, data, linear, x), logs, 1e-4 * np.abs(found.slope).max())
 
 
 def test_the_information_is_how_slopes_scatter():
@@ -106,8 +113,8 @@ def test_the_information_is_how_slopes_scatter():
     slopes = []
     for _ in range(3000):
         true, noise = sd * rng.normal(size=(len(data), 2)), rng.normal(size=(len(data), 2))
-        slopes.append(of_modes(problem, data, data @ true + root @ noise, 0 * true).evidence(logs).slope)
-    information = of_modes(problem, data, 0 * true, 0 * true).evidence(logs).information
+        slopes.append(modes_of(problem, data, data @ true + root @ noise, 0 * true).evidence(logs).slope)
+    information = modes_of(problem, data, 0 * true, 0 * true).evidence(logs).information
     for degree in range(3):
         found = np.cov(np.array(slopes)[:, degree].T)
         np.testing.assert_allclose(found, information[degree], atol=0.1 * information[degree].max())
@@ -123,7 +130,7 @@ def test_other_modes_are_held_where_they_are():
     own = linear - data @ x + separate(problem, data) @ x
     value, slope, _, again = plain(problem, separate(problem, data), own, logs)
     np.testing.assert_allclose(again, x, rtol=1e-6, atol=1e-9)
-    found = of_modes(problem, data, linear, x).evidence(logs)
+    found = modes_of(problem, data, linear, x).evidence(logs)
     assert found.value.sum() == pytest.approx(value, rel=1e-9)
     np.testing.assert_allclose(found.slope, slope, rtol=1e-6, atol=1e-7)
 
@@ -137,8 +144,8 @@ def test_another_time_axis_is_a_change_of_coefficients():
     into = np.zeros_like(data)
     for s, a, b in zip(problem.slices, problem.time, other.time, strict=True):
         into[s, s] = np.linalg.lstsq(a.values, b.values, rcond=None)[0]
-    direct = of_modes(other, into.T @ data @ into, into.T @ linear, np.linalg.solve(into, x)).evidence(logs)
-    found = of_modes(problem, data, linear, x, other).evidence(logs)
+    direct = modes_of(other, into.T @ data @ into, into.T @ linear, np.linalg.solve(into, x)).evidence(logs)
+    found = modes_of(problem, data, linear, x, other).evidence(logs)
     np.testing.assert_allclose(found.value, direct.value, rtol=1e-9)
     np.testing.assert_allclose(found.slope, direct.slope, rtol=1e-6, atol=1e-7)
 
@@ -148,14 +155,14 @@ def test_a_precision_that_is_none_is_an_error():
     n = problem.slices[-1].stop
     nothing = np.zeros((n, 2))
     with pytest.raises(np.linalg.LinAlgError):
-        of_modes(problem, -1e6 * np.eye(n), nothing, nothing).evidence(np.zeros((3, 2)))
+        modes_of(problem, -1e6 * np.eye(n), nothing, nothing).evidence(np.zeros((3, 2)))
 
 
 def test_data_that_say_nothing():
     problem = random_problem(np.random.default_rng(4), AXES[0])
     n = problem.slices[-1].stop
     nothing = np.zeros((n, 2))
-    courses = of_modes(problem, np.zeros((n, n)), nothing, nothing)
+    courses = modes_of(problem, np.zeros((n, n)), nothing, nothing)
     found = courses.evidence(np.zeros((3, 2)))
     for part in (found.value, found.slope, found.curvature, found.information):
         np.testing.assert_allclose(part, 0, atol=1e-9)
@@ -171,7 +178,7 @@ def test_the_prior_rules_most_coefficients():
     root = rng.normal(size=(n, n))
     data, linear = separate(problem, root @ root.T / n), 3 * rng.normal(size=(n, 2))
     logs = np.log([[0.5, 3e-4], [0.01, 1e-4], [0.01, 1e-4]])
-    courses = of_modes(problem, data, linear, np.zeros((n, 2)))
+    courses = modes_of(problem, data, linear, np.zeros((n, 2)))
     q = np.exp(-logs[0, 0]) + courses.rough[0] * np.exp(-logs[0, 1])
     assert 0.1 < (courses.data[0].diagonal() > NEGLIGIBLE * q).mean() < 0.8
     value, slope, information, _ = plain(problem, data, linear, logs)
@@ -190,7 +197,7 @@ def test_the_best_scales_are_found(seed):
     rng = np.random.default_rng(seed)
     problem = random_problem(rng, AXES[seed], t=20)
     data, linear = random_form(rng, problem, 0.3)
-    courses = of_modes(problem, data, linear, np.zeros_like(linear))
+    courses = modes_of(problem, data, linear, np.zeros_like(linear))
     usual = random_logs(rng)
 
     def loss(flat):

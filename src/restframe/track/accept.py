@@ -39,14 +39,12 @@ def accept(problem: ft.Problem, result: ft.Fit, slopes: np.ndarray) -> Verdict:
     highest = int(problem.degrees.max())
     gain = np.zeros(highest + 1)
     for degree in range(highest + 1):
-        chosen = np.concatenate(
-            [np.arange(s.start, s.stop) for s, d in zip(problem.slices, problem.degrees, strict=True) if d <= degree]
-        )
+        n = problem.slices[int(np.sum(problem.degrees <= degree)) - 1].stop  # modes are in the order of their degrees
+        start = result.x[:n]
         for (data, linear), (other, other_linear) in zip(parts, parts[::-1], strict=True):
-            x = ft.settle(data[np.ix_(chosen, chosen)], linear[chosen], precision[chosen], result.x[chosen]).x
-            gain[degree] += float(
-                np.sum(other_linear[chosen] * x) - 0.5 * np.sum(x * (other[np.ix_(chosen, chosen)] @ x))
-            )
+            among = data[:n, :n]
+            x = ft.settle(among, linear[:n] - among @ start, precision[:n], start).x
+            gain[degree] += float(np.sum(other_linear[:n] * x) - 0.5 * np.sum(x * (other[:n, :n] @ x)))
     gain -= gain[0]
     degree = int(np.argmax(gain))
     numbers = {"held_out_gain": float(gain[degree])}

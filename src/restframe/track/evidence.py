@@ -141,20 +141,21 @@ def together(parts: list[Courses]) -> Courses:
     return Courses(*(np.concatenate(columns) for columns in zip(*out, strict=True)))
 
 
-def of_modes(problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, other=None) -> Courses:
-    """``data`` (n, n) and ``linear`` (n, 2) of a `fit.Problem`, for each mode with the others at ``x`` (n, 2); a pair
-    of scales for each degree. ``other``: the same problem on another time axis, whose coefficients to use.
+def of_modes(problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, other=None) -> Courses:
+    """The log likelihood of a `fit.Problem` about its coefficients ``x`` (n, 2), slope (n, 2) and curvature -``data``
+    (n, n), for each mode with the others there; a pair of scales for each degree. ``other``: the same problem on
+    another time axis, whose coefficients to use.
     """
-    left = linear - data @ x
     parts = []
-    for time in dict.fromkeys(problem.time):
-        of = [m for m, t in enumerate(problem.time) if t is time]
-        blocks = np.stack([data[problem.slices[m], problem.slices[m]] for m in of])
-        slopes = np.stack([left[problem.slices[m]] for m in of]) + blocks @ np.stack([x[problem.slices[m]] for m in of])
-        rough = time.rough
+    for kind, new in zip(problem.kinds, (other or problem).kinds, strict=True):
+        n = len(kind.time.rough)
+        spans = [slice(i, i + n) for i in range(kind.coefficients.start, kind.coefficients.stop, n)]
+        blocks = np.stack([data[s, s] for s in spans])
+        linear = slope[kind.coefficients].reshape(-1, n, 2) + blocks @ x[kind.coefficients].reshape(-1, n, 2)
         if other is not None:
-            into = np.linalg.lstsq(time.values, other.time[of[0]].values, rcond=None)[0]
-            blocks, slopes, rough = into.T @ blocks @ into, into.T @ slopes, other.time[of[0]].rough
-        degrees = problem.degrees[of]
-        parts.append(Courses(blocks, slopes, np.broadcast_to(rough, slopes.shape[:2]), degrees - degrees[0]))
+            into = kind.time.inverse @ new.time.values
+            blocks, linear = into.T @ blocks @ into, into.T @ linear
+        degrees = problem.degrees[kind.modes]
+        rough = np.broadcast_to(new.time.rough, linear.shape[:2])
+        parts.append(Courses(blocks, linear, rough, degrees - degrees[0]))
     return together(parts)

@@ -34,6 +34,20 @@ class TimeBasis:
     values: np.ndarray  # (t, n)
     rough: np.ndarray  # (n,) the roughness penalty where the speed penalty is one, ascending
 
+    @cached_property
+    def inverse(self) -> np.ndarray:
+        """(n, t): the coefficients of a course, least squares."""
+        return np.linalg.pinv(self.values)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Modes with the same functions of time."""
+
+    time: TimeBasis
+    modes: slice
+    coefficients: slice
+
 
 def time_basis(dose: np.ndarray, axis: TimeAxis, reference: int, groups: Groups) -> TimeBasis:
     """Free in every frame, or, where ``groups`` are fewer, in every group's middle, straight lines between and beyond.
@@ -110,33 +124,47 @@ class Problem:
         return np.concatenate([prior.precision(d, b.rough) for d, b in zip(self.degrees, self.time, strict=True)])
 
     @cached_property
+    def kinds(self) -> list[Kind]:
+        """In the order of modes: the whole frame, which may be like all others, and local ones."""
+        first = [m for m, b in enumerate(self.time) if m == 0 or b is not self.time[m - 1]]
+        spans = pairwise([*first, len(self.time)])
+        ends = [s.start for s in self.slices] + [self.slices[-1].stop]
+        return [Kind(self.time[a], slice(a, b), slice(ends[a], ends[b])) for a, b in spans]
+
+    @cached_property
     def norm(self) -> np.ndarray:
         """(n, n): x·norm·x is the mean square, over tiles and frames, of the displacement less its mean over time."""
-        values = [b.values - b.values.mean(0) for b in self.time]
-        overlap = self.basis @ self.basis.T / self.basis[0].size / len(values[0])
+        overlap = self.basis @ self.basis.T / self.basis[0].size / len(self.dose)
+        values = [k.time.values - k.time.values.mean(0) for k in self.kinds]
         return np.block(
-            [[o * (a.T @ b) for o, b in zip(row, values, strict=True)] for row, a in zip(overlap, values, strict=True)]
+            [
+                [np.kron(overlap[k.modes, l.modes], a.T @ b) for l, b in zip(self.kinds, values, strict=True)]
+                for k, a in zip(self.kinds, values, strict=True)
+            ]
         )
 
     def amplitudes(self, x: np.ndarray) -> np.ndarray:
         """(n, 2) -> (modes, t, 2)"""
-        return np.stack([b.values @ x[s] for b, s in zip(self.time, self.slices, strict=True)])
+        return np.concatenate(
+            [k.time.values @ x[k.coefficients].reshape(-1, k.time.values.shape[1], 2) for k in self.kinds]
+        )
 
     def coefficients(self, amplitudes: np.ndarray) -> np.ndarray:
         """(some modes, t, 2) -> (n, 2), least squares; modes that are not given are at rest."""
         out = np.zeros((self.slices[-1].stop, 2))
-        for b, s, a in zip(self.time, self.slices, amplitudes, strict=False):
-            out[s] = np.linalg.lstsq(b.values, a, rcond=None)[0]
+        for k in self.kinds:
+            found = (k.time.inverse @ amplitudes[k.modes]).reshape(-1, 2)
+            out[k.coefficients][: len(found)] = found
         return out
 
     def displacement(self, x: np.ndarray) -> np.ndarray:
         """(n, 2) -> (p, t, 2), small pixels."""
-        return np.einsum("mp,mtc->ptc", self.basis, self.amplitudes(x))
+        return np.tensordot(self.basis.T, self.amplitudes(x), 1)
 
     def to_coefficients(self, gradient: np.ndarray) -> np.ndarray:
         """Derivatives by displacement (p, t, 2) -> by coefficient (n, 2)."""
-        by_mode = np.einsum("mp,ptc->mtc", self.basis, gradient)
-        return np.concatenate([b.values.T @ g for b, g in zip(self.time, by_mode, strict=True)])
+        by_mode = np.tensordot(self.basis, gradient, 1)
+        return np.concatenate([(k.time.values.T @ by_mode[k.modes]).reshape(-1, 2) for k in self.kinds])
 
 
 @dataclass(frozen=True)
@@ -156,22 +184,20 @@ def information(problem: Problem, of_tiles, keep: np.ndarray | float = 1.0) -> n
     ``keep``: (p,) how much each tile counts.
     """
     xp = array_namespace(of_tiles)
-    slices = problem.slices
-    out = np.zeros((slices[-1].stop,) * 2)
-    kinds = list(dict.fromkeys(problem.time))
-    for a, b in combinations_with_replacement(kinds, 2):
-        pairs = [
-            (m, n)
-            for m, one in enumerate(problem.time)
-            for n, other in enumerate(problem.time)
-            if one is a and other is b and (m <= n or a is not b)
-        ]
-        outer = np.stack([problem.basis[m] * problem.basis[n] * keep for m, n in pairs])
-        j = xp.asarray(a.values.T) @ of_tiles @ xp.asarray(b.values)  # (p, na, nb)
+    out = np.zeros((problem.slices[-1].stop,) * 2)
+    for a, b in combinations_with_replacement(problem.kinds, 2):
+        one, other = problem.basis[a.modes], problem.basis[b.modes]
+        pairs = np.triu_indices(len(one)) if a is b else np.indices((len(one), len(other))).reshape(2, -1)
+        outer = one[pairs[0]] * other[pairs[1]] * keep
+        j = xp.asarray(a.time.values.T) @ of_tiles @ xp.asarray(b.time.values)  # (p, na, nb)
         blocks = to_host(xp.asarray(outer) @ j.reshape(len(j), -1)).reshape(-1, *j.shape[1:])
-        for (m, n), block in zip(pairs, blocks, strict=True):
-            out[slices[m], slices[n]] = block
-            out[slices[n], slices[m]] = block.T
+        block = np.empty((len(one), j.shape[1], len(other), j.shape[2]))
+        block[pairs[0], :, pairs[1]] = blocks
+        if a is b:
+            block[pairs[1], :, pairs[0]] = blocks
+        block = block.reshape(len(one) * j.shape[1], -1)
+        out[a.coefficients, b.coefficients] = block
+        out[b.coefficients, a.coefficients] = block.T
     return out
 
 
@@ -220,26 +246,28 @@ class Settled:
 
 
 def settle(
-    data: np.ndarray, linear: np.ndarray, precision: np.ndarray, start: np.ndarray, negligible: float = NEGLIGIBLE
+    data: np.ndarray, slope: np.ndarray, precision: np.ndarray, start: np.ndarray, negligible: float = NEGLIGIBLE
 ) -> Settled:
-    """Most probable coefficients for the log likelihood linear·x - x·data·x / 2 of each axis and the prior's
-    ``precision`` (n,).
+    """Most probable coefficients for the log likelihood of each axis whose slope at ``start`` (n, 2) is ``slope`` and
+    whose curvature is -``data`` (n, n), and the prior's ``precision`` (n,).
 
-    Coefficients of which the data say less than ``negligible`` of what the prior says are held at ``start`` (n, 2)
+    Coefficients of which the data say less than ``negligible`` of what the prior says are held at ``start``
     while the others are found, then found one by one: what is settled again and again comes to rest where all together
     are most probable.
     """
     own = data.diagonal()
     free = own > negligible * precision
     among, rest = np.flatnonzero(free), np.flatnonzero(~free)
-    p = data[np.ix_(among, among)]
+    up = slope - precision[:, None] * start
+    rows = data[among]
+    p = rows[:, among]
     p[np.diag_indices_from(p)] += precision[among]
     factor = linalg.cholesky(p, lower=True, overwrite_a=True, check_finite=False)
-    x = start.copy()
-    x[among] = linalg.cho_solve((factor, True), linear[among] - data[np.ix_(among, rest)] @ start[rest])
+    step = np.empty_like(start)
+    step[among] = linalg.cho_solve((factor, True), up[among], check_finite=False)
     alone = own[rest] + precision[rest]
-    x[rest] += (linear[rest] - data[rest] @ x - precision[rest, None] * x[rest]) / alone[:, None]
-    return Settled(x, free, factor, alone)
+    step[rest] = (up - rows.T @ step[among])[rest] / alone[:, None]
+    return Settled(start + step, free, factor, alone)
 
 
 def stated_error(problem: Problem, settled: Settled) -> float:
@@ -255,22 +283,22 @@ def stated_error(problem: Problem, settled: Settled) -> float:
 
 
 def learn_prior(
-    problem: Problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
+    problem: Problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
 ) -> Prior:
     """The prior's scales with the highest evidence, each mode's with the others at ``x`` (`evidence.py`)."""
     n = int(problem.degrees.max()) + 1
-    courses = of_modes(problem, data, linear, x)
+    courses = of_modes(problem, data, slope, x)
     logs, _ = best_scales(courses, prior.logs()[:n], usual.logs()[:n], LEARNING_STEPS)
     return Prior(*np.exp(np.concatenate([logs, prior.logs()[n:]])).T)
 
 
 def choose_axis(
-    problem: Problem, data: np.ndarray, linear: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
+    problem: Problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
 ) -> Problem:
     """The problem on the time axis with the highest evidence, each with its own best scales."""
     n = int(problem.degrees.max()) + 1
     others = [replace(problem, axis=axis) for axis in AXES]
-    each = together([of_modes(problem, data, linear, x, other) for other in others])
+    each = together([of_modes(problem, data, slope, x, other) for other in others])
     start, center = (np.tile(p.logs()[:n], (len(AXES), 1)) for p in (prior, usual))
     evidence = best_scales(each, start, center, COMPARING_STEPS)[1].reshape(len(AXES), n).sum(1)
     return others[int(evidence.argmax())]
@@ -302,14 +330,14 @@ def fit(
     for i in range(max(rounds, 1)):
         like = likelihood_at(problem, at, error)
         slopes = lk.gradient(kernels, like, at)
-        data, linear = quadratic(problem, like, slopes, x)
+        data, slope = information(problem, like.information), problem.to_coefficients(slopes)
         if try_axes and i == 1:
-            amplitudes, problem = problem.amplitudes(x), choose_axis(problem, data, linear, x, prior, usual)
+            amplitudes, problem = problem.amplitudes(x), choose_axis(problem, data, slope, x, prior, usual)
             x = problem.coefficients(amplitudes)
-            data, linear = quadratic(problem, like, slopes, x)
-        prior = learn_prior(problem, data, linear, x, prior, usual)
+            data, slope = information(problem, like.information), problem.to_coefficients(slopes)
+        prior = learn_prior(problem, data, slope, x, prior, usual)
         precision = problem.precision(prior)
-        settled = settle(data, linear, precision, x)
+        settled = settle(data, slope, precision, x)
         error = stated_error(problem, settled)
 
         def posterior(x, at, like=like, precision=precision):
@@ -328,13 +356,3 @@ def fit(
         if np.abs(step).max() < tolerance or np.sqrt((step**2).sum(2).mean()) < SETTLED * error:
             break
     return Fit(problem.amplitudes(x), prior, like, x, error, problem.axis, at)
-
-
-def quadratic(
-    problem: Problem, like: lk.Likelihood, slopes: np.ndarray, x: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The log likelihood about the coefficients ``x`` (n, 2), whose derivatives by displacement are ``slopes``
-    (p, t, 2), is linear·x - x·data·x / 2: data (n, n), linear (n, 2).
-    """
-    data = information(problem, like.information)
-    return data, data @ x + problem.to_coefficients(slopes)
