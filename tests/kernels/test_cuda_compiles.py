@@ -19,7 +19,7 @@ MODULES = [
     ("raw", raw_definitions(np.dtype(np.uint8), 12)),
     ("small", (raw_definitions(np.dtype(np.uint8))[0], *SMALL)),
     *(("tiles", transform(size, band)) for size, band in ((62, 24), (96, 38), (256, 102))),
-    *((name, ()) for name in ("spectra", "images", "values", "decode")),
+    *((name, ()) for name in ("spectra", "images", "values", "decode", "courses")),
 ]
 
 

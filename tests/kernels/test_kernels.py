@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from calibrations import close, random_calibration
+from random_courses import random_courses
 
 from restframe.detector.calibration import Calibration, bad_by_row
 from restframe.kernels import cpu, reference
@@ -345,3 +346,12 @@ def test_images_of_spectra(size):
     spectra = np.fft.rfft2(np.random.default_rng(9).normal(size=size)).astype(np.complex64)
     exact = reference.irfft2(spectra, size[-2:], 1)
     close(cpu.irfft2(spectra.copy(), size[-2:], 2), exact)
+
+
+@pytest.mark.parametrize(("n", "quick"), [(5, 0), (39, 12), (50, 50)])
+def test_evidence_of_courses(n, quick):
+    courses = random_courses(np.random.default_rng(n), n, quick)
+    for fast, slow in zip(cpu.of_courses(*courses, 1e-3), reference.of_courses(*courses, 1e-3), strict=True):
+        np.testing.assert_allclose(fast, slow, rtol=1e-8, atol=1e-8 * np.abs(slow).max())
+    with pytest.raises(np.linalg.LinAlgError):
+        cpu.of_courses(courses[0] - 1e4 * np.eye(n), *courses[1:], -1.0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from restframe.kernels import cpu
 from restframe.track import fit as ft
 from restframe.track.evidence import NEGLIGIBLE, SCALE_SPREAD, best_scales, of_modes
 from restframe.track.prior import AXES
@@ -70,10 +71,10 @@ def plain(problem, data, linear, logs):
 
 def assert_derivatives(courses, logs, atol):
     """Slope and curvature are those of the values."""
-    found = courses.evidence(logs)
+    found = courses.evidence(cpu, logs)
     for way in (0, 1):
         step = 1e-3 * np.eye(2)[way]
-        above, below = courses.evidence(logs + step), courses.evidence(logs - step)
+        above, below = courses.evidence(cpu, logs + step), courses.evidence(cpu, logs - step)
         np.testing.assert_allclose(found.slope[:, way], (above.value - below.value) / 2e-3, atol=atol)
         np.testing.assert_allclose(found.curvature[:, way], (below.slope - above.slope) / 2e-3, atol=atol)
 
@@ -96,7 +97,7 @@ def test_modes_that_do_not_meet(axis):
         logs = random_logs(rng)
         value, slope, information, _ = plain(problem, data, linear, logs)
         x = rng.normal(size=linear.shape)  # where other modes are does not matter then
-        found = modes_of(problem, data, linear, x).evidence(logs)
+        found = modes_of(problem, data, linear, x).evidence(cpu, logs)
         assert found.value.sum() == pytest.approx(value, rel=1e-9)
         np.testing.assert_allclose(found.slope, slope, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(found.information, information, rtol=1e-6, atol=1e-7)
@@ -113,8 +114,8 @@ def test_the_information_is_how_slopes_scatter():
     slopes = []
     for _ in range(3000):
         true, noise = sd * rng.normal(size=(len(data), 2)), rng.normal(size=(len(data), 2))
-        slopes.append(modes_of(problem, data, data @ true + root @ noise, 0 * true).evidence(logs).slope)
-    information = modes_of(problem, data, 0 * true, 0 * true).evidence(logs).information
+        slopes.append(modes_of(problem, data, data @ true + root @ noise, 0 * true).evidence(cpu, logs).slope)
+    information = modes_of(problem, data, 0 * true, 0 * true).evidence(cpu, logs).information
     for degree in range(3):
         found = np.cov(np.array(slopes)[:, degree].T)
         np.testing.assert_allclose(found, information[degree], atol=0.1 * information[degree].max())
@@ -130,7 +131,7 @@ def test_other_modes_are_held_where_they_are():
     own = linear - data @ x + separate(problem, data) @ x
     value, slope, _, again = plain(problem, separate(problem, data), own, logs)
     np.testing.assert_allclose(again, x, rtol=1e-6, atol=1e-9)
-    found = modes_of(problem, data, linear, x).evidence(logs)
+    found = modes_of(problem, data, linear, x).evidence(cpu, logs)
     assert found.value.sum() == pytest.approx(value, rel=1e-9)
     np.testing.assert_allclose(found.slope, slope, rtol=1e-6, atol=1e-7)
 
@@ -144,8 +145,8 @@ def test_another_time_axis_is_a_change_of_coefficients():
     into = np.zeros_like(data)
     for s, a, b in zip(problem.slices, problem.time, other.time, strict=True):
         into[s, s] = np.linalg.lstsq(a.values, b.values, rcond=None)[0]
-    direct = modes_of(other, into.T @ data @ into, into.T @ linear, np.linalg.solve(into, x)).evidence(logs)
-    found = modes_of(problem, data, linear, x, other).evidence(logs)
+    direct = modes_of(other, into.T @ data @ into, into.T @ linear, np.linalg.solve(into, x)).evidence(cpu, logs)
+    found = modes_of(problem, data, linear, x, other).evidence(cpu, logs)
     np.testing.assert_allclose(found.value, direct.value, rtol=1e-9)
     np.testing.assert_allclose(found.slope, direct.slope, rtol=1e-6, atol=1e-7)
 
@@ -155,7 +156,7 @@ def test_a_precision_that_is_none_is_an_error():
     n = problem.slices[-1].stop
     nothing = np.zeros((n, 2))
     with pytest.raises(np.linalg.LinAlgError):
-        modes_of(problem, -1e6 * np.eye(n), nothing, nothing).evidence(np.zeros((3, 2)))
+        modes_of(problem, -1e6 * np.eye(n), nothing, nothing).evidence(cpu, np.zeros((3, 2)))
 
 
 def test_data_that_say_nothing():
@@ -163,11 +164,11 @@ def test_data_that_say_nothing():
     n = problem.slices[-1].stop
     nothing = np.zeros((n, 2))
     courses = modes_of(problem, np.zeros((n, n)), nothing, nothing)
-    found = courses.evidence(np.zeros((3, 2)))
+    found = courses.evidence(cpu, np.zeros((3, 2)))
     for part in (found.value, found.slope, found.curvature, found.information):
         np.testing.assert_allclose(part, 0, atol=1e-9)
     usual = random_logs(np.random.default_rng(5))
-    np.testing.assert_allclose(best_scales(courses, usual + 1, usual, 40)[0], usual, atol=0.03)
+    np.testing.assert_allclose(best_scales(cpu, courses, usual + 1, usual, 40)[0], usual, atol=0.03)
 
 
 def test_the_prior_rules_most_coefficients():
@@ -182,7 +183,7 @@ def test_the_prior_rules_most_coefficients():
     q = np.exp(-logs[0, 0]) + courses.rough[0] * np.exp(-logs[0, 1])
     assert 0.1 < (courses.data[0].diagonal() > NEGLIGIBLE * q).mean() < 0.8
     value, slope, information, _ = plain(problem, data, linear, logs)
-    found = courses.evidence(logs)
+    found = courses.evidence(cpu, logs)
     assert found.value.sum() == pytest.approx(value, abs=3e-3)
     np.testing.assert_allclose(found.slope, slope, atol=3e-3)
     sd = np.sqrt(np.einsum("gii->gi", information))
@@ -202,9 +203,9 @@ def test_the_best_scales_are_found(seed):
 
     def loss(flat):
         logs = flat.reshape(3, 2)
-        return -courses.evidence(logs).value.sum() + 0.5 * np.sum(((logs - usual) / SCALE_SPREAD) ** 2)
+        return -courses.evidence(cpu, logs).value.sum() + 0.5 * np.sum(((logs - usual) / SCALE_SPREAD) ** 2)
 
     best = optimize.minimize(loss, usual.ravel(), method="Nelder-Mead", options={"maxfev": 6000, "fatol": 1e-6})
-    logs, value = best_scales(courses, usual + rng.normal(0, 2, size=(3, 2)), usual, 40)
+    logs, value = best_scales(cpu, courses, usual + rng.normal(0, 2, size=(3, 2)), usual, 40)
     assert value.sum() == pytest.approx(-loss(logs.ravel()), abs=1e-9)
     assert value.sum() > -best.fun - 2e-3

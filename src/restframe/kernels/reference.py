@@ -144,6 +144,34 @@ def filtered(re, im, w: np.ndarray, ring: np.ndarray, weight: np.ndarray):
     return f * re, f * im
 
 
+def of_courses(data, linear, a: np.ndarray, negligible: float) -> tuple[np.ndarray, ...]:
+    """Of each course in time, with the log likelihood linear·x - x·data·x / 2 of either axis: the log evidence for the
+    prior, (m,), its slopes by the logs of the prior's two scales, (m, 2), minus its second derivatives, (m, 2, 2), and
+    what these are on average; on the host.
+
+    ``data`` (m, n, n), ``linear`` (m, n, 2), ``a`` (m, 2, n): the prior's precision is A + A', diagonal, a part by each
+    scale. Q = A + A', P = data + Q, x = P⁻¹ linear, W = Q⁻¹ - P⁻¹. Of both axes: the evidence is linear·x / 2 + log det
+    Q - log det P, its slope x·A x / 2 - tr(W A), the slopes' covariance tr(W A W A') (Harville 1977, section 5).
+    Behind the last coefficient of which the data say more than ``negligible`` of the prior's precision, what they say
+    of two together is left out. Raises LinAlgError where P is not positive definite.
+    """
+    parts = []
+    for d, l, both in zip(map(to_host, data), map(to_host, linear), a, strict=True):
+        q = both.sum(0)
+        told = np.flatnonzero(d.diagonal() > negligible * q)
+        k = told[-1] + 1 if len(told) else 1
+        p = np.diag(d.diagonal() + q)
+        p[:k, :k] = d[:k, :k] + np.diag(q[:k])
+        log_det = 2 * np.log(np.linalg.cholesky(p).diagonal()).sum()
+        inverse = np.linalg.inv(p)
+        x, w = inverse @ l, np.diag(1 / q) - inverse
+        value = 0.5 * np.sum(l * x) - log_det + np.log(q).sum()
+        slope = both @ (0.5 * (x**2).sum(1) - w.diagonal())
+        curvature = (both / q**2) @ both.T - both @ (inverse * (inverse + x @ x.T)) @ both.T + np.diag(slope)
+        parts.append((value, slope, curvature, both @ w**2 @ both.T))
+    return tuple(map(np.array, zip(*parts, strict=True)))
+
+
 def mark_bad(gain, rows: np.ndarray, columns: np.ndarray):
     """The gain as these kernels want it: as it is, the calibration lists bad pixels."""
     return gain

@@ -9,12 +9,11 @@ together is left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 NEGLIGIBLE = 1e-3  # of the prior's precision: less information than this is that of one coefficient alone
-ALIKE = 16  # numbers of coefficients that are treated as one number
 SCALE_SPREAD = 2.0  # sd of the log of the scales about the usual ones
 LONGEST = 2.0  # step of a log of a scale
 CLOSE = 0.03  # steps of the logs that no longer matter
@@ -40,76 +39,37 @@ class Courses:
     rough: np.ndarray  # (m, n) as in `fit.TimeBasis`
     pair: np.ndarray  # (m,) which of g pairs of scales each has, ascending
 
-    def evidence(self, logs: np.ndarray) -> Evidence:
-        """For the prior's variances of speed and roughness, ``logs``: (g, 2).
+    def on_device(self, kernels) -> Courses:
+        """The same, with the log likelihood where the kernels work."""
+        return replace(self, data=kernels.to_device(self.data), linear=kernels.to_device(self.linear))
 
-        Q: the prior's precision, A its part by one scale, P = data + Q, x = P⁻¹ linear, W = Q⁻¹ - P⁻¹. Of both axes:
-        the evidence is linear·x / 2 + log det Q - log det P, its slope x·A x / 2 - tr(W A), the slopes' covariance
-        tr(W A W A') (Harville 1977, section 5). Raises LinAlgError where P is not positive definite.
+    def evidence(self, kernels, logs: np.ndarray) -> Evidence:
+        """For the prior's variances of speed and roughness, ``logs``: (g, 2). Raises LinAlgError where the
+        posterior has no most probable coefficients.
         """
         by_speed, by_roughness = np.exp(-logs[self.pair]).T[..., None]
         a = np.stack([np.broadcast_to(by_speed, self.rough.shape), self.rough * by_roughness], axis=1)  # (m, 2, n)
-        own = np.einsum("mii->mi", self.data)
-        among = own > NEGLIGIBLE * a.sum(1)
-        last = among.shape[1] - np.argmax(among[:, ::-1], axis=1) * among.any(1)
-        alike = np.where(
-            among.any(1), -(-last // ALIKE), 1
-        )  # courses with about as many coefficients are taken together
-        found = [np.empty((len(own), *shape)) for shape in ((), (2,), (2, 2), (2, 2))]
-        for size in np.unique(alike):
-            these = alike == size
-            n = min(int(size) * ALIKE, own.shape[1])
-            parts = _by_course(self.data[these, :n, :n], own[these], self.linear[these], a[these])
-            for whole, part in zip(found, parts, strict=True):
-                whole[these] = part
         first = np.flatnonzero(np.diff(self.pair, prepend=-1))
-        return Evidence(*(np.add.reduceat(v, first) for v in found))
+        return Evidence(*(np.add.reduceat(v, first) for v in kernels.of_courses(self.data, self.linear, a, NEGLIGIBLE)))
 
 
-def _by_course(data: np.ndarray, own: np.ndarray, linear: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What `Evidence` holds, course by course. ``data`` (m, k, k): of the first coefficients, the others have ``own``
-    (m, n) alone; ``a`` (m, 2, n): A.
-    """
-    n = data.shape[1]
-    i = np.arange(n)
-    q = a.sum(1)
-    data[:, i, i] += q[:, :n]
-    factor, inverse = np.linalg.cholesky(data), np.linalg.inv(data)
-    alone = own[:, n:] + q[:, n:]
-    x = np.concatenate([inverse @ linear[:, :n], linear[:, n:] / alone[..., None]], axis=1)
-    variance = np.concatenate([inverse[:, i, i], 1 / alone], axis=1)
-    w = 1 / q - variance
-    log_det = 2 * np.log(factor[:, i, i]).sum(1) + np.log(alone).sum(1)
-    value = 0.5 * (linear * x).sum((1, 2)) - log_det + np.log(q).sum(1)
-    slope = (a @ (0.5 * (x**2).sum(2) - w)[..., None])[..., 0]
-
-    def both(of_known, of_quick):
-        """a M a' for M symmetric, diagonal beyond the first n coefficients."""
-        known, quick = a[..., :n], a[..., n:]
-        return known @ of_known @ known.swapaxes(1, 2) + (quick * of_quick[:, None]) @ quick.swapaxes(1, 2)
-
-    pull = inverse * (inverse + x[:, :n] @ x[:, :n].swapaxes(1, 2))
-    curvature = (a / q[:, None] ** 2) @ a.swapaxes(1, 2) - both(pull, (1 / alone + (x[:, n:] ** 2).sum(2)) / alone)
-    curvature[:, [0, 1], [0, 1]] += slope
-    inverse *= -1
-    inverse[:, i, i] = w[:, :n]
-    return value, slope, curvature, both(inverse**2, w[:, n:] ** 2)
-
-
-def best_scales(courses: Courses, start: np.ndarray, usual: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def best_scales(
+    kernels, courses: Courses, start: np.ndarray, usual: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Logs of the scales with the highest evidence, (g, 2), within an order of magnitude or so of the ``usual`` ones;
     and that evidence, (g,).
 
     At most ``steps`` of Newton's, by Fisher's information where the evidence is not concave; those that lead down are
     taken back and shortened.
     """
+    courses = courses.on_device(kernels)
     logs, scale = start, np.ones((len(start), 1))
-    value, slope, curvature = _posterior(courses, logs, usual)
+    value, slope, curvature = _posterior(kernels, courses, logs, usual)
     for _ in range(steps):
         step = scale * np.clip(np.linalg.solve(curvature, slope[..., None])[..., 0], -LONGEST, LONGEST)
         if np.abs(step).max() < CLOSE:
             break
-        trial = _posterior(courses, logs + step, usual)
+        trial = _posterior(kernels, courses, logs + step, usual)
         up = trial[0] >= value
         logs = np.where(up[:, None], logs + step, logs)
         value, slope, curvature = (
@@ -120,9 +80,11 @@ def best_scales(courses: Courses, start: np.ndarray, usual: np.ndarray, steps: i
     return logs, value
 
 
-def _posterior(courses: Courses, logs: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _posterior(
+    kernels, courses: Courses, logs: np.ndarray, usual: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Evidence, slope and curvature with what is believed of the scales before any data."""
-    found, away, believed = courses.evidence(logs), (logs - usual) / SCALE_SPREAD, np.eye(2) / SCALE_SPREAD**2
+    found, away, believed = courses.evidence(kernels, logs), (logs - usual) / SCALE_SPREAD, np.eye(2) / SCALE_SPREAD**2
     lowest = [np.linalg.eigvalsh(c + believed)[:, 0] for c in (found.curvature, found.information)]
     curvature = np.where((lowest[0] > CONCAVE * lowest[1])[:, None, None], found.curvature, found.information)
     return found.value - 0.5 * (away**2).sum(1), found.slope - away / SCALE_SPREAD, curvature + believed

@@ -283,24 +283,24 @@ def stated_error(problem: Problem, settled: Settled) -> float:
 
 
 def learn_prior(
-    problem: Problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
+    kernels, problem: Problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
 ) -> Prior:
     """The prior's scales with the highest evidence, each mode's with the others at ``x`` (`evidence.py`)."""
     n = int(problem.degrees.max()) + 1
     courses = of_modes(problem, data, slope, x)
-    logs, _ = best_scales(courses, prior.logs()[:n], usual.logs()[:n], LEARNING_STEPS)
+    logs, _ = best_scales(kernels, courses, prior.logs()[:n], usual.logs()[:n], LEARNING_STEPS)
     return Prior(*np.exp(np.concatenate([logs, prior.logs()[n:]])).T)
 
 
 def choose_axis(
-    problem: Problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
+    kernels, problem: Problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
 ) -> Problem:
     """The problem on the time axis with the highest evidence, each with its own best scales."""
     n = int(problem.degrees.max()) + 1
     others = [replace(problem, axis=axis) for axis in AXES]
     each = together([of_modes(problem, data, slope, x, other) for other in others])
     start, center = (np.tile(p.logs()[:n], (len(AXES), 1)) for p in (prior, usual))
-    evidence = best_scales(each, start, center, COMPARING_STEPS)[1].reshape(len(AXES), n).sum(1)
+    evidence = best_scales(kernels, each, start, center, COMPARING_STEPS)[1].reshape(len(AXES), n).sum(1)
     return others[int(evidence.argmax())]
 
 
@@ -332,10 +332,10 @@ def fit(
         slopes = lk.gradient(kernels, like, at)
         data, slope = information(problem, like.information), problem.to_coefficients(slopes)
         if try_axes and i == 1:
-            amplitudes, problem = problem.amplitudes(x), choose_axis(problem, data, slope, x, prior, usual)
+            amplitudes, problem = problem.amplitudes(x), choose_axis(kernels, problem, data, slope, x, prior, usual)
             x = problem.coefficients(amplitudes)
             data, slope = information(problem, like.information), problem.to_coefficients(slopes)
-        prior = learn_prior(problem, data, slope, x, prior, usual)
+        prior = learn_prior(kernels, problem, data, slope, x, prior, usual)
         precision = problem.precision(prior)
         settled = settle(data, slope, precision, x)
         error = stated_error(problem, settled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from restframe import pages
 from restframe.detector.small import SmallFrames
@@ -139,7 +140,7 @@ def measure(
         slopes = lk.gradient(kernels, result.likelihood, result.at)
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
     information = kernels.to_host(result.likelihood.information)
-    beyond = own_motion(problem, information, slopes, pixel)
+    beyond = own_motion(kernels, problem, information, slopes, pixel)
     error = float(np.hypot(result.error, beyond))
     numbers = {
         "error_px": factor * error,
@@ -222,11 +223,12 @@ def against_blur(kernels, problem: ft.Problem, moved: np.ndarray) -> ft.Problem:
     in the frame, sin(k·v/2) / (k·v/2). Scales the tiles in place.
     """
     tiles, m = problem.tiles, problem.tiles.band
-    ky, kx = np.arange(-m, m + 1)[:, None] / tiles.size, np.arange(m + 1) / tiles.size
-    left = np.stack([np.sinc(kx * x + ky * y) for x, y in moved]).astype(np.float32)
-    kernels.scale_spectra(tiles.re, tiles.im, kernels.to_device(left))
-    used = problem.ring >= 0
-    power = np.stack([np.bincount(problem.ring[used], (problem.weight * f**2)[used], m + 1) for f in left])
+    along = kernels.to_device((moved / tiles.size).astype(np.float32)[..., None, None])
+    xp = array_namespace(along)
+    ky, kx = (xp.arange(a, m + 1, dtype=xp.float32) for a in (-m, 0))
+    left = xp.sinc(kx * along[:, 0] + ky[:, None] * along[:, 1])  # (t, 2m+1, m+1)
+    kernels.scale_spectra(tiles.re, tiles.im, left)
+    power = kernels.by_ring(left**2, problem.ring, problem.weight)
     kept = np.divide(power, problem.count, where=problem.count > 0, out=np.ones_like(power))
     return replace(problem, amplitude=problem.amplitude * np.sqrt(kept))
 
@@ -244,5 +246,5 @@ def tile_means(modes, tiles: Tiles, shape: tuple[int, int], points: int = 8) -> 
 
 def scale_tiles(kernels, tiles: Tiles, amplitude: np.ndarray) -> None:
     """Multiply spectra of unit noise by the signal's amplitude, in place: what the likelihood sums."""
-    r = np.minimum(np.round(tiles.radius()).astype(int), tiles.band)
-    kernels.scale_spectra(tiles.re, tiles.im, kernels.to_device(amplitude[:, r].astype(np.float32)))
+    r = kernels.to_device(np.minimum(np.round(tiles.radius()).astype(int), tiles.band))
+    kernels.scale_spectra(tiles.re, tiles.im, kernels.to_device(amplitude.astype(np.float32))[:, r])

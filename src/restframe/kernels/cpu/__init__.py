@@ -14,6 +14,7 @@ from scipy import fft
 
 from restframe import pages
 from restframe.kernels.cpu.counts import corrected_span
+from restframe.kernels.cpu.courses import of_courses
 from restframe.kernels.cpu.gathering import gather, offset_counts
 from restframe.kernels.cpu.images import add_frames, corners, crowded, good_mean, local_mean, peaks
 from restframe.kernels.cpu.small import small_frames
@@ -46,6 +47,7 @@ __all__ = [
     "lattice",
     "local_mean",
     "mark_bad",
+    "of_courses",
     "offset_counts",
     "peaks",
     "ranked",
