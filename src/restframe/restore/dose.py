@@ -80,7 +80,7 @@ def low_rank(rows: np.ndarray, first: np.ndarray, accuracy: float = ACCURACY) ->
     kept, _ = np.linalg.qr(first.T)
     rest = rows - rows @ kept @ kept.T
     norm = np.maximum(np.linalg.norm(rows, axis=1), 1e-30)
-    _, _, vectors = np.linalg.svd(rest, full_matrices=False)
+    vectors = np.linalg.eigh(rest.T @ rest)[1].T[::-1]  # the singular ones of ``rest``, far faster than from itself
     n = 0
     while n < len(vectors) and (np.linalg.norm(rest, axis=1) / norm).max() > accuracy:
         v = vectors[n] - kept @ (kept.T @ vectors[n])

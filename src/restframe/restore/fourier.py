@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import gcd
 
 import numpy as np
@@ -72,6 +73,13 @@ class Frequencies:
     ky: np.ndarray  # on the detector, (*GRID) or (n, 1)
     kx: np.ndarray  # (*GRID) or (1, m)
 
+    @cached_property
+    def transfers(self) -> tuple[np.ndarray, np.ndarray]:
+        """The kernel's transfer along y and x by sub-pixel offset, (BINS, *ky.shape) and (BINS, *kx.shape)."""
+        offsets = np.arange(BINS) / BINS
+        gy, gx = (kernel.transfer(offsets, k.ravel()).reshape(BINS, *k.shape) for k in (self.ky, self.kx))
+        return gy, gx
+
 
 def frequencies(place: Placement, size: Size) -> Frequencies:
     (h, w), (rows, columns) = size.padded, size.cropped
@@ -82,9 +90,7 @@ def frequencies(place: Placement, size: Size) -> Frequencies:
 
 def mean_transfer(counts: np.ndarray, at: Frequencies, power: bool = False) -> np.ndarray:
     """The kernel's transfer, or its power, averaged over sub-pixel offsets: (n, BINS, BINS) -> (n, *GRID)."""
-    offsets = np.arange(BINS) / BINS
-    gy = kernel.transfer(offsets, at.ky.ravel()).reshape(BINS, *at.ky.shape)
-    gx = kernel.transfer(offsets, at.kx.ravel()).reshape(BINS, *at.kx.shape)
+    gy, gx = at.transfers
     if power:
         gy, gx = np.abs(gy) ** 2, np.abs(gx) ** 2
     if at.kx.shape[0] == 1:  # no stretch: each axis by itself

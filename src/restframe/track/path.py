@@ -45,7 +45,7 @@ def surfaces(kernels, band, auto: np.ndarray, small: tuple[int, int], track: np.
     xp = array_namespace(band)
     t, ny, nx = band.shape
     ky, kx = frequencies((ny, nx), small)
-    rows, columns = (kernels.to_device(factor) for factor in phase(track, ky, kx))
+    rows, columns = phase(*map(kernels.to_device, (track, ky, kx)))
     total = sum((band[i] * rows[i] * columns[i] for i in range(t)), start=0 * band[0])
     weight = kernels.to_device(ring_weights(kernels.to_host(abs(total) ** 2), auto, t, ky * small[0], kx * small[1]))
     down = kernels.to_device(np.exp(2j * np.pi * around[:, None] * ky.T).astype(np.complex64))

@@ -70,12 +70,12 @@ def coarse_track(
     """
     xp = array_namespace(band)
     t, ny, nx = band.shape
-    ky, kx = frequencies((ny, nx), small)
+    ky, kx = map(kernels.to_device, frequencies((ny, nx), small))
     f2 = (ky**2 + kx**2) * (min(small) / REFERENCE_SIDE) ** 2
-    damping = np.exp(-0.5 * bfactor * f2)
+    damping = xp.exp(-0.5 * bfactor * f2)
     # illumination and a gain that does not quite fit: smooth, and fixed on the detector
-    damping *= 1 - np.exp(-0.5 * (np.hypot(ky * small[0], kx * small[1]) / SLOWEST) ** 4)
-    damping = kernels.to_device(damping.astype(np.float32))
+    cycles2 = (ky * small[0]) ** 2 + (kx * small[1]) ** 2
+    damping = (damping * (1 - xp.exp(-0.5 * (cycles2 / SLOWEST**2) ** 2))).astype(xp.float32)
     width = 2 * (nx - 1)
     shift = np.zeros((t, 2))
     clear = np.zeros(t)
@@ -100,7 +100,7 @@ def coarse_track(
         surfaces[part] = kernels.irfft2(product, (ny, width), 1)
 
     for _ in range(max(iterations, 1)):
-        y, x = map(kernels.to_device, phase(shift, ky, kx))
+        y, x = phase(kernels.to_device(shift), ky, kx)
         kernels.over(bring, parts, threads)
         total = moved.sum(0)
         kernels.over(correlate, parts, threads)
@@ -114,9 +114,10 @@ def coarse_track(
 
 def phase(shift, ky, kx):
     """exp(+2 pi i k·shift), which brings frames back by their displacement, as factors of rows and of columns."""
-    y = np.exp(2j * np.pi * shift[:, 1, None, None] * ky)
-    x = np.exp(2j * np.pi * shift[:, 0, None, None] * kx)
-    return y.astype(np.complex64), x.astype(np.complex64)
+    xp = array_namespace(shift)
+    y = xp.exp(2j * np.pi * shift[:, 1, None, None] * ky)
+    x = xp.exp(2j * np.pi * shift[:, 0, None, None] * kx)
+    return y.astype(xp.complex64), x.astype(xp.complex64)
 
 
 def peaks(kernels, surfaces) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@
 
 // data (m, n, n), linear (m, n, 2), a (m, 2, n). Shared memory: 3 n numbers and ``room`` for a matrix; a larger one is made
 // in ``scratch`` (m, n, n). out (m, NUMBERS): value; slopes; curvature and information, each 00, 01, 11.
-extern "C" __global__ void of_courses(
+extern "C" __global__ __launch_bounds__(512) void of_courses(
     const double* __restrict__ data, const double* __restrict__ linear, const double* __restrict__ a, int n,
     float negligible, int room, double* scratch, double* out)
 {

@@ -17,7 +17,7 @@ def of_courses(data, linear, a: np.ndarray, negligible: float) -> tuple[np.ndarr
     scratch = None if room else empty((m, n, n), np.float64)
     out = empty((m, 9), np.float64)
     arguments = data, linear, to_device(a), n, float(negligible), room, scratch, out
-    launch("courses", "of_courses", (m,), BLOCK if room else 4 * BLOCK, arguments, 8 * (3 * n + room))
+    launch("courses", "of_courses", (m,), BLOCK if room else 2 * BLOCK, arguments, 8 * (3 * n + room))
     found = to_host(out)
     if not np.isfinite(found[:, 0]).all():
         raise np.linalg.LinAlgError("a matrix of the posterior is not positive definite")
