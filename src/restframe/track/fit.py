@@ -190,14 +190,16 @@ def information(problem: Problem, of_tiles, keep: np.ndarray | float = 1.0) -> n
         pairs = np.triu_indices(len(one)) if a is b else np.indices((len(one), len(other))).reshape(2, -1)
         outer = one[pairs[0]] * other[pairs[1]] * keep
         j = xp.asarray(a.time.values.T) @ of_tiles @ xp.asarray(b.time.values)  # (p, na, nb)
-        blocks = to_host(xp.asarray(outer) @ j.reshape(len(j), -1)).reshape(-1, *j.shape[1:])
-        block = np.empty((len(one), j.shape[1], len(other), j.shape[2]))
-        block[pairs[0], :, pairs[1]] = blocks
+        blocks = (xp.asarray(outer) @ j.reshape(len(j), -1)).reshape(-1, *j.shape[1:])
+        block = xp.empty((len(one), j.shape[1], len(other), j.shape[2]))
+        m, n = map(xp.asarray, pairs)
+        block[m, :, n] = blocks
         if a is b:
-            block[pairs[1], :, pairs[0]] = blocks
-        block = block.reshape(len(one) * j.shape[1], -1)
+            block[n, :, m] = blocks
+        block = to_host(block.reshape(len(one) * j.shape[1], -1))
         out[a.coefficients, b.coefficients] = block
-        out[b.coefficients, a.coefficients] = block.T
+        if a is not b:
+            out[b.coefficients, a.coefficients] = block.T
     return out
 
 
