@@ -41,7 +41,8 @@ class Courses:
 
     def on_device(self, kernels) -> Courses:
         """The same, with the log likelihood where the kernels work."""
-        return replace(self, data=kernels.to_device(self.data), linear=kernels.to_device(self.linear))
+        data, linear = kernels.place_courses(self.data, self.linear)
+        return replace(self, data=data, linear=linear)
 
     def evidence(self, kernels, logs: np.ndarray) -> Evidence:
         """For the prior's variances of speed and roughness, ``logs``: (g, 2). Raises LinAlgError where the

@@ -13,8 +13,8 @@ import numpy as np
 from scipy import fft
 
 from restframe import pages
+from restframe.kernels.courses import of_courses
 from restframe.kernels.cpu.counts import corrected_span
-from restframe.kernels.cpu.courses import of_courses
 from restframe.kernels.cpu.gathering import gather, offset_counts
 from restframe.kernels.cpu.images import add_frames, corners, crowded, good_mean, local_mean, peaks
 from restframe.kernels.cpu.small import small_frames
@@ -29,7 +29,7 @@ from restframe.kernels.cpu.spectra import (
     scale_spectra,
     take_off,
 )
-from restframe.kernels.reference import deviation, lattice, mark_bad, ranked
+from restframe.kernels.reference import deviation, lattice, mark_bad, place_courses, ranked
 
 __all__ = [
     "add_frames",
@@ -50,6 +50,7 @@ __all__ = [
     "of_courses",
     "offset_counts",
     "peaks",
+    "place_courses",
     "ranked",
     "ring_power",
     "scale_spectra",

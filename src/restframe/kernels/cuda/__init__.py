@@ -20,6 +20,7 @@ from restframe.kernels.cuda.arrays import BLOCK, blocks_of, empty, to_device
 from restframe.kernels.cuda.arrays import to_host as to_host
 from restframe.kernels.cuda.arrays import zeros as zeros
 from restframe.kernels.cuda.courses import of_courses as of_courses
+from restframe.kernels.cuda.courses import place_courses as place_courses
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
 from restframe.kernels.cuda.spectra import align as align
 from restframe.kernels.cuda.spectra import by_ring as by_ring

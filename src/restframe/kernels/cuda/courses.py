@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from restframe.kernels.courses import of_courses as on_host
 from restframe.kernels.cuda.arrays import BLOCK, empty, to_device, to_host
 from restframe.kernels.cuda.source import launch
 
-ROOM = 12 * 1024  # numbers of a matrix that lies in shared memory
+MOST = 72  # coefficients of a course whose matrix lies in the shared memory that every GPU has
+
+
+def place_courses(data: np.ndarray, linear: np.ndarray) -> tuple:
+    """The log likelihood (`of_courses`) to where it is worked on: larger matrices stay on the host."""
+    return (to_device(data), to_device(linear)) if data.shape[1] <= MOST else (data, linear)
 
 
 def of_courses(data, linear, a: np.ndarray, negligible: float) -> tuple[np.ndarray, ...]:
-    """As in reference.py; courses have as many coefficients together as each needs."""
+    """As in reference.py, of what `place_courses` gave; courses have as many coefficients together as each needs."""
+    if isinstance(data, np.ndarray):
+        return on_host(data, linear, a, negligible)
     m, n = data.shape[:2]
-    room = n * n if n * n <= ROOM else 0
-    scratch = None if room else empty((m, n, n), np.float64)
     out = empty((m, 9), np.float64)
-    arguments = data, linear, to_device(a), n, float(negligible), room, scratch, out
-    launch("courses", "of_courses", (m,), BLOCK if room else 2 * BLOCK, arguments, 8 * (3 * n + room))
+    arguments = data, linear, to_device(a), n, float(negligible), out
+    launch("courses", "of_courses", (m,), BLOCK, arguments, 8 * n * (n + 3))
     found = to_host(out)
     if not np.isfinite(found[:, 0]).all():
         raise np.linalg.LinAlgError("a matrix of the posterior is not positive definite")

@@ -1,4 +1,4 @@
-"""The evidence for a prior's scales, courses in time of about as many coefficients together."""
+"""The evidence for a prior's scales on the host: courses in time of about as many coefficients together."""
 
 from __future__ import annotations
 
