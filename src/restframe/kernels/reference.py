@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from array_api_compat import array_namespace, is_cupy_array
 
+TOGETHER = 1  # frames, or rings, that are worked on at a time
+
 
 def to_device(array):
     """Arrays stay what they are; `cuda.py` moves them."""

@@ -176,7 +176,7 @@ def phases(tiles: Tiles, displacement: np.ndarray, spread: np.ndarray) -> tuple[
 
 
 def value(kernels, like: Likelihood, at: Aligned) -> float:
-    fair = like.lost.put_back(kernels, at.displacement)[0] if like.lost else 0.0
+    fair = like.lost.put_back(kernels, at.displacement, slopes=False)[0] if like.lost else 0.0
     return float(np.sum(like.w * at.power)) + fair
 
 
