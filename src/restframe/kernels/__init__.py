@@ -1,7 +1,7 @@
 """The loops that take the time, once for each kind of device.
 
 `reference.py` is the specification: readable, for NumPy and CuPy arrays alike. `cpu.py` does the same with Numba,
-`cuda` on an NVIDIA GPU.
+`cuda` on an NVIDIA GPU. `courses.py` is NumPy, for both.
 """
 
 from __future__ import annotations
