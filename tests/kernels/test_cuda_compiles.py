@@ -18,7 +18,7 @@ MODULES = [
     *(("raw", (*raw_definitions(np.dtype(name), 1 + k), *OURS)) for k, name in enumerate(RAW_TYPES)),
     ("raw", raw_definitions(np.dtype(np.uint8), 12)),
     ("small", (raw_definitions(np.dtype(np.uint8))[0], *SMALL)),
-    *(("tiles", transform(size, band)) for size, band in ((62, 24), (96, 38), (256, 102))),
+    *(("tiles", transform(size, cells, band)) for size, cells, band in ((62, 31, 24), (96, 12, 38), (256, 16, 102))),
     *((name, ()) for name in ("spectra", "images", "values", "decode", "courses")),
 ]
 

@@ -92,20 +92,24 @@ def test_align_and_gradient():
     close(cpu.gradient(re, im, *steps, *weighted), reference.gradient(re, im, *steps, *weighted))
 
 
-@pytest.mark.parametrize("size", [8, 10])
-def test_cut_spectra(size):
+@pytest.mark.parametrize(("size", "cells"), [(8, 4), (10, 5), (10, 1)])
+def test_cut_spectra(size, cells):
     rng = np.random.default_rng(8)
     frame = rng.normal(size=(23, 31)).astype(np.float32)
-    window = rng.random((size, size)).astype(np.float32)
+    taper = rng.random(size).astype(np.float32)
+    lattice = rng.random((6, cells + 1, cells + 1)).astype(np.float32)
     corners = np.array([(-3, 4), (5, 9), (15, 28), (23, -size), (40, 2), (2, -4)])
     band = 3
     parts = np.full((2, 2, len(corners), 1, 2 * band + 1, band + 1), np.nan, np.float32)
     for kernels, (re, im) in zip((cpu, reference), parts, strict=True):
-        kernels.cut_spectra(frame[None], corners[None], window, re, im, 1)
+        kernels.cut_spectra(frame[None], corners[None], taper, lattice, re, im, 1)
     close(parts[0], parts[1], 1e-6)
     # one coefficient by its definition
     whole = np.exp(-2j * np.pi * (-2 * np.arange(size)[:, None] + 3 * np.arange(size)) / size)
     piece = frame[5 : 5 + size, 9 : 9 + size]
+    at = (np.arange(size) + 0.5) / size * cells
+    across = np.stack([np.interp(at, np.arange(cells + 1), row) for row in lattice[1]])
+    window = np.stack([np.interp(at, np.arange(cells + 1), column) for column in across.T], 1) * np.outer(taper, taper)
     exact = np.sum(whole * window * (piece - np.average(piece, weights=window)))
     assert parts[1, :, 1, 0, band - 2, 3] == pytest.approx([exact.real, exact.imag], rel=1e-4)
 
@@ -115,13 +119,14 @@ def test_spectra_in_16_bits():
     rng = np.random.default_rng(11)
     size, band, t = 16, 6, 3
     frames = rng.normal(size=(t, 40, 50)).astype(np.float32)
-    window = rng.random((size, size)).astype(np.float32) / size
+    taper = (rng.random(size) / size**0.5).astype(np.float32)
+    lattice = rng.random((20, 5, 5)).astype(np.float32)
     corners = rng.integers(-5, 40, (20, 2))
     table = rng.uniform(0.2, 1, (t, 2 * band + 1, band + 1)).astype(np.float32)
     shape = (len(corners), t, 2 * band + 1, band + 1)
     stored, exact = [cpu.empty_spectra(shape) for _ in "12"], np.empty((2, *shape), np.float32)
     for kernels, (re, im) in ((cpu, stored), (reference, exact)):
-        kernels.cut_spectra(frames, np.tile(corners, (t, 1, 1)), window, re, im, 2)
+        kernels.cut_spectra(frames, np.tile(corners, (t, 1, 1)), taper, lattice, re, im, 2)
         kernels.scale_spectra(re, im, table)
     step = float(STEP)
     for a, b in zip(stored, exact, strict=True):
@@ -139,7 +144,8 @@ def test_spectra_in_16_bits():
 def test_spectra_do_not_overflow():
     loud = np.tile(1e4 * np.cos(2 * np.pi * np.arange(8) / 8), (8, 1)).astype(np.float32)
     re, im = (cpu.empty_spectra((1, 1, 5, 3)) for _ in "12")
-    cpu.cut_spectra(loud[None], np.zeros((1, 1, 2), int), np.ones((8, 8), np.float32), re, im, 1)
+    flat = np.ones(8, np.float32), np.ones((1, 2, 2), np.float32)
+    cpu.cut_spectra(loud[None], np.zeros((1, 1, 2), int), *flat, re, im, 1)
     assert re[0, 0, 2, 1] == 32767
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from plain import plain_windows
 
 from restframe.kernels import reference
 from restframe.track import likelihood as lk
@@ -17,7 +18,7 @@ def tiles_of(spectra):
     """Tiles from complex spectra (p, t, 2m+1, m+1)."""
     p, t = spectra.shape[:2]
     re, im = (np.ascontiguousarray(part, np.float32) for part in (spectra.real, spectra.imag))
-    return Tiles(re, im, SIZE, np.zeros((p, 2)), np.zeros((t, 2)), 1)
+    return Tiles(re, im, SIZE, np.zeros((p, 2)), np.zeros((t, 2)), 1, plain_windows(SIZE, p))
 
 
 def noise(rng, *shape):

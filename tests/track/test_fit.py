@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from plain import plain_windows
 
 from restframe.track import fit as ft
 from restframe.track.prior import AXES, Prior
@@ -14,7 +15,7 @@ def random_problem(rng, p=12, t=10, grouped=False):
     dose = np.cumsum(rng.uniform(0.5, 1.5, t))
     groups = tuple(range(t)), (0, 2, 3, 6) if grouped else tuple(range(t))
     none, rings = np.zeros((1, 1)), np.ones(3)
-    tiles = Tiles(none, none, 16, np.zeros((p, 2)), np.zeros((t, 2)), 1)
+    tiles = Tiles(none, none, 16, np.zeros((p, 2)), np.zeros((t, 2)), 1, plain_windows(16, p))
     basis = np.concatenate([np.ones((1, p)), rng.normal(size=(3, p))])
     return ft.Problem(tiles, MODES, basis, groups, AXES[2], np.ones((t, 3)), none, none, rings, rings, dose, t // 2)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from plain import plain_windows
 
 from restframe.detector.small import STEPS, SmallFrames
 from restframe.kernels import cpu, reference
@@ -53,7 +54,7 @@ def test_tiles_that_follow_the_specimen(exposure):
     small = frames_with(2.0, exposure)
     t = small.n_frames
     offsets = np.random.default_rng(2).integers(-6, 7, (t, 2))
-    tiles = make_tiles(cpu, small, offsets, 64, 0.25, 20, 1)
+    tiles = make_tiles(cpu, small, offsets, np.ones((2, 2)), 64, 0.25, 20, 1)
 
     def at_detector():
         """Power of the sum of the frames, put back to where the detector saw them, over the sum of their powers."""
@@ -88,7 +89,7 @@ def test_specimen_that_goes_with_the_pattern_leaves_no_bias():
     frames = a * normal(p, 1, *shape[2:]) * waves + h * fixed + normal(*shape)
     frames = a * (frames - pattern.part * h * (h * frames).sum(1, keepdims=True))
     re, im = (np.ascontiguousarray(v, np.float32) for v in (frames.real, frames.imag))
-    tiles = Tiles(re, im, size, np.zeros((p, 2)), np.zeros((t, 2)), 1)
+    tiles = Tiles(re, im, size, np.zeros((p, 2)), np.zeros((t, 2)), 1, plain_windows(size, p))
     ring, weight = lk.ring_index(tiles), lk.half_plane(tiles)
     count = np.bincount(ring[ring >= 0], weight[ring >= 0], band + 1)
     at = lk.aligned(reference, tiles, u, np.zeros((p, t)), amplitude, ring, weight)
@@ -137,7 +138,7 @@ def test_what_is_smooth_on_the_detector_does_not_leak():
 
     def together(small) -> float:
         """Power of the sum of the frames over the sum of their powers, along the axes, where a taper leaks."""
-        tiles = make_tiles(cpu, small, still, 64, 0.25, 20, 1)
+        tiles = make_tiles(cpu, small, still, np.ones((2, 2)), 64, 0.25, 20, 1)
         steps = np.zeros((len(tiles.re), t, 2), np.float32)
         re, im, own = cpu.align(tiles.re, tiles.im, steps, steps[..., 0])
         power = re**2 + im**2

@@ -83,28 +83,38 @@ def decimate(frame, taps, factor):
     return sum(float(tap) * rows[:, k : k + w * factor : factor] for k, tap in enumerate(taps)).astype(xp.float32)
 
 
-def cut_spectra(frames, corners, window, re, im, threads):
-    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, each less its mean, times ``window``, into
-    ``re``, ``im`` (p, t, 2m+1, m+1). The mean is weighted by the window: zero frequency becomes zero.
+def cut_spectra(frames, corners, taper, lattice, re, im, threads):
+    """Spectra of square pieces of ``frames`` (t, h, w) times a window each, less their mean, into ``re``, ``im``
+    (p, t, 2m+1, m+1). The mean is weighted by the window, so zero frequency becomes zero; off the frame is nothing.
 
-    ``corners``: (t, p, 2) first row and column of each; ``window``: (size, size), a taper along y times the same along
-    x; row m of a spectrum is ky = 0, column 0 is kx = 0.
+    ``corners``: (t, p, 2) first row and column of each. The window: ``taper`` (size,) along y times the same along x,
+    times what ``lattice`` (p, n+1, n+1) says at the corners of n x n equal cells of the piece, bilinearly between. Row
+    m of a spectrum is ky = 0, column 0 is kx = 0.
     """
     xp = array_namespace(frames)
     h, w = frames.shape[1:]
-    size, band = len(window), re.shape[-1] - 1
-    window = xp.asarray(window)
+    size, band = len(taper), re.shape[-1] - 1
+    hats = xp.asarray(cell_hats(size, lattice.shape[-1] - 1).astype(np.float32))
+    taper, lattice = xp.asarray(taper), xp.asarray(lattice)
     for f, frame in enumerate(frames):
         for i, (y, x) in enumerate(corners[f]):
-            piece = xp.zeros((size, size), dtype=frame.dtype)
+            window = taper[:, None] * taper * (hats @ lattice[i] @ hats.T)
+            seen = xp.zeros((size, size), dtype=window.dtype)
             y0, y1, x0, x1 = max(y, 0), min(y + size, h), max(x, 0), min(x + size, w)
             if y0 < y1 and x0 < x1:
-                piece[y0 - y : y1 - y, x0 - x : x1 - x] = frame[y0:y1, x0:x1]
-            seen = piece * window
-            spectrum = xp.fft.rfft2(seen - xp.sum(seen) / xp.sum(window) * window)[:, : band + 1]
+                inside = slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)
+                piece, part = frame[y0:y1, x0:x1], window[inside]
+                seen[inside] = part * (piece - xp.sum(part * piece) / xp.sum(part))
+            spectrum = xp.fft.rfft2(seen)[:, : band + 1]
             for part, values in ((re, spectrum.real), (im, spectrum.imag)):
                 part[i, f, :band] = values[-band:]
                 part[i, f, band:] = values[: band + 1]
+
+
+def cell_hats(size: int, cells: int) -> np.ndarray:
+    """What each corner of ``cells`` equal cells has to say at ``size`` pixels, linearly: (size, cells + 1)."""
+    at = (np.arange(size) + 0.5) * cells / size
+    return np.maximum(1 - np.abs(at[:, None] - np.arange(cells + 1)), 0)
 
 
 def scale_spectra(re, im, table) -> None:

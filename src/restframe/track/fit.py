@@ -85,8 +85,8 @@ class Problem:
     axis: TimeAxis
     amplitude: np.ndarray  # (t, rings): the signal's amplitude by frame
     ring: np.ndarray  # of each coefficient of a tile
-    weight: np.ndarray  # of each coefficient of a tile, as independent observations
-    count: np.ndarray  # (rings,) independent coefficients
+    weight: np.ndarray  # of each coefficient of a tile
+    count: np.ndarray  # (rings,) coefficients of a tile
     frequency: np.ndarray  # (rings,) cycles per pixel of the image whose short side is 2048
     dose: np.ndarray  # (t,) e/A² at the middle of each frame, counted from the first
     reference: int
@@ -96,6 +96,11 @@ class Problem:
     @property
     def degrees(self) -> np.ndarray:
         return np.array([sum(m) for m in self.modes])
+
+    @property
+    def independent(self) -> np.ndarray:
+        """(p, rings) independent coefficients."""
+        return self.tiles.windows.share[:, None] * self.count
 
     @cached_property
     def whole_time(self) -> TimeBasis:
@@ -223,7 +228,7 @@ def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likeliho
     1 + k² error² / 2 of the signal's power, since the displacements of two frames differ by error² along an axis.
     """
     k2 = (2 * np.pi * np.arange(len(problem.count)) / problem.tiles.size) ** 2
-    spectrum = lk.estimate_spectrum(at, problem.count, 1 + 0.5 * k2 * error**2)
+    spectrum = lk.estimate_spectrum(at, problem.independent, 1 + 0.5 * k2 * error**2)
     return lk.make_likelihood(
         at,
         problem.tiles,
@@ -231,7 +236,7 @@ def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likeliho
         problem.amplitude,
         problem.ring,
         problem.weight,
-        problem.count,
+        problem.independent,
         problem.damping,
         problem.pattern,
     )

@@ -56,7 +56,8 @@ def half_plane(tiles: Tiles) -> np.ndarray:
 
 
 def estimate_spectrum(at: Aligned, count: np.ndarray, excess: np.ndarray | float = 1.0) -> Spectrum:
-    """Signal and noise from the ring sums of |R|² and of sum_t |g_t a_t Y_t|².
+    """Signal and noise from the ring sums of |R|² and of sum_t |g_t a_t Y_t|² over the ``count`` (p, rings) independent
+    coefficients of each tile.
 
     ``excess``: (rings,) by how much the fit itself has made the signal look larger.
 
@@ -68,14 +69,13 @@ def estimate_spectrum(at: Aligned, count: np.ndarray, excess: np.ndarray | float
     cross = (at.power - at.auto) / n
     pairs = np.maximum(all_b**2 - own, 1e-30)
     signal = cross.sum(0) / pairs.sum(0) / excess
-    noise = np.maximum((at.auto.sum(0) / n - (np.maximum(signal, 0) * own).sum(0)) / own_noise.sum(0), 1e-6)
+    noise = np.maximum(((at.auto / n).sum(0) - (np.maximum(signal, 0) * own).sum(0)) / own_noise.sum(0), 1e-6)
     # error of the pooled signal: without any, |R|² - auto of a coefficient has the variance (N sum g² a²)²
-    sd = noise * np.sqrt((own_noise**2).sum(0) / n) / pairs.sum(0)
+    sd = noise * np.sqrt((own_noise**2 / n).sum(0)) / pairs.sum(0)
     signal = smooth_positive(signal, sd)
     # strength of each tile: weighted least squares of its cross terms on the pooled signal
     variance = (noise * own_noise + signal * all_b**2) ** 2 / n
-    g = signal * pairs / variance
-    g[:, count == 0] = 0
+    g = np.where(count > 0, signal * pairs / variance, 0)
     total = (g * signal * pairs).sum(1)
     if total.sum() > 0:
         strength = (cross * g).sum(1) / np.maximum(total, 1e-30)
@@ -110,7 +110,7 @@ class Likelihood:
     tiles: Tiles
     w: np.ndarray  # (p, rings): W
     ring: np.ndarray  # of each coefficient
-    weight: np.ndarray  # of each coefficient, as independent observations
+    weight: np.ndarray  # of each coefficient
     information: Any  # (p, t, t): J, per axis, where the kernels left it
     lost: Lost | None  # what went with a pattern fixed on the detector
 
@@ -122,8 +122,8 @@ class Aligned:
     displacement: np.ndarray  # (p, t, 2) small pixels
     re: Any  # (p, 2m+1, m+1)
     im: Any
-    power: np.ndarray  # (p, rings) sums of |R|²
-    auto: np.ndarray  # (p, rings) sums of sum_t |g_t a_t Y_t|²
+    power: np.ndarray  # (p, rings) sums of |R|² over independent coefficients
+    auto: np.ndarray  # (p, rings) the same of sum_t |g_t a_t Y_t|²
     spread: np.ndarray  # (p, t) small pixels²: variance of the displacement along an axis
     b: Any  # (p, t, rings): g a², where the kernels left it
     sums: np.ndarray  # (3, p, rings): of b, b² and g b over the frames, on the host
@@ -132,14 +132,14 @@ class Aligned:
 def make_likelihood(
     at: Aligned, tiles: Tiles, spectrum: Spectrum, amplitude, ring, weight, count, damping=None, pattern=None
 ) -> Likelihood:
-    """``damping``: (rings,) a filter to use in place of W's shape, scaled to the same information; None: W.
+    """``count``: (p, rings) independent coefficients.
+    ``damping``: (rings,) a filter to use in place of W's shape, scaled to the same information; None: W.
     ``pattern``: what was taken off the tiles, if anything.
     """
     a2 = (amplitude**2).sum(0)
     signal = spectrum.of_tiles()
-    k2 = (2 * np.pi * np.arange(len(count)) / tiles.size) ** 2
-    w = signal / (spectrum.noise * (spectrum.noise + signal * a2))
-    w[:, count == 0] = 0
+    k2 = (2 * np.pi * np.arange(len(a2)) / tiles.size) ** 2
+    w = np.where(count > 0, signal / (spectrum.noise * (spectrum.noise + signal * a2)), 0)
     if damping is not None:
         gain = count * signal * k2 * a2**2
         w = damping * (w * gain).sum(1, keepdims=True) / np.maximum((damping * gain).sum(1, keepdims=True), 1e-30)
@@ -159,7 +159,8 @@ def aligned(
     (t, rings); ``ring`` and ``weight`` of each coefficient.
     """
     re, im, auto = kernels.align(tiles.re, tiles.im, *phases(tiles, displacement, spread))
-    powers = kernels.ring_power(re, im, ring, weight), kernels.by_ring(auto, ring, weight)
+    share = tiles.windows.share[:, None]
+    powers = share * kernels.ring_power(re, im, ring, weight), share * kernels.by_ring(auto, ring, weight)
     k2 = (2 * np.pi * np.arange(tiles.band + 1) / tiles.size) ** 2
     variance, k2, a2 = (kernels.to_device(v) for v in (spread[..., None], k2, amplitude**2))
     xp = array_namespace(variance)
@@ -184,5 +185,6 @@ def gradient(kernels, like: Likelihood, at: Aligned) -> np.ndarray:
     """dL/du, (p, t, 2), per small pixel, where the tiles were brought to rest."""
     weighted = kernels.filtered(at.re, at.im, like.w, like.ring, like.weight)
     steps = phases(like.tiles, at.displacement, at.spread)
-    slopes = kernels.gradient(like.tiles.re, like.tiles.im, *steps, *weighted) * (4 * np.pi / like.tiles.size)
+    slopes = kernels.gradient(like.tiles.re, like.tiles.im, *steps, *weighted)
+    slopes *= 4 * np.pi / like.tiles.size * like.tiles.windows.share[:, None, None]
     return slopes + like.lost.put_back(kernels, at.displacement)[1] if like.lost else slopes

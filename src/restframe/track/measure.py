@@ -16,14 +16,15 @@ from restframe.settings import Exposure, Motion
 from restframe.track import fit as ft
 from restframe.track import likelihood as lk
 from restframe.track.accept import accept
-from restframe.track.field import MotionField, mode_values, modes_up_to
+from restframe.track.field import MotionField, legendre_values, modes_up_to
 from restframe.track.groups import Groups
 from restframe.track.own_motion import own_motion
 from restframe.track.patches import patch_shifts
 from restframe.track.path import likely_path
 from restframe.track.pattern import Pattern, find_pattern, take_off_band, take_off_tiles
 from restframe.track.prior import TimeAxis, usual_prior
-from restframe.track.tiles import Tiles, make_tiles, taper, tile_size
+from restframe.track.specimen import specimen_weight
+from restframe.track.tiles import Tiles, make_tiles, tile_size
 from restframe.track.whole_frame import CLEAR, COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
 
 OVERLAP = 0.25  # of neighbouring tiles
@@ -96,15 +97,18 @@ def measure(
     track, clear = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
     if clear.min() <= CLEAR:
         track = likely_path(kernels, band, small.shape, track)
+    track -= track[reference]
+    pixel = (exposure.pixel_size or TYPICAL_PIXEL) * factor
+    weight = specimen_weight(kernels, band, small.shape, track, pixel)
     del band
     pages.trim()
-    track -= track[reference]
 
     problem = make_problem(
         kernels,
         small,
         pattern,
         track,
+        weight,
         levels,
         mid_dose(dose, accumulated),
         dose.sum() > 0,
@@ -114,7 +118,6 @@ def measure(
         exposure,
         threads,
     )
-    pixel = (exposure.pixel_size or TYPICAL_PIXEL) * factor
     usual = usual_prior(pixel, HIGHEST_DEGREE)
     nx, ny = motion.patches
     local = nx > 1 and ny > 1
@@ -158,6 +161,7 @@ def make_problem(
     small: SmallFrames,
     pattern: Pattern,
     track,
+    where: np.ndarray,
     levels,
     when,
     known: bool,
@@ -169,11 +173,11 @@ def make_problem(
 ) -> ft.Problem:
     """Tiles that follow the coarse ``track`` (t, 2), and all that the fit of the whole frame needs.
 
-    ``pattern``: what is fixed on the detector; ``when``: e/A² at mid-frame.
+    ``where``: how much each place counts; ``pattern``: what is fixed on the detector; ``when``: e/A² at mid-frame.
     """
     size = tile_size(min(small.shape))
     keep = int(BAND * size / 2)
-    tiles = make_tiles(kernels, small, np.round(track).astype(int), size, OVERLAP, keep, threads)
+    tiles = make_tiles(kernels, small, np.round(track).astype(int), where, size, OVERLAP, keep, threads)
     take_off_tiles(kernels, tiles, pattern)
     pixel = exposure.pixel_size * small.factor
     faded = (
@@ -183,9 +187,7 @@ def make_problem(
     )
     amplitude = signal_amplitude(levels, faded, keep + 1)
     scale_tiles(kernels, tiles, amplitude)
-    ring = lk.ring_index(tiles)
-    # a tile's coefficients are not independent: its taper leaves only so much of it
-    weight = lk.half_plane(tiles) * float((taper(size, OVERLAP) ** 2).mean()) ** 2
+    ring, weight = lk.ring_index(tiles), lk.half_plane(tiles)
     count = np.bincount(ring[ring >= 0], weight[ring >= 0], keep + 1)
     f = np.arange(keep + 1) / size * min(small.shape) / REFERENCE_SIDE
     damping = np.exp(-0.5 * motion.bfactor[0] * f**2) if motion.weights == "bfactor" else None
@@ -233,15 +235,16 @@ def against_blur(kernels, problem: ft.Problem, moved: np.ndarray) -> ft.Problem:
     return replace(problem, amplitude=problem.amplitude * np.sqrt(kept))
 
 
-def tile_means(modes, tiles: Tiles, shape: tuple[int, int], points: int = 8) -> np.ndarray:
-    """Each mode's mean over what each tile sees, (modes, p): weighted by the square of its taper."""
-    inside = (np.arange(points) + 0.5) / points
-    weight = np.interp(inside, (np.arange(tiles.size) + 0.5) / tiles.size, taper(tiles.size, OVERLAP) ** 2)
-    at = (inside - 0.5) * tiles.size * tiles.factor
-    x, y = tiles.centres[:, 0, None, None] + at[None, None, :], tiles.centres[:, 1, None, None] + at[None, :, None]
-    x, y = np.broadcast_arrays(x, y)
-    values = mode_values(modes, x, y, shape[1], shape[0])
-    return np.einsum("mpyx,y,x->mp", values, weight, weight) / weight.sum() ** 2
+def tile_means(modes, tiles: Tiles, shape: tuple[int, int]) -> np.ndarray:
+    """Each mode's mean over what each tile shows of motion, (modes, p)."""
+    at = tiles.windows.corners * tiles.factor
+    highest = max(max(m) for m in modes)
+    x, y = (
+        np.stack(legendre_values((2 * (centre[:, None] + at) + 1) / length - 1, highest))
+        for centre, length in zip(tiles.centres.T, shape[::-1], strict=True)
+    )
+    means = np.einsum("bpi,pij,apj->abp", y, tiles.windows.weight, x, optimize=True)
+    return np.stack([means[i, j] for i, j in modes])
 
 
 def scale_tiles(kernels, tiles: Tiles, amplitude: np.ndarray) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from restframe import pages
 from restframe.detector.small import SmallFrames
+from restframe.track.windows import Windows, make_windows
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Tiles:
     centres: np.ndarray  # (p, 2) x, y in unbinned pixels
     offsets: np.ndarray  # (t, 2) whole small pixels
     factor: int  # unbinned pixels in a small one
+    windows: Windows
 
     @property
     def band(self) -> int:
@@ -63,26 +65,26 @@ def taper(size: int, overlap: float) -> np.ndarray:
     return w.astype(np.float32)
 
 
-def make_tiles(kernels, small: SmallFrames, offsets, size: int, overlap: float, band: int, threads: int) -> Tiles:
-    """Cut, taper and transform, frame by frame, each tile less its mean, which would leak along both axes; the noise of
-    every coefficient has power one. Uses ``small`` up.
+def make_tiles(
+    kernels, small: SmallFrames, offsets, weight: np.ndarray, size: int, overlap: float, band: int, threads: int
+) -> Tiles:
+    """Cut, window and transform, frame by frame, each tile less its mean, which would leak along both axes; the noise
+    of every coefficient has power one. Uses ``small`` up. ``weight``: how much each place counts (`specimen.py`).
     """
     h, w = small.shape
     corners = np.array([(y, x) for y in tile_starts(h, size, overlap) for x in tile_starts(w, size, overlap)])
-    window = taper(size, overlap)
-    window = window[:, None] * window[None, :]
-    window /= np.sqrt(np.sum(window.astype(np.float64) ** 2))
+    windows = make_windows(taper(size, overlap), corners, weight, small.shape)
+    lattice = (windows.lattice * small.scale).astype(np.float32)
     shape = (len(corners), small.n_frames, 2 * band + 1, band + 1)
-    window = (window * small.scale).astype(np.float32)
     re, im = kernels.empty_spectra(shape), kernels.empty_spectra(shape)
 
     places = corners + np.asarray(offsets)[:, None, ::-1]
 
     def some(part: slice) -> None:
-        kernels.cut_spectra(small.stack[part], places[part], window, re[:, part], im[:, part], 1)
+        kernels.cut_spectra(small.stack[part], places[part], windows.taper, lattice, re[:, part], im[:, part], 1)
         pages.give_back(small.stack[part])
 
     parts = [slice(i, i + kernels.TOGETHER) for i in range(0, small.n_frames, kernels.TOGETHER)]
     kernels.over(some, parts, threads)  # to share out each step takes longer than the step
     middle = corners[:, ::-1] + (size - 1) / 2
-    return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor)
+    return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor, windows)

@@ -37,55 +37,73 @@ def _store(values, part):
             part[x] = values[x]
 
 
+@nb.njit(cache=True, nogil=True, fastmath={"reassoc"})  # else sums go one by one
+def _sum(values):
+    total = np.float32(0)
+    for v in values:
+        total += v
+    return total
+
+
 @nb.njit(cache=True, nogil=True)
-def _cut(frame, corners, window, stack):
+def _cut(frame, corners, taper, lattice, stack):
     h, width = frame.shape
-    size = len(window)
+    size, cells = len(taper), lattice.shape[1] - 1
+    cell = size // cells
+    window, left = np.empty((size, size), np.float32), np.empty(cells + 1, np.float32)
+    between = ((np.arange(cell) + 0.5) / cell).astype(np.float32)
     for i in range(len(corners)):
         y, x = corners[i]
-        a = min(max(0, -x), size)
-        b = max(min(size, width - x), a)
+        a, b = min(max(0, -x), size), min(size, width - x)
+        first, last = max(0, -y), min(size, h - y)
+        total = weight = 0.0
         for j in range(size):
-            if not 0 <= y + j < h:
+            if not first <= j < last or a >= b:
                 stack[i, j] = 0
                 continue
             stack[i, j, :a] = 0
             stack[i, j, b:] = 0
+            top, part = j // cell, between[j % cell]
+            for k in range(cells + 1):
+                left[k] = taper[j] * (lattice[i, top, k] + part * (lattice[i, top + 1, k] - lattice[i, top, k]))
+            for k in range(cells):
+                step = left[k + 1] - left[k]
+                for m in range(cell):
+                    window[j, k * cell + m] = taper[k * cell + m] * (left[k] + between[m] * step)
             line, w, out = frame[y + j, x + a : x + b], window[j, a:b], stack[i, j, a:b]
             for k in range(len(out)):
                 out[k] = np.float32(line[k]) * w[k]  # Numba would take a product with an integer in 64 bits
+            total += _sum(out)
+            weight += _sum(w)
+        mean = np.float32(total / weight) if weight > 0 else np.float32(0)
+        for j in range(first, last):
+            w, out = window[j, a:b], stack[i, j, a:b]
+            for k in range(len(out)):
+                out[k] -= mean * w[k]
 
 
 @nb.njit(cache=True, nogil=True)
-def _keep_band(spectra, leak, re, im):
-    """``leak``: (size, m+1) the spectrum of what is the same everywhere, one at zero frequency."""
+def _keep_band(spectra, re, im):
     rows, n = re.shape[1:]
     a, b = np.empty((2, n), np.float32)
     for i in range(len(spectra)):
-        mean = spectra[i, 0, 0].real
         for ky in range(rows):
-            at = (ky - rows // 2) % len(leak)
-            row, lost = spectra[i, at], leak[at]
+            row = spectra[i, (ky - rows // 2) % spectra.shape[1]]
             for x in range(n):
-                left = row[x] - mean * lost[x]
-                a[x], b[x] = left.real, left.imag
+                a[x], b[x] = row[x].real, row[x].imag
             _store(a, re[i, ky])
             _store(b, im[i, ky])
 
 
-def cut_spectra(frames, corners, window, re, im, threads):
-    """Spectra of square pieces of ``frames`` (t, h, w), zero outside, each less its mean, times ``window``, into
-    ``re``, ``im`` (p, t, 2m+1, m+1).
-    """
-    leak = fft.rfft2(window)[:, : re.shape[-1]]
-    leak = np.ascontiguousarray(leak / leak[0, 0].real)
+def cut_spectra(frames, corners, taper, lattice, re, im, threads):
+    """As in reference.py."""
     for f, frame in enumerate(frames):
         for start in range(0, len(corners[f]), TOGETHER):
             part = slice(start, start + TOGETHER)
-            stack = np.empty((len(corners[f, part]), *window.shape), np.float32)
-            _cut(frame, corners[f, part], window, stack)
-            across = fft.rfft(stack, axis=2, workers=threads)[:, :, : re.shape[-1]]
-            _keep_band(fft.fft(across, axis=1, overwrite_x=True, workers=threads), leak, re[part, f], im[part, f])
+            stack = np.empty((len(corners[f, part]), len(taper), len(taper)), np.float32)
+            _cut(frame, corners[f, part], taper, lattice[part], stack)
+            across = fft.rfft(stack, axis=2, overwrite_x=True, workers=threads)[:, :, : re.shape[-1]]
+            _keep_band(fft.fft(across, axis=1, overwrite_x=True, workers=threads), re[part, f], im[part, f])
 
 
 @nb.njit(cache=True, parallel=True)

@@ -42,28 +42,24 @@ def scale_spectra(re, im, table) -> None:
 
 
 @lru_cache(4)
-def transform(size: int, band: int) -> tuple[str, ...]:
+def transform(size: int, cells: int, band: int) -> tuple[str, ...]:
     """Definitions of the module `tiles`."""
-    first = next(n for n in range(int(np.ceil(size**0.5)), size + 1) if size % n == 0)
     angles = 2 * np.pi * np.arange(size) / size
     roots = ", ".join(f"{{{c:.9e}f, {s:.9e}f}}" for c, s in zip(np.cos(angles), -np.sin(angles), strict=True))
-    return f"SIZE={size}", f"N1={first}", f"N2={size // first}", f"M={band}", f"ROOTS={roots}"
+    return f"SIZE={size}", f"N1={cells}", f"N2={size // cells}", f"M={band}", f"ROOTS={roots}"
 
 
-def cut_spectra(frames, corners, window, re, im, threads) -> None:
+def cut_spectra(frames, corners, taper, lattice, re, im, threads) -> None:
     """As in reference.py, of int8, into spectra of `empty_spectra`."""
     p, t, _, nx = re.shape
-    size, at = len(window), to_device(np.ascontiguousarray(corners, np.int32))
-    taper = np.sqrt(window.diagonal())
-    if not np.allclose(taper[size // 2] * taper, window[size // 2], 1e-5, 0):
-        raise ValueError("the window is no taper times itself")
-    definitions = transform(size, nx - 1)
-    first, second = (int(d.split("=")[1]) for d in definitions[1:3])
-    shared = 8 * 2 * second * (size + first)
-    leak = np.fft.rfft(taper)[:nx] / taper.sum(dtype=np.float64)
-    taper, leak = to_device(np.ascontiguousarray(taper, np.float32)), to_device(leak.astype(np.complex64))
-    arguments = frames, *frames.shape[1:], at, taper, leak, np.int64(re.strides[0] // re.itemsize), re, im
-    launch("tiles", "cut_spectra", (p, t), BLOCK, arguments, shared, definitions)
+    size, cells = len(taper), lattice.shape[-1] - 1
+    shared = 8 * 2 * (size // cells) * (size + cells)
+    at, taper, lattice = (
+        to_device(np.ascontiguousarray(a, dtype))
+        for a, dtype in ((corners, np.int32), (taper, np.float32), (lattice, np.float32))
+    )
+    arguments = frames, *frames.shape[1:], at, taper, lattice, np.int64(re.strides[0] // re.itemsize), re, im
+    launch("tiles", "cut_spectra", (p, t), BLOCK, arguments, shared, transform(size, cells, nx - 1))
 
 
 FRAMES, ALIGN_BLOCK, SLOPES = 20, 512, 2  # as in spectra.cu

@@ -1,4 +1,5 @@
-// Spectra of tiles: of SIZE x SIZE pixels each, less their mean, times a taper both ways. Transforms of SIZE = N1 N2
+// Spectra of tiles: of SIZE x SIZE pixels each, less their mean, times a window: a taper both ways and what a lattice
+// says at the corners of N1 x N1 cells, bilinearly between. Transforms of SIZE = N1 N2
 // samples go by Cooley and Tukey: sample N2 a + b, frequency c + N1 d; for each b over a, turned by b c, then for each c
 // over b. Along y a block makes only the frequencies of a few c at a time, of all columns, since all of them would not
 // fit into shared memory; those of -c are their conjugates.
@@ -58,14 +59,15 @@ struct Row {
 };
 
 // Tile blockIdx.x of frame blockIdx.y: images (t, h, w), zero outside, corners (t, p) y, x; to re, im, where frames
-// follow each other after a plane, tiles after ``stride``. ``leak`` (M + 1): the taper's spectrum, one at zero frequency.
+// follow each other after a plane, tiles after ``stride``. ``lattice`` (p, N1 + 1, N1 + 1).
 extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
     const i1* __restrict__ images, int h, int w, const int2* __restrict__ corners, const float* __restrict__ taper,
-    const float2* __restrict__ leak, i8 stride, half* re, half* im)
+    const float* __restrict__ lattice, i8 stride, half* re, half* im)
 {
     extern __shared__ float2 lines[];  // TOGETHER x N2 of LINE
     __shared__ Row rows[SIZE];
-    __shared__ float mean;  // times the taper's sum, both ways
+    __shared__ float mean;
+    __shared__ double shared[32];
     const int2 corner = corners[blockIdx.y * gridDim.x + blockIdx.x];
     images += (i8)blockIdx.y * h * w;
     re += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH, im += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH;
@@ -78,29 +80,57 @@ extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
         re[at] = im[at] = 0;
     }
     const auto keep = [&](int ky, int kx, float2 v) {
-        const float2 down = leak[abs(ky)], lost = times(make_float2(down.x, ky < 0 ? -down.y : down.y), leak[kx]);
-        re[(ky + M) * PITCH + kx] = narrow(v.x - mean * lost.x);
-        im[(ky + M) * PITCH + kx] = narrow(v.y - mean * lost.y);
+        re[(ky + M) * PITCH + kx] = narrow(v.x);
+        im[(ky + M) * PITCH + kx] = narrow(v.y);
     };
+    lattice += (i8)blockIdx.x * (N1 + 1) * (N1 + 1);
+    const auto corners_at = [&](int row, int k) {  // the window between two corners of a row of cells, at column k
+        const float* at = lattice + row * (N1 + 1) + k / N2;
+        return at[0] + (at[1] - at[0]) * ((k % N2 + 0.5f) / N2);
+    };
+    __syncthreads();
+    double total = 0, weights = 0;
+    for (int k = threadIdx.x; k < SIZE; k += 256) {
+        const int x = corner.y + k;
+        if (x < 0 || x >= w) continue;
+        float top = corners_at(0, k), sum = 0, weight = 0;
+        for (int a = 0; a < N1; a++) {
+            const float bottom = corners_at(a + 1, k), step = (bottom - top) / N2;
+#pragma unroll
+            for (int b = 0; b < N2; b++) {
+                const Row row = rows[N2 * a + b];
+                const float v = row.weight * (top + (b + 0.5f) * step);
+                sum += v * (float)images[x + row.offset], weight += v;
+            }
+            top = bottom;
+        }
+        total += taper[k] * sum, weights += taper[k] * weight;
+    }
+    total = block_sum(total, shared);
+    weights = block_sum(weights, shared);
+    if (threadIdx.x == 0) mean = weights > 0 ? total / weights : 0;
     for (int c0 = 0; c0 <= N1 / 2; c0 += TOGETHER) {
         __syncthreads();
         for (int k = threadIdx.x; k < SIZE; k += 256) {
             const int x = corner.y + k;
             const i1* from = images + min(max(x, 0), w - 1);
             const float across = x >= 0 && x < w ? taper[k] : 0.f;
+            float top = corners_at(0, k);
             float2 sum[TOGETHER][N2] = {};
 #pragma unroll 1
             for (int a = 0; a < N1; a++) {
                 float2 turn[TOGETHER];
+                const float bottom = corners_at(a + 1, k), step = (bottom - top) / N2;
 #pragma unroll
                 for (int g = 0; g < TOGETHER; g++) turn[g] = roots[a * (c0 + g) % N1 * N2];
 #pragma unroll
                 for (int b = 0; b < N2; b++) {
                     const Row row = rows[N2 * a + b];
-                    const float v = row.weight * (float)from[row.offset];
+                    const float v = row.weight * (top + (b + 0.5f) * step) * ((float)from[row.offset] - mean);
 #pragma unroll
                     for (int g = 0; g < TOGETHER; g++) sum[g][b].x += v * turn[g].x, sum[g][b].y += v * turn[g].y;
                 }
+                top = bottom;
             }
 #pragma unroll
             for (int g = 0; g < TOGETHER; g++) {
@@ -117,13 +147,6 @@ extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
         }
         const int many = min(TOGETHER, N1 / 2 + 1 - c0) * N2;  // lines
         __syncthreads();
-        if (c0 == 0) {
-            float sum = 0;
-            for (int k = threadIdx.x; k < SIZE && threadIdx.x < 32; k += 32) sum += lines[k + k / N2].x;
-            for (int k = 16; k > 0; k /= 2) sum += __shfl_down_sync(~0u, sum, k);
-            if (threadIdx.x == 0) mean = sum;
-            __syncthreads();
-        }
         for (int k = threadIdx.x; k < many * N2; k += 256) {
             float2* line = lines + k / N2 * LINE + k % N2;
             float2 v[N1], turn = make_float2(1, 0), step;
