@@ -1,13 +1,15 @@
 """Displacements that are known only so well: what of a frame lines up, and what the likelihood makes of it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from plain import plain_windows
 
 from restframe.kernels import reference
 from restframe.track import likelihood as lk
+from restframe.track.blurred import against_blur, unknown_time
 from restframe.track.fit import MOST_UNSURE, Problem, spread_after
-from restframe.track.measure import against_blur
 from restframe.track.prior import TimeAxis
 from restframe.track.tiles import Tiles
 
@@ -116,3 +118,25 @@ def test_blurred_frames_count_by_what_is_left():
     for f, expected in ((0, 1.0), (2, np.sqrt((weight * left**2)[ring == 9].sum() / count[9]))):
         assert blurred.amplitude[f, 9] == pytest.approx(expected, rel=2e-3)
     np.testing.assert_array_equal(blurred.amplitude[:, :3], 1)  # no ring is used there
+
+
+def test_what_is_not_known_of_blurred_frames():
+    """Of a uniform distribution over the way that a tile goes beside the whole frame's, in the one frame that blurs."""
+    rng, t, p, rings = np.random.default_rng(6), 6, 40, BAND + 1
+    none, ones, groups = np.zeros((p, t, 2 * BAND + 1, BAND + 1)), np.ones((t, rings)), (tuple(range(t)),) * 2
+    x = rng.uniform(-1, 1, p)
+    x -= x.mean()
+    blurred = ones.copy()
+    blurred[2] = 0.5  # three quarters of its power are lost
+    problem = Problem(
+        tiles_of(none), ((0, 0), (1, 0)), np.stack([np.ones(p), x]), groups, TimeAxis(), blurred, *[np.ones(rings)] * 4,
+        np.arange(t), 0,
+    )  # fmt: skip
+    amplitudes = np.zeros((2, t, 2))
+    amplitudes[0, :, 1] = 7 * np.arange(t) ** 2  # the whole frame's does not count
+    amplitudes[1, :, 0] = 3 * np.arange(t)
+    result = SimpleNamespace(x=problem.coefficients(amplitudes), likelihood=SimpleNamespace(w=np.ones((p, rings))))
+    on_the_way = 3 * x[:, None] * rng.uniform(-0.5, 0.5, (p, 100_000))
+    found = unknown_time(problem, result, ones, np.ones(t))
+    assert found == pytest.approx(np.sqrt(0.75 * (on_the_way**2).mean() / t), rel=0.01)
+    assert unknown_time(problem, result, blurred, np.ones(t)) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from restframe import pages
 from restframe.detector.small import SmallFrames
@@ -16,6 +15,7 @@ from restframe.settings import Exposure, Motion
 from restframe.track import fit as ft
 from restframe.track import likelihood as lk
 from restframe.track.accept import accept
+from restframe.track.blurred import against_blur, unknown_time
 from restframe.track.field import MotionField, legendre_values, modes_up_to
 from restframe.track.groups import Groups
 from restframe.track.own_motion import own_motion
@@ -129,7 +129,8 @@ def measure(
 
     across, down = (len(np.unique(c)) for c in problem.tiles.centres.T)
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
-    moved = travel(result.amplitudes[0], exposures(levels).tolist())
+    exposed, unblurred = exposures(levels), problem.amplitude
+    moved = travel(result.amplitudes[0], exposed.tolist())
     problem = against_blur(kernels, with_modes(problem, modes, shape, motion), moved)
     rounds = motion.iterations, tolerance / 2
     result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True)
@@ -144,7 +145,8 @@ def measure(
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
     information = kernels.to_host(result.likelihood.information)
     beyond = own_motion(kernels, problem, information, slopes, pixel)
-    error = float(np.hypot(result.error, beyond))
+    when = unknown_time(problem, result, unblurred, exposed)
+    error = float(np.sqrt(result.error**2 + beyond**2 + when**2))
     numbers = {
         "error_px": factor * error,
         "own_motion_px": factor * beyond,
@@ -218,21 +220,6 @@ def with_modes(problem: ft.Problem, modes, shape: tuple[int, int], motion: Motio
         basis=tile_means(modes, problem.tiles, shape),
         damping=damping,
     )
-
-
-def against_blur(kernels, problem: ft.Problem, moved: np.ndarray) -> ft.Problem:
-    """The same where frames blur by ``moved`` (t, 2) small pixels each: what that leaves of the signal is its amplitude
-    in the frame, sin(k·v/2) / (k·v/2). Scales the tiles in place.
-    """
-    tiles, m = problem.tiles, problem.tiles.band
-    along = kernels.to_device((moved / tiles.size).astype(np.float32)[..., None, None])
-    xp = array_namespace(along)
-    ky, kx = (xp.arange(a, m + 1, dtype=xp.float32) for a in (-m, 0))
-    left = xp.sinc(kx * along[:, 0] + ky[:, None] * along[:, 1])  # (t, 2m+1, m+1)
-    kernels.scale_spectra(tiles.re, tiles.im, left)
-    power = kernels.by_ring(left**2, problem.ring, problem.weight)
-    kept = np.divide(power, problem.count, where=problem.count > 0, out=np.ones_like(power))
-    return replace(problem, amplitude=problem.amplitude * np.sqrt(kept))
 
 
 def tile_means(modes, tiles: Tiles, shape: tuple[int, int]) -> np.ndarray:
