@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from array_api_compat import array_namespace
 
 TURNS = tuple((rot, flip) for flip in (0, 1) for rot in range(4))  # all eight ways to lie, as -RotGain and -FlipGain
 ENLARGEMENTS = (2, 4)  # a gain of the physical pixels of a super-resolution movie
@@ -33,12 +34,12 @@ def factor_between(small: tuple[int, ...], large: tuple[int, ...]) -> int:
     return next((n for n in (1, *ENLARGEMENTS) if tuple(s * n for s in small) == large), 0)
 
 
-def correlations(total: np.ndarray, gain: np.ndarray, kernels=None) -> tuple[dict[tuple[int, int], float], float]:
+def correlations(total, gain) -> tuple[dict[tuple[int, int], float], float]:
     """How well the ``gain``'s pattern, turned in each way that fits, is found in the plain sum ``total`` (h, w).
 
     Also the standard deviation that chance has. The sum of counts holds 1 / gain. Only differences between neighbours
-    are compared, where the specimen is smooth and the camera is not, in windows spread over the frame. ``kernels``:
-    those of the device that holds ``total``.
+    are compared, where the specimen is smooth and the camera is not, in windows spread over the frame. Both on one
+    device.
     """
     ways = {turn: factor_between(turned(gain, *turn).shape, total.shape) for turn in TURNS}
     factor = max(ways.values())
@@ -47,7 +48,7 @@ def correlations(total: np.ndarray, gain: np.ndarray, kernels=None) -> tuple[dic
     known = _windows(gain)
     with np.errstate(divide="ignore", invalid="ignore"):
         pattern = _sharp(1 / known)  # not finite beside what is zero in the gain
-    counts = _standard(_sharp(_windows(total, factor, kernels)))
+    counts = _standard(_sharp(_windows(total, factor)))
     pattern = _standard(pattern)
     return (
         {turn: float((counts * turned(pattern, *turn)).mean()) for turn, fits in ways.items() if fits},
@@ -71,12 +72,12 @@ class Better(NamedTuple):
         )
 
 
-def better_turn(total: np.ndarray, gain: np.ndarray, kernels=None) -> Better | None:
-    """The turn of ``gain`` that clearly fits ``total`` better than none does.
+def better_turn(total, gain) -> Better | None:
+    """The turn of ``gain`` (h, w) that clearly fits ``total`` (h, w) better than none does, both on one device.
 
     None: there is none, for example because the movie is corrected already or too dark to tell.
     """
-    found, chance = correlations(total, gain, kernels)
+    found, chance = correlations(total, gain)
     if not found:
         return None
     best = max(found, key=lambda turn: found[turn])
@@ -94,20 +95,17 @@ def _spans(n: int) -> tuple[np.ndarray, int]:
     return np.append(left, (n - SIDE - left)[::-1]), SIDE
 
 
-def _windows(image: np.ndarray, factor: int = 1, kernels=None) -> np.ndarray:
+def _windows(image, factor: int = 1):
     """Windows (down, h, across, w) float32 of the sums of ``factor`` x ``factor`` pixels."""
     (rows, h), (columns, w) = (_spans(n // factor) for n in image.shape)
     y = (rows[:, None] * factor + np.arange(h * factor)).ravel()
     x = (columns[:, None] * factor + np.arange(w * factor)).ravel()
-    if kernels is not None:
-        y, x = kernels.to_device(y), kernels.to_device(x)
-    picked = image[y][:, x]
-    picked = picked if kernels is None else kernels.to_host(picked)
-    picked = picked.astype(np.float32)
+    xp = array_namespace(image)
+    picked = image[xp.asarray(y)][:, xp.asarray(x)].astype(np.float32)
     return picked.reshape(len(rows), h, factor, len(columns), w, factor).sum((2, 5))
 
 
-def _sharp(windows: np.ndarray) -> np.ndarray:
+def _sharp(windows):
     """Each inner pixel of the windows less the mean of its four neighbours, side by side as one image."""
     w = windows
     beside = w[:, :-2, :, 1:-1] + w[:, 2:, :, 1:-1] + w[:, 1:-1, :, :-2] + w[:, 1:-1, :, 2:]
@@ -115,14 +113,15 @@ def _sharp(windows: np.ndarray) -> np.ndarray:
     return sharp.reshape(sharp.shape[0] * sharp.shape[1], -1)
 
 
-def _standard(values: np.ndarray) -> np.ndarray:
+def _standard(values):
     """Mean 0, variance 1; outliers (hot pixels) held at 4 standard deviations, what is not finite 0."""
-    good = np.isfinite(values)
-    values = np.where(good, values, 0)
+    xp = array_namespace(values)
+    good = xp.isfinite(values)
+    values = xp.where(good, values, 0)
     for _ in range(3):
-        values = np.where(good, values - values.mean(), 0)
+        values = xp.where(good, values - values.mean(), 0)
         sd = float(values.std())
         if sd == 0:
             return values
-        values = np.clip(values / sd, -4, 4)
+        values = xp.clip(values / sd, -4, 4)
     return values / values.std()

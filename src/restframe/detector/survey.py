@@ -60,7 +60,7 @@ def take_survey(
         total -= np.float32(t) * on_device[1]
     better = None
     if references.gain is not None:
-        better = better_turn(total, gain[:: references.enlarged, :: references.enlarged], kernels)
+        better = better_turn(total, on_device[0][:: references.enlarged, :: references.enlarged])
     total *= on_device[0]
     known = on_device[0] == 0
     if references.bad is not None:

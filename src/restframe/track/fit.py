@@ -21,7 +21,7 @@ from restframe.track.tiles import Tiles
 UNSURE = 1.0  # small pixels, sd of the displacements along an axis before the first round
 MOST_UNSURE = 3.0  # then a tenth is left of waves of 9 small pixels, and something of the shortest ones
 SETTLED = 0.05  # of the stated error: steps smaller than that, rms, don't matter
-COURSES = 64  # in time, of each local mode
+COURSES = 24  # in time, of each local mode
 NEGLIGIBLE = 1e-2  # of the prior's precision: coefficients with less information are found one by one
 LEARNING_STEPS = 12  # of the search for the prior's scales, each round
 COMPARING_STEPS = 3  # of the same for each time axis: after these, the best one of ten movies was the best one
