@@ -93,15 +93,17 @@ def _posterior(
 
 def together(parts: list[Courses]) -> Courses:
     """All of them, each with scales of its own; shorter ones get coefficients of which the data say nothing."""
-    n = max(c.rough.shape[1] for c in parts)
-    out, pairs = [], 0
+    m, n = sum(len(c.pair) for c in parts), max(c.rough.shape[1] for c in parts)
+    data, linear = np.zeros((m, n, n)), np.zeros((m, n, 2))
+    rough, pair = np.empty((m, n)), np.empty(m, int)
+    first = pairs = 0
     for c in parts:
-        m, more = len(c.pair), n - c.rough.shape[1]
-        data = np.pad(c.data, ((0, 0), (0, more), (0, more)))
-        linear, rough = np.pad(c.linear, ((0, 0), (0, more), (0, 0))), np.pad(c.rough, ((0, 0), (0, more)), "edge")
-        out.append((data, linear, rough, c.pair + pairs))
-        pairs += int(c.pair[-1]) + 1 if m else 0
-    return Courses(*(np.concatenate(columns) for columns in zip(*out, strict=True)))
+        these, k = slice(first, first + len(c.pair)), c.rough.shape[1]
+        data[these, :k, :k], linear[these, :k] = c.data, c.linear
+        rough[these, :k], rough[these, k:] = c.rough, c.rough[:, -1:]
+        pair[these] = c.pair + pairs
+        first, pairs = these.stop, pairs + (int(c.pair[-1]) + 1 if len(c.pair) else 0)
+    return Courses(data, linear, rough, pair)
 
 
 def of_modes(problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, other=None) -> Courses:

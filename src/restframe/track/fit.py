@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import combinations_with_replacement, pairwise
+from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -23,8 +23,7 @@ MOST_UNSURE = 3.0  # then a tenth is left of waves of 9 small pixels, and someth
 SETTLED = 0.05  # of the stated error: steps smaller than that, rms, don't matter
 COURSES = 24  # in time, of each local mode
 NEGLIGIBLE = 1e-2  # of the prior's precision: coefficients with less information are found one by one
-LEARNING_STEPS = 12  # of the search for the prior's scales, each round
-COMPARING_STEPS = 3  # of the same for each time axis: after these, the best one of ten movies was the best one
+LEARNING_STEPS = 3  # of the search for the prior's scales, each round and for each time axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,12 @@ def time_basis(dose: np.ndarray, axis: TimeAxis, reference: int, groups: Groups)
 
     ``dose``: (t,) e/A² at the middle of each frame, counted from the first.
     """
-    t = len(dose)
+    return _time_basis(tuple(dose.tolist()), axis, reference, groups)
+
+
+@lru_cache(4 * len(AXES))  # movies of one batch share them
+def _time_basis(doses: tuple[float, ...], axis: TimeAxis, reference: int, groups: Groups) -> TimeBasis:
+    dose, t = np.array(doses), len(doses)
     if len(groups) < t:
         nodes = np.array([part.mean() for part in np.split(dose, groups[1:])])
         b = np.stack([straight_lines(dose, nodes, e) for e in np.eye(len(nodes))], axis=1)
@@ -189,23 +193,29 @@ def information(problem: Problem, of_tiles, keep: np.ndarray | float = 1.0) -> n
     ``keep``: (p,) how much each tile counts.
     """
     xp = array_namespace(of_tiles)
-    out = np.zeros((problem.slices[-1].stop,) * 2)
-    for a, b in combinations_with_replacement(problem.kinds, 2):
-        one, other = problem.basis[a.modes], problem.basis[b.modes]
-        pairs = np.triu_indices(len(one)) if a is b else np.indices((len(one), len(other))).reshape(2, -1)
-        outer = one[pairs[0]] * other[pairs[1]] * keep
-        j = xp.asarray(a.time.values.T) @ of_tiles @ xp.asarray(b.time.values)  # (p, na, nb)
-        blocks = (xp.asarray(outer) @ j.reshape(len(j), -1)).reshape(-1, *j.shape[1:])
-        block = xp.empty((len(one), j.shape[1], len(other), j.shape[2]))
-        m, n = map(xp.asarray, pairs)
-        block[m, :, n] = blocks
-        if a is b:
-            block[n, :, m] = blocks
-        block = to_host(block.reshape(len(one) * j.shape[1], -1))
-        out[a.coefficients, b.coefficients] = block
-        if a is not b:
-            out[b.coefficients, a.coefficients] = block.T
-    return out
+    rows = []
+    for a in problem.kinds:
+        left = xp.asarray(a.time.values.T) @ of_tiles  # (p, na, t)
+        row = []
+        for b in problem.kinds:
+            one, other = problem.basis[a.modes], problem.basis[b.modes]
+            pairs, of_pair = _pairs(len(one), len(other), a is b)
+            outer = xp.asarray(one[pairs[0]] * other[pairs[1]] * keep)
+            j = left @ xp.asarray(b.time.values)  # (p, na, nb)
+            blocks = (outer @ j.reshape(len(j), -1)).reshape(-1, *j.shape[1:])[xp.asarray(of_pair)]
+            row.append(blocks.swapaxes(1, 2).reshape(len(one) * j.shape[1], -1))
+        rows.append(xp.concat(row, axis=1))
+    return to_host(xp.concat(rows, axis=0))
+
+
+def _pairs(m: int, n: int, alike: bool) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Pairs of m and of n modes, those of ``alike`` ones once, and the number of the pair of each two, (m, n)."""
+    first, second = np.triu_indices(m) if alike else np.indices((m, n)).reshape(2, -1)
+    number = np.empty((m, n), int)
+    number[first, second] = np.arange(len(first))
+    if alike:
+        number[second, first] = np.arange(len(first))
+    return (first, second), number
 
 
 def aligned(kernels, problem: Problem, displacement: np.ndarray, spread: np.ndarray) -> lk.Aligned:
@@ -307,7 +317,7 @@ def choose_axis(
     others = [replace(problem, axis=axis) for axis in AXES]
     each = together([of_modes(problem, data, slope, x, other) for other in others])
     start, center = (np.tile(p.logs()[:n], (len(AXES), 1)) for p in (prior, usual))
-    evidence = best_scales(kernels, each, start, center, COMPARING_STEPS)[1].reshape(len(AXES), n).sum(1)
+    evidence = best_scales(kernels, each, start, center, LEARNING_STEPS)[1].reshape(len(AXES), n).sum(1)
     return others[int(evidence.argmax())]
 
 
