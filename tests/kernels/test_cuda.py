@@ -7,6 +7,7 @@ import pytest
 import with_gpu  # noqa: F401
 from calibrations import close, random_calibration
 from random_courses import random_courses
+from random_lost import random_lost
 
 from restframe.detector.calibration import Calibration
 from restframe.kernels import cuda, reference
@@ -269,7 +270,7 @@ def test_defects_are_those_of_the_cpu():
     np.testing.assert_array_equal(find_defects(cuda, cuda.to_device(total), cuda.to_device(known)).get(), slow)
 
 
-@pytest.mark.parametrize(("n", "quick"), [(5, 0), (39, 12), (50, 50), (72, 3), (110, 20)])
+@pytest.mark.parametrize(("n", "quick"), [(5, 0), (39, 12), (50, 50), (72, 3), (73, 0), (210, 20)])
 def test_evidence_of_courses(n, quick):
     courses = random_courses(np.random.default_rng(n), n, quick)
     found = cuda.of_courses(*cuda.place_courses(*courses[:2]), courses[2], 1e-3)
@@ -277,3 +278,30 @@ def test_evidence_of_courses(n, quick):
         np.testing.assert_allclose(fast, slow, rtol=1e-8, atol=1e-8 * np.abs(slow).max())
     with pytest.raises(np.linalg.LinAlgError):
         cuda.of_courses(*cuda.place_courses(courses[0] - 1e4 * np.eye(n), courses[1]), courses[2], -1.0)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1), (3, 17, 40), (5, 300, 103)])
+def test_what_went_with_the_pattern(shape):
+    arguments = random_lost(np.random.default_rng(2), *shape)
+    value, slopes = cuda.put_back(*arguments)
+    exact = reference.put_back(*arguments)
+    assert value == pytest.approx(exact[0], rel=1e-5)
+    close(slopes, exact[1])
+    alone, none = cuda.put_back(*arguments, slopes=False)
+    assert alone == value
+    assert none.shape == slopes.shape
+    assert not none.any()
+
+
+@pytest.mark.parametrize("t", [1, 6])
+def test_take_off(t):
+    rng = np.random.default_rng(t)
+    re, im = rng.normal(size=(2, 3, t, 15, 8)).astype(np.float32)
+    turns = np.exp(1j * rng.uniform(0, 7, (t, 15, 8))).astype(np.complex64)
+    stored = [cuda.empty_spectra(re.shape) for _ in range(2)]
+    for a, b in zip(stored, (re, im), strict=True):
+        a[...] = cuda.to_device(b)
+    cuda.take_off(*stored, cuda.to_device(turns), np.float32(0.1))
+    reference.take_off(re, im, turns, np.float32(0.1))
+    for a, b in zip(stored, (re, im), strict=True):
+        np.testing.assert_allclose(a.get(), b, atol=6e-3)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from restframe.kernels.cuda import GATHER
+from restframe.kernels.cuda.courses import THREADS
 from restframe.kernels.cuda.source import OPTIONS, RAW_TYPES, raw_definitions, source
 from restframe.kernels.cuda.spectra import transform
 from restframe.simulate.cuda import SOURCE
@@ -19,7 +20,8 @@ MODULES = [
     ("raw", raw_definitions(np.dtype(np.uint8), 12)),
     ("small", (raw_definitions(np.dtype(np.uint8))[0], *SMALL)),
     *(("tiles", transform(size, cells, band)) for size, cells, band in ((62, 31, 24), (96, 12, 38), (256, 16, 102))),
-    *((name, ()) for name in ("spectra", "images", "values", "decode", "courses")),
+    *((name, ()) for name in ("spectra", "images", "values", "decode", "fixed")),
+    *(("courses", (f"THREADS={threads}",)) for threads in THREADS.values()),
 ]
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from calibrations import close, random_calibration
 from random_courses import random_courses
+from random_lost import random_lost
 
 from restframe.detector.calibration import Calibration, bad_by_row
 from restframe.kernels import cpu, reference
@@ -312,6 +313,19 @@ def test_what_stands_still_is_taken_off():
     cpu.take_off(*stored, turns, np.float32(0.1))
     for a, b in zip(stored, (exact.real, exact.imag), strict=True):
         np.testing.assert_allclose(a / 256, b, atol=1.5 / 256)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1), (3, 17, 40)])
+def test_what_went_with_the_pattern(shape):
+    arguments = random_lost(np.random.default_rng(2), *shape)
+    value, slopes = cpu.put_back(*arguments)
+    exact = reference.put_back(*arguments)
+    assert value == pytest.approx(exact[0], rel=1e-5)
+    close(slopes, exact[1])
+    alone, none = cpu.put_back(*arguments, slopes=False)
+    assert alone == value
+    assert none.shape == slopes.shape
+    assert not none.any()
 
 
 @pytest.mark.parametrize(("t", "n", "bins"), [(1, 7, 4), (5, 1000, 32)])

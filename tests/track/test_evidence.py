@@ -8,9 +8,10 @@ import pytest
 from scipy import optimize
 
 from restframe.kernels import cpu
+from restframe.track import evidence
 from restframe.track import fit as ft
-from restframe.track.evidence import NEGLIGIBLE, SCALE_SPREAD, best_scales, of_modes
-from restframe.track.prior import AXES
+from restframe.track.evidence import NEGLIGIBLE, SCALE_SPREAD, best_scales, of_modes, together
+from restframe.track.prior import AXES, Prior
 
 DEGREES = np.array([0, 1, 1, 2])
 
@@ -32,7 +33,7 @@ def on_axis(dose, axis):
 
 def modes_of(problem, data, linear, x, other=None):
     """`of_modes` of the log likelihood linear·x - x·data·x / 2 about x."""
-    return of_modes(problem, data, linear - data @ x, x, other)
+    return together(of_modes(problem, data, linear - data @ x, x, other))
 
 
 def random_form(rng, problem, strength=1.0):
@@ -209,3 +210,22 @@ def test_the_best_scales_are_found(seed):
     logs, value = best_scales(cpu, courses, usual + rng.normal(0, 2, size=(3, 2)), usual, 40)
     assert value.sum() == pytest.approx(-loss(logs.ravel()), abs=1e-9)
     assert value.sum() > -best.fun - 2e-3
+
+
+def test_long_courses_are_worked_on_by_themselves(monkeypatch):
+    rng = np.random.default_rng(8)
+    problem = random_problem(rng, AXES[0], t=20)
+    data, linear = random_form(rng, problem, 0.3)
+    x = np.zeros_like(linear)
+    [all_of_them] = of_modes(problem, data, linear, x)
+    monkeypatch.setattr(evidence, "LONG", 10)
+    parts = of_modes(problem, data, linear, x)
+    assert [c.rough.shape[1] for c in parts] == [19, 2]
+    logs = random_logs(rng)
+    found, expected = together(parts).evidence(cpu, logs), all_of_them.evidence(cpu, logs)
+    np.testing.assert_allclose(found.value, expected.value)
+    usual, start = Prior(*np.exp(random_logs(rng)).T), Prior(*np.exp(logs).T)
+    by_part = ft.learn_prior(cpu, problem, data, linear, x, start, usual)
+    monkeypatch.setattr(evidence, "LONG", 100)
+    at_once = ft.learn_prior(cpu, problem, data, linear, x, start, usual)
+    np.testing.assert_allclose(by_part.logs(), at_once.logs())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from array_api_compat import array_namespace, is_cupy_array
 
-TOGETHER = 1  # frames, or rings, that are worked on at a time
+TOGETHER = 1  # frames that are worked on at a time
 
 
 def to_device(array):
@@ -133,6 +133,23 @@ def take_off(re, im, turns, part) -> None:
         fixed = turns.conj() * shared
         a -= fixed.real.astype(a.dtype)
         b -= fixed.imag.astype(b.dtype)
+
+
+def put_back(displacement, across, strength, power, part, size, slopes=True) -> tuple[float, np.ndarray]:
+    """-sum power log(1 - part |V|²) over tiles, rings and directions, and its slopes by ``displacement`` (p, t, 2), in
+    pixels of a tile of ``size``; zeros where no ``slopes`` are asked for.
+
+    V = sum_t strength_t exp(-2 pi i r/size n·u_t) of ring r and direction n; ``across``: (2, n) directions,
+    ``strength``: (t, rings), ``power``: (p, rings).
+    """
+    k = 2 * np.pi * np.arange(power.shape[1]) / size
+    seen = strength[:, None] * np.exp(-1j * (displacement @ across)[..., None] * k)  # (p, t, n, rings)
+    together = seen.sum(1, keepdims=True)
+    left = 1 - part * np.abs(together) ** 2
+    value = -(power[:, None, None] * np.log(left)).sum()
+    pull = 2 * part * k * power[:, None, None] / left * together.conj()
+    by_direction = (seen * pull).imag.sum(-1)
+    return float(value), by_direction @ across.T if slopes else np.zeros(displacement.shape)
 
 
 def by_ring(values, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ NEGLIGIBLE = 1e-3  # of the prior's precision: less information than this is tha
 SCALE_SPREAD = 2.0  # sd of the log of the scales about the usual ones
 LONGEST = 2.0  # step of a log of a scale
 CLOSE = 0.03  # steps of the logs that no longer matter
+LONG = 64  # coefficients: courses of which more are not worth filling up others to their length
 CONCAVE = 0.1  # of Fisher's information: as much curvature as Newton's step needs
 
 
@@ -38,6 +39,10 @@ class Courses:
     linear: np.ndarray  # (m, n, 2)
     rough: np.ndarray  # (m, n) as in `fit.TimeBasis`
     pair: np.ndarray  # (m,) which of g pairs of scales each has, ascending
+
+    @property
+    def n_pairs(self) -> int:
+        return int(self.pair[-1]) + 1
 
     def on_device(self, kernels) -> Courses:
         """The same, with the log likelihood where the kernels work."""
@@ -102,14 +107,14 @@ def together(parts: list[Courses]) -> Courses:
         data[these, :k, :k], linear[these, :k] = c.data, c.linear
         rough[these, :k], rough[these, k:] = c.rough, c.rough[:, -1:]
         pair[these] = c.pair + pairs
-        first, pairs = these.stop, pairs + (int(c.pair[-1]) + 1 if len(c.pair) else 0)
+        first, pairs = these.stop, pairs + c.n_pairs
     return Courses(data, linear, rough, pair)
 
 
-def of_modes(problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, other=None) -> Courses:
+def of_modes(problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, other=None) -> list[Courses]:
     """The log likelihood of a `fit.Problem` about its coefficients ``x`` (n, 2), slope (n, 2) and curvature -``data``
     (n, n), for each mode with the others there; a pair of scales for each degree. ``other``: the same problem on
-    another time axis, whose coefficients to use.
+    another time axis, whose coefficients to use. All together, or, where they are long, the whole frame by itself.
     """
     parts = []
     for kind, new in zip(problem.kinds, (other or problem).kinds, strict=True):
@@ -123,4 +128,4 @@ def of_modes(problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, other=
         degrees = problem.degrees[kind.modes]
         rough = np.broadcast_to(new.time.rough, linear.shape[:2])
         parts.append(Courses(blocks, linear, rough, degrees - degrees[0]))
-    return together(parts)
+    return parts if max(c.rough.shape[1] for c in parts) > LONG else [together(parts)]

@@ -303,21 +303,26 @@ def learn_prior(
     kernels, problem: Problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
 ) -> Prior:
     """The prior's scales with the highest evidence, each mode's with the others at ``x`` (`evidence.py`)."""
-    n = int(problem.degrees.max()) + 1
-    courses = of_modes(problem, data, slope, x)
-    logs, _ = best_scales(kernels, courses, prior.logs()[:n], usual.logs()[:n], LEARNING_STEPS)
-    return Prior(*np.exp(np.concatenate([logs, prior.logs()[n:]])).T)
+    found, first = prior.logs(), 0
+    for courses in of_modes(problem, data, slope, x):
+        these = slice(first, first + courses.n_pairs)
+        found[these], _ = best_scales(kernels, courses, found[these], usual.logs()[these], LEARNING_STEPS)
+        first = these.stop
+    return Prior(*np.exp(found).T)
 
 
 def choose_axis(
     kernels, problem: Problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, prior: Prior, usual: Prior
 ) -> Problem:
     """The problem on the time axis with the highest evidence, each with its own best scales."""
-    n = int(problem.degrees.max()) + 1
     others = [replace(problem, axis=axis) for axis in AXES]
-    each = together([of_modes(problem, data, slope, x, other) for other in others])
-    start, center = (np.tile(p.logs()[:n], (len(AXES), 1)) for p in (prior, usual))
-    evidence = best_scales(kernels, each, start, center, LEARNING_STEPS)[1].reshape(len(AXES), n).sum(1)
+    evidence, first = np.zeros(len(AXES)), 0
+    for parts in zip(*(of_modes(problem, data, slope, x, other) for other in others), strict=True):
+        these = slice(first, first + parts[0].n_pairs)
+        start, center = (np.tile(p.logs()[these], (len(AXES), 1)) for p in (prior, usual))
+        found = best_scales(kernels, together(list(parts)), start, center, LEARNING_STEPS)[1]
+        evidence += found.reshape(len(AXES), -1).sum(1)
+        first = these.stop
     return others[int(evidence.argmax())]
 
 

@@ -92,28 +92,7 @@ class Lost:
         """
         angle = np.pi * np.arange(DIRECTIONS) / DIRECTIONS
         across = np.stack([np.cos(angle), np.sin(angle)])
-        turn = kernels.to_device(np.exp(-2j * np.pi / self.size * displacement @ across).astype(np.complex64))
-        xp = array_namespace(turn)
-        every = (self.amplitude**2).sum(0)
-        k = 2 * np.pi * np.arange(len(every)) / self.size
-        amplitude = self.pattern.strength[:, None] * self.amplitude
-        amplitude, weight, every, k = (
-            kernels.to_device(v.astype(np.float32)) for v in (amplitude, self.weight / DIRECTIONS, every, k)
-        )
-        total, out = xp.zeros(weight.shape[0]), xp.zeros(turn.shape, dtype=np.float32)
-        waves = [turn]  # of as many rings as are worked on together
-        while len(waves) < kernels.TOGETHER:
-            waves.append(waves[-1] * turn)
-        wave = xp.stack(waves, axis=-1)
-        step = wave[..., -1:].copy()
-        for first in range(1, weight.shape[1], len(waves)):
-            r = slice(first, min(first + len(waves), weight.shape[1]))
-            seen = wave[..., : r.stop - first] * amplitude[None, :, None, r]  # (p, t, directions, rings)
-            shared, w = seen.sum(1), weight[:, None, r]  # V
-            left = 1 - self.pattern.part / every[r] * xp.abs(shared) ** 2
-            total -= (w * every[r] ** 2 * xp.log(left)).sum((1, 2))
-            if slopes:
-                pull = 2 * self.pattern.part * k[r] * every[r] * w / left * xp.conj(shared)
-                out += (seen * pull[:, None]).imag.sum(-1)
-            wave *= step
-        return float(total.sum()), kernels.to_host(out) @ across.T
+        every = (self.amplitude**2).sum(0)  # A
+        strength = self.pattern.strength[:, None] * self.amplitude / np.sqrt(every)
+        power = self.weight * every**2 / DIRECTIONS
+        return kernels.put_back(displacement, across, strength, power, self.pattern.part, self.size, slopes)

@@ -15,6 +15,7 @@ from scipy import fft
 from restframe import pages
 from restframe.kernels.courses import of_courses
 from restframe.kernels.cpu.counts import corrected_span
+from restframe.kernels.cpu.fixed import put_back, take_off
 from restframe.kernels.cpu.gathering import gather, offset_counts
 from restframe.kernels.cpu.images import add_frames, corners, crowded, good_mean, local_mean, peaks
 from restframe.kernels.cpu.small import small_frames
@@ -27,7 +28,6 @@ from restframe.kernels.cpu.spectra import (
     gradient,
     ring_power,
     scale_spectra,
-    take_off,
 )
 from restframe.kernels.reference import deviation, lattice, mark_bad, place_courses, ranked
 
@@ -51,6 +51,7 @@ __all__ = [
     "offset_counts",
     "peaks",
     "place_courses",
+    "put_back",
     "ranked",
     "ring_power",
     "scale_spectra",

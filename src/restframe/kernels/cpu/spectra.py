@@ -7,7 +7,6 @@ import numpy as np
 from scipy import fft
 
 from restframe import pages
-from restframe.kernels import reference
 
 STEP = np.float32(1 / 256)  # of 16-bit spectra, whose noise has power one; rounding adds 3e-6 to it
 PITCH = 136  # the longest row: half of the largest tile
@@ -123,19 +122,6 @@ def scale_spectra(re, im, table):
     table = np.ascontiguousarray(table)  # picked by ring it is in another order, which takes five times as long
     _scale(re, table)
     _scale(im, table)
-
-
-def take_off(re, im, turns, part) -> None:
-    """Spectra of every tile less ``part`` of what they share once turned, in place."""
-    for a, b in zip(re, im, strict=True):
-        if a.dtype != np.int16:
-            reference.take_off(a[None], b[None], turns, part)
-            continue
-        real, imaginary = a * STEP, b * STEP
-        reference.take_off(real[None], imaginary[None], turns, part)
-        for stored, values in ((a, real), (b, imaginary)):
-            np.rint(values / STEP, out=values)
-            stored[:] = np.clip(values, -32767, 32767)
 
 
 @nb.njit(cache=True, parallel=True)

@@ -21,6 +21,8 @@ from restframe.kernels.cuda.arrays import to_host as to_host
 from restframe.kernels.cuda.arrays import zeros as zeros
 from restframe.kernels.cuda.courses import of_courses as of_courses
 from restframe.kernels.cuda.courses import place_courses as place_courses
+from restframe.kernels.cuda.fixed import put_back as put_back
+from restframe.kernels.cuda.fixed import take_off as take_off
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
 from restframe.kernels.cuda.spectra import align as align
 from restframe.kernels.cuda.spectra import by_ring as by_ring
@@ -33,7 +35,6 @@ from restframe.kernels.cuda.spectra import scale_spectra as scale_spectra
 from restframe.kernels.cuda.values import good_mean as good_mean
 from restframe.kernels.cuda.values import ranked as ranked
 from restframe.kernels.reference import over as over
-from restframe.kernels.reference import take_off as take_off
 
 HIGHEST = 15  # degree of a field's modes, as in images.cu
 

@@ -2,16 +2,16 @@
 
 #define NUMBERS 9
 
-// data (m, n, n), linear (m, n, 2), a (m, 2, n). Shared memory: n (n + 3) numbers. out (m, NUMBERS): value; slopes;
-// curvature and information, each 00, 01, 11.
-extern "C" __global__ __launch_bounds__(256) void of_courses(
+// data (m, n, n), linear (m, n, 2), a (m, 2, n). Shared memory: 3n numbers, and n² more if there is no ``room`` (m, n, n)
+// for the matrices. out (m, NUMBERS): value; slopes; curvature and information, each 00, 01, 11.
+extern "C" __global__ __launch_bounds__(THREADS) void of_courses(
     const double* __restrict__ data, const double* __restrict__ linear, const double* __restrict__ a, int n,
-    float negligible, double* out)
+    float negligible, double* room, double* out)
 {
     extern __shared__ double column[];
     __shared__ double shared[32];
     __shared__ int last;
-    double *x = column + n, *y = x + n, *p = y + n;
+    double *x = column + n, *y = x + n, *p = room ? room + (i8)blockIdx.x * n * n : y + n;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     data += (i8)blockIdx.x * n * n, linear += (i8)blockIdx.x * n * 2, a += (i8)blockIdx.x * 2 * n;
     const auto own = [&](int i) { return data[(i8)i * n + i]; };

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from restframe.kernels.courses import of_courses as on_host
-from restframe.kernels.cuda.arrays import BLOCK, empty, to_device, to_host
+from restframe.kernels.cuda.arrays import empty, to_device, to_host
 from restframe.kernels.cuda.source import launch
 
-MOST = 72  # coefficients of a course whose matrix lies in the shared memory that every GPU has
+IN_SHARED = 72  # coefficients of a course whose matrix lies in the shared memory that every GPU has
+THREADS = {True: 256, False: 1024}  # of a block, by whether it does
 
 
 def place_courses(data: np.ndarray, linear: np.ndarray) -> tuple:
-    """The log likelihood (`of_courses`) to where it is worked on: larger matrices stay on the host."""
-    return (to_device(data), to_device(linear)) if data.shape[1] <= MOST else (data, linear)
+    """The log likelihood (`of_courses`) to where it is worked on."""
+    return to_device(data), to_device(linear)
 
 
 def of_courses(data, linear, a: np.ndarray, negligible: float) -> tuple[np.ndarray, ...]:
     """As in reference.py, of what `place_courses` gave; courses have as many coefficients together as each needs."""
-    if isinstance(data, np.ndarray):
-        return on_host(data, linear, a, negligible)
     m, n = data.shape[:2]
-    out = empty((m, 9), np.float64)
-    arguments = data, linear, to_device(a), n, float(negligible), out
-    launch("courses", "of_courses", (m,), BLOCK, arguments, 8 * n * (n + 3))
+    out, fits = empty((m, 9), np.float64), n <= IN_SHARED
+    room = None if fits else empty((m, n, n), np.float64)
+    arguments = data, linear, to_device(a), n, float(negligible), room, out
+    shared, threads = 8 * n * (3 + n * fits), THREADS[fits]
+    launch("courses", "of_courses", (m,), threads, arguments, shared, (f"THREADS={threads}",))
     found = to_host(out)
     if not np.isfinite(found[:, 0]).all():
         raise np.linalg.LinAlgError("a matrix of the posterior is not positive definite")
