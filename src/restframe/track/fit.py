@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -46,6 +47,15 @@ class Kind:
     time: TimeBasis
     modes: slice
     coefficients: slice
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """Where the tiles are: how what they tell of each course in time becomes what is told of the coefficients."""
+
+    courses: Any  # (t, all) those of all kinds, side by side
+    kinds: list[tuple[slice, slice, Any]]  # of two kinds: their courses, products of their modes (pairs, p)
+    places: Any  # (n, n) where each number lies among those of all pairs
 
 
 def time_basis(dose: np.ndarray, axis: TimeAxis, reference: int, groups: Groups) -> TimeBasis:
@@ -141,6 +151,31 @@ class Problem:
         return [Kind(self.time[a], slice(a, b), slice(ends[a], ends[b])) for a, b in spans]
 
     @cached_property
+    def assembly(self) -> Assembly:
+        """For `information`."""
+        ends = np.cumsum([0] + [k.time.values.shape[1] for k in self.kinds])
+        courses = [slice(*span) for span in pairwise(ends)]
+        places = np.empty((self.slices[-1].stop,) * 2, np.int32)
+        xp, parts, done = array_namespace(self.tiles.re), [], 0
+        for i, j in combinations_with_replacement(range(len(self.kinds)), 2):
+            a, b = self.kinds[i], self.kinds[j]
+            one, other = self.basis[a.modes], self.basis[b.modes]
+            first, second = np.triu_indices(len(one)) if i == j else np.indices((len(one), len(other))).reshape(2, -1)
+            number = np.empty((len(one), len(other)), np.int32)
+            number[first, second] = np.arange(len(first))
+            if i == j:
+                number[second, first] = np.arange(len(first))
+            size = a.time.values.shape[1], b.time.values.shape[1]
+            at = number[:, None, :, None] * (size[0] * size[1]) + np.arange(size[0] * size[1]).reshape(size)[:, None]
+            block = done + at.reshape(len(one) * size[0], -1)
+            places[b.coefficients, a.coefficients] = block.T
+            places[a.coefficients, b.coefficients] = block
+            done += len(first) * size[0] * size[1]
+            parts.append((courses[i], courses[j], xp.asarray(one[first] * other[second])))
+        together = np.concatenate([k.time.values for k in self.kinds], axis=1)
+        return Assembly(xp.asarray(together), parts, xp.asarray(places))
+
+    @cached_property
     def norm(self) -> np.ndarray:
         """(n, n): x·norm·x is the mean square, over tiles and frames, of the displacement less its mean over time."""
         overlap = self.basis @ self.basis.T / self.basis[0].size / len(self.dose)
@@ -187,35 +222,19 @@ class Fit:
     at: lk.Aligned  # the tiles, brought to rest by the field
 
 
-def information(problem: Problem, of_tiles, keep: np.ndarray | float = 1.0) -> np.ndarray:
+def information(problem: Problem, of_tiles, keep: np.ndarray | None = None) -> np.ndarray:
     """Fisher information of the coefficients, per axis, (n, n), from that of each tile's displacements (p, t, t).
 
     ``keep``: (p,) how much each tile counts.
     """
-    xp = array_namespace(of_tiles)
-    rows = []
-    for a in problem.kinds:
-        left = xp.asarray(a.time.values.T) @ of_tiles  # (p, na, t)
-        row = []
-        for b in problem.kinds:
-            one, other = problem.basis[a.modes], problem.basis[b.modes]
-            pairs, of_pair = _pairs(len(one), len(other), a is b)
-            outer = xp.asarray(one[pairs[0]] * other[pairs[1]] * keep)
-            j = left @ xp.asarray(b.time.values)  # (p, na, nb)
-            blocks = (outer @ j.reshape(len(j), -1)).reshape(-1, *j.shape[1:])[xp.asarray(of_pair)]
-            row.append(blocks.swapaxes(1, 2).reshape(len(one) * j.shape[1], -1))
-        rows.append(xp.concat(row, axis=1))
-    return to_host(xp.concat(rows, axis=0))
-
-
-def _pairs(m: int, n: int, alike: bool) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Pairs of m and of n modes, those of ``alike`` ones once, and the number of the pair of each two, (m, n)."""
-    first, second = np.triu_indices(m) if alike else np.indices((m, n)).reshape(2, -1)
-    number = np.empty((m, n), int)
-    number[first, second] = np.arange(len(first))
-    if alike:
-        number[second, first] = np.arange(len(first))
-    return (first, second), number
+    xp, a = array_namespace(of_tiles), problem.assembly
+    if keep is not None:
+        of_tiles = of_tiles * xp.asarray(keep)[:, None, None]
+    of_courses = a.courses.T @ of_tiles @ a.courses
+    blocks = [
+        (both @ of_courses[:, one, other].reshape(len(of_courses), -1)).reshape(-1) for one, other, both in a.kinds
+    ]
+    return to_host(xp.concat(blocks)[a.places])
 
 
 def aligned(kernels, problem: Problem, displacement: np.ndarray, spread: np.ndarray) -> lk.Aligned:

@@ -146,8 +146,8 @@ def make_likelihood(
     c = count * w * signal * k2  # (p, rings)
     xp = array_namespace(at.b)
     information = -(at.b * xp.asarray(c[:, None])) @ at.b.swapaxes(1, 2)
-    t = xp.arange(len(amplitude))
-    information[:, t, t] += (at.b @ xp.asarray((c * at.sums[0])[..., None]))[..., 0]
+    of_frame = information.reshape(len(c), -1)[:, :: len(amplitude) + 1]  # each one's own
+    of_frame += (at.b @ xp.asarray((c * at.sums[0])[..., None]))[..., 0]
     lost = Lost(pattern, amplitude, count * w * signal, tiles.size) if pattern and pattern.part else None
     return Likelihood(tiles, w, ring, weight, information, lost)
 
