@@ -27,7 +27,7 @@ from restframe.track.specimen import specimen_weight
 from restframe.track.tiles import Tiles, make_tiles, tile_size
 from restframe.track.whole_frame import CLEAR, COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
 
-OVERLAP = 0.25  # of neighbouring tiles
+OVERLAP = 1 / 8  # of neighbouring tiles
 BAND = 0.8  # of the small frames' Nyquist frequency
 HIGHEST_DEGREE = 4
 WHOLE_FRAME_FIRST = 3  # rounds for the whole frame before those for local motion
