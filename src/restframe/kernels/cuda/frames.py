@@ -14,7 +14,7 @@ from restframe.kernels.cuda.decode import PAD, add_events, decode, turn_rows
 from restframe.movie import RawFrames
 from restframe.movie.streams import Events, Strips, events, strips
 
-AT_ONCE = 5  # movies of a batch in flight: 8 are faster by a quarter, but each takes 0.6 GB of host memory
+AT_ONCE = 5  # movies of a batch in flight, at most: 8 are faster by a quarter
 WORKING = 48  # bytes a pixel that the program needs beside raw frames, at most
 
 
@@ -36,7 +36,8 @@ class DeviceFrames:
         self.block = t if self.keep else int(max(1, min(t, room // (4 * frame))))
         self.ahead = self.keep and 3 * t * frame + 2 * working <= free
         # while one movie's motion is fitted on the CPU, the GPU can work on others
-        self.at_once = max(1, min(AT_ONCE, int(free // (3 * t * frame + 4 * working)))) if self.keep else 1
+        rooms = free // (3 * t * frame + 4 * working), most_on_host(t * frame) // on_host(h * w)
+        self.at_once = max(1, min(AT_ONCE, *map(int, rooms))) if self.keep else 1
         self._array: Any = None
 
     @property
@@ -127,6 +128,16 @@ class DeviceFrames:
             _read([numbers[i] for i in left], [out[i] for i in left], self.raw)
         cupy.cuda.get_current_stream().synchronize()
         return out
+
+
+def most_on_host(raw: int) -> float:
+    """Bytes of host memory that a batch of movies with ``raw`` bytes of frames may take."""
+    return 1.5e9 + 2.5 * raw
+
+
+def on_host(pixels: int) -> float:
+    """Bytes that one process of a batch takes there, as measured: libraries, CUDA, the gain, sums of ``pixels``."""
+    return 0.29e9 + 20 * pixels
 
 
 def free_memory() -> int:

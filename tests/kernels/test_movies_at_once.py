@@ -1,0 +1,27 @@
+"""How many movies of a batch a GPU gets at a time. No GPU is needed to know."""
+
+import numpy as np
+import pytest
+
+from restframe.kernels.cuda import frames
+from restframe.movie import RawFrames, open_movie
+
+K3, K2, EER = (40, 4092, 5760), (24, 3710, 3838), (40, 4096, 4096)
+
+
+@pytest.mark.parametrize(
+    ("shape", "gpu", "expected"),
+    [
+        (K3, 80e9, 5),
+        (EER, 80e9, 5),
+        (K2, 80e9, 4),  # a fifth would take more of the host's memory than small movies may
+        (K2, 8e9, 2),
+        (K3, 8e9, 1),
+        (K3, 1e9, 1),  # frames do not stay on the GPU
+    ],
+)
+def test_movies_at_once(monkeypatch, shape, gpu, expected):
+    monkeypatch.setattr(frames, "free_memory", lambda: int(gpu))
+    raw = frames.DeviceFrames(RawFrames(open_movie(np.zeros(shape, np.uint8))), 0.5)
+    assert raw.at_once == expected
+    assert expected * frames.on_host(shape[1] * shape[2]) <= frames.most_on_host(int(np.prod(shape)))
