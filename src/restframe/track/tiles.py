@@ -37,7 +37,7 @@ class Tiles:
         return np.hypot(np.arange(-m, m + 1)[:, None], np.arange(m + 1)[None, :])
 
 
-TILE_SIZES = (64, 96, 128, 160, 192, 256)  # small pixels; they transform fast
+TILE_SIZES = (64, 96, 128, 160)  # small pixels; they transform fast
 
 
 def tile_size(short_side: int) -> int:
