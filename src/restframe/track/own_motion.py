@@ -13,7 +13,7 @@ from restframe.track import fit as ft
 from restframe.track.evidence import Courses, best_scales
 from restframe.track.prior import Prior
 
-SPEED, ROUGHNESS = 0.1**2, 0.01**2  # A² a unit of time, and of its change: the usual scales
+SPEED, ROUGHNESS = 0.03**2, 0.003**2  # A² a unit of time, and of its change: the usual scales
 STEPS = 40  # of the search for the scales
 
 

@@ -9,10 +9,10 @@ from scipy import fft
 from restframe import pages
 
 STEP = np.float32(1 / 256)  # of 16-bit spectra, whose noise has power one; rounding adds 3e-6 to it
-PITCH = 136  # the longest row: half of the largest tile
+PITCH = 136  # the longest row that is taken
 LANES = 8  # samples that one instruction takes
 ROWS = 16  # whose sums stay in the cache
-TOGETHER = 8  # tiles that are transformed at a time, to stay in the cache
+TOGETHER = 4  # tiles that are transformed at a time, to stay in the cache
 
 
 def empty_spectra(shape):
@@ -36,11 +36,11 @@ def _store(values, part):
             part[x] = values[x]
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"reassoc"})  # else sums go one by one
+@nb.njit(cache=True, nogil=True, fastmath={"reassoc"})  # else sums go one by one, as they do in ``for v in values``
 def _sum(values):
     total = np.float32(0)
-    for v in values:
-        total += v
+    for k in range(len(values)):
+        total += values[k]
     return total
 
 
@@ -49,7 +49,7 @@ def _cut(frame, corners, taper, lattice, stack):
     h, width = frame.shape
     size, cells = len(taper), lattice.shape[1] - 1
     cell = size // cells
-    window, left = np.empty((size, size), np.float32), np.empty(cells + 1, np.float32)
+    window, (upper, step) = np.empty((size, size), np.float32), np.empty((2, size), np.float32)
     between = ((np.arange(cell) + 0.5) / cell).astype(np.float32)
     for i in range(len(corners)):
         y, x = corners[i]
@@ -57,18 +57,22 @@ def _cut(frame, corners, taper, lattice, stack):
         first, last = max(0, -y), min(size, h - y)
         total = weight = 0.0
         for j in range(size):
+            if j % cell == 0:  # what the corners above and below make of the rows in between
+                top, bottom = lattice[i, j // cell], lattice[i, j // cell + 1]
+                for k in range(cells):
+                    for m in range(cell):
+                        upper[k * cell + m] = top[k] + between[m] * (top[k + 1] - top[k])
+                        step[k * cell + m] = bottom[k] + between[m] * (bottom[k + 1] - bottom[k])
+                for k in range(size):
+                    upper[k] *= taper[k]
+                    step[k] = taper[k] * step[k] - upper[k]
             if not first <= j < last or a >= b:
                 stack[i, j] = 0
                 continue
             stack[i, j, :a] = 0
             stack[i, j, b:] = 0
-            top, part = j // cell, between[j % cell]
-            for k in range(cells + 1):
-                left[k] = taper[j] * (lattice[i, top, k] + part * (lattice[i, top + 1, k] - lattice[i, top, k]))
-            for k in range(cells):
-                step = left[k + 1] - left[k]
-                for m in range(cell):
-                    window[j, k * cell + m] = taper[k * cell + m] * (left[k] + between[m] * step)
+            for k in range(size):
+                window[j, k] = taper[j] * (upper[k] + between[j % cell] * step[k])
             line, w, out = frame[y + j, x + a : x + b], window[j, a:b], stack[i, j, a:b]
             for k in range(len(out)):
                 out[k] = np.float32(line[k]) * w[k]  # Numba would take a product with an integer in 64 bits
