@@ -59,7 +59,7 @@ def cut_spectra(frames, corners, taper, lattice, re, im, threads) -> None:
         for a, dtype in ((corners, np.int32), (taper, np.float32), (lattice, np.float32))
     )
     arguments = frames, *frames.shape[1:], at, taper, lattice, np.int64(re.strides[0] // re.itemsize), re, im
-    launch("tiles", "cut_spectra", (p, t), BLOCK, arguments, shared, transform(size, cells, nx - 1))
+    launch("tiles", "cut_spectra", (p, t), 32 * blocks_of(size, 32), arguments, shared, transform(size, cells, nx - 1))
 
 
 FRAMES, ALIGN_BLOCK, SLOPES = 20, 512, 2  # as in spectra.cu

@@ -8,6 +8,7 @@
 #define PITCH ((M + 4) / 4 * 4)  // of what is kept: M + 1 numbers a row, then zeros
 #define LINE (SIZE + N1)         // after N2 samples one is left out, for the sake of memory banks
 #define TOGETHER 2               // c at a time
+#define THREADS ((SIZE + 31) / 32 * 32)
 
 __constant__ float2 roots[SIZE] = {ROOTS};  // exp(-2 pi i k / SIZE)
 
@@ -60,7 +61,7 @@ struct Row {
 
 // Tile blockIdx.x of frame blockIdx.y: images (t, h, w), zero outside, corners (t, p) y, x; to re, im, where frames
 // follow each other after a plane, tiles after ``stride``. ``lattice`` (p, N1 + 1, N1 + 1).
-extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
+extern "C" __global__ __launch_bounds__(THREADS, 512 / THREADS) void cut_spectra(
     const i1* __restrict__ images, int h, int w, const int2* __restrict__ corners, const float* __restrict__ taper,
     const float* __restrict__ lattice, i8 stride, half* re, half* im)
 {
@@ -71,11 +72,11 @@ extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
     const int2 corner = corners[blockIdx.y * gridDim.x + blockIdx.x];
     images += (i8)blockIdx.y * h * w;
     re += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH, im += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH;
-    for (int k = threadIdx.x; k < SIZE; k += 256) {
+    for (int k = threadIdx.x; k < SIZE; k += THREADS) {
         const int y = corner.x + k;
         rows[k] = {y >= 0 && y < h ? taper[k] : 0.f, min(max(y, 0), h - 1) * w};
     }
-    for (int k = threadIdx.x; k < NY * (PITCH - M - 1); k += 256) {
+    for (int k = threadIdx.x; k < NY * (PITCH - M - 1); k += THREADS) {
         const int at = k / (PITCH - M - 1) * PITCH + M + 1 + k % (PITCH - M - 1);
         re[at] = im[at] = 0;
     }
@@ -90,7 +91,7 @@ extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
     };
     __syncthreads();
     double total = 0, weights = 0;
-    for (int k = threadIdx.x; k < SIZE; k += 256) {
+    for (int k = threadIdx.x; k < SIZE; k += THREADS) {
         const int x = corner.y + k;
         if (x < 0 || x >= w) continue;
         float top = corners_at(0, k), sum = 0, weight = 0;
@@ -111,7 +112,7 @@ extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
     if (threadIdx.x == 0) mean = weights > 0 ? total / weights : 0;
     for (int c0 = 0; c0 <= N1 / 2; c0 += TOGETHER) {
         __syncthreads();
-        for (int k = threadIdx.x; k < SIZE; k += 256) {
+        for (int k = threadIdx.x; k < SIZE; k += THREADS) {
             const int x = corner.y + k;
             const i1* from = images + min(max(x, 0), w - 1);
             const float across = x >= 0 && x < w ? taper[k] : 0.f;
@@ -147,7 +148,7 @@ extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
         }
         const int many = min(TOGETHER, N1 / 2 + 1 - c0) * N2;  // lines
         __syncthreads();
-        for (int k = threadIdx.x; k < many * N2; k += 256) {
+        for (int k = threadIdx.x; k < many * N2; k += THREADS) {
             float2* line = lines + k / N2 * LINE + k % N2;
             float2 v[N1], turn = make_float2(1, 0), step;
             sincospif(-2.f / SIZE * (k % N2), &step.y, &step.x);
@@ -158,7 +159,7 @@ extern "C" __global__ __launch_bounds__(256, 2) void cut_spectra(
             for (int c = 0; c < N1; c++) line[(N2 + 1) * c] = times(v[c], turn), turn = times(turn, step);
         }
         __syncthreads();
-        for (int k = threadIdx.x; k < many * N1; k += 256) {
+        for (int k = threadIdx.x; k < many * N1; k += THREADS) {
             const int c = c0 + k / N1 / N2, ky = signed_frequency(c + N1 * (k / N1 % N2));
             if (abs(ky) > M) continue;
             const float2* line = lines + k / N1 * LINE + (N2 + 1) * (k % N1);

@@ -26,10 +26,13 @@ __device__ __forceinline__ u4 ordered(float v)
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// counts[d] += how many values (n) have the digit d at ``shift`` of their ordered bits and ``above`` all digits before.
-extern "C" __global__ void digits(const float* __restrict__ values, i8 n, int shift, u4 above, u4* counts)
+// counts[r][d] += how many values (n) have the digit d at ``shift`` of their ordered bits and all digits before as
+// ``found[r]`` has them, r = blockIdx.y.
+extern "C" __global__ void digits(const float* __restrict__ values, i8 n, int shift, const u4* found, u4* counts)
 {
     __shared__ u4 count[256];
+    const u4 above = found[blockIdx.y];
+    counts += 256 * blockIdx.y;
     for (int k = threadIdx.x; k < 256; k += blockDim.x) count[k] = 0;
     __syncthreads();
     for (i8 first = (i8)blockIdx.x * blockDim.x; first < n; first += (i8)gridDim.x * blockDim.x) {
@@ -42,4 +45,28 @@ extern "C" __global__ void digits(const float* __restrict__ values, i8 n, int sh
     __syncthreads();
     for (int k = threadIdx.x; k < 256; k += blockDim.x)
         if (count[k]) atomicAdd(&counts[k], count[k]);
+}
+
+// Of the values that were counted, the one of rank ``ranks[r]`` from 0 has which digit? That goes to ``found[r]``, its
+// rank among those with that digit to ``ranks[r]``; counts are zero again. One block of 256 threads for each r.
+extern "C" __global__ void next_digit(int shift, i8* ranks, u4* found, u4* counts)
+{
+    __shared__ i8 upto[256];
+    const int d = threadIdx.x;
+    const i8 rank = ranks[blockIdx.x];
+    counts += 256 * blockIdx.x;
+    upto[d] = counts[d];
+    for (int reach = 1; reach < 256; reach *= 2) {
+        __syncthreads();
+        const i8 before = d >= reach ? upto[d - reach] : 0;
+        __syncthreads();
+        upto[d] += before;
+    }
+    __syncthreads();
+    const i8 below = d ? upto[d - 1] : 0;
+    if (below <= rank && rank < upto[d]) {
+        found[blockIdx.x] |= (u4)d << shift;
+        ranks[blockIdx.x] = rank - below;
+    }
+    counts[d] = 0;
 }
