@@ -14,7 +14,7 @@ K3, K2, EER = (40, 4092, 5760), (24, 3710, 3838), (40, 4096, 4096)
     [
         (K3, 80e9, 5),
         (EER, 80e9, 5),
-        (K2, 80e9, 4),  # a fifth would take more of the host's memory than small movies may
+        (K2, 80e9, 3),  # a fourth would take more of the host's memory than small movies may
         (K2, 8e9, 2),
         (K3, 8e9, 1),
         (K3, 1e9, 1),  # frames do not stay on the GPU
