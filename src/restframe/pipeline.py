@@ -160,15 +160,15 @@ def on_what_is_there(
         except Exception as error:
             if not kernels.out_of_memory(error):
                 raise
-        frames = prepared.raw.to_host()
+        frames, refs = prepared.raw.to_host(), prepared.references
         if machine.gpu_memory > LEAST_SHARE:
             machine = replace(machine, gpu_memory=LEAST_SHARE)
             once("GPU memory is short: frames are read again in every pass.")
         else:
-            machine = replace(machine, gpus=())
+            machine, refs = replace(machine, gpus=()), refs.on_host()
             once("GPU memory is too short: the CPU is used.")
         again = kernel_choice.choose(machine)
-        prepared = replace(prepared, raw=again.device_frames(frames, machine))
+        prepared = replace(prepared, references=refs, raw=again.device_frames(frames, machine))
 
 
 def clock() -> Clock:

@@ -166,6 +166,9 @@ def test_without_memory_for_two_nothing_is_read_ahead(stages):
     assert [d for d in stages if not d.startswith("save")] == [f"{s} {n}" for n in "abc" for s in ("read", "correct")]
 
 
+CPU = Machine()
+
+
 def still(h, w):
     return ArrayMovie(np.zeros((2, h, w), np.uint8))
 
@@ -175,20 +178,20 @@ def test_references_are_read_once(monkeypatch):
     original = serial.own_references
     monkeypatch.setattr(serial, "own_references", lambda m, d: calls.append(m.shape[1:]) or original(m, d))
     shared = SharedReferences(Detector(gain=np.ones((4, 6), np.float32)))
-    assert shared.of(still(4, 6)) is shared.of(still(4, 6))
-    assert shared.of(still(8, 12)).gain.shape == (8, 12)
+    assert shared.of(still(4, 6), CPU) is shared.of(still(4, 6), CPU)
+    assert shared.of(still(8, 12), CPU).gain.shape == (8, 12)
     assert calls == [(4, 6), (8, 12)]
     with pytest.raises(DetectorError):
-        shared.of(still(5, 6))
-    assert shared.of(still(8, 12)).gain.shape == (8, 12)
+        shared.of(still(5, 6), CPU)
+    assert shared.of(still(8, 12), CPU).gain.shape == (8, 12)
 
 
 def test_a_gain_in_the_movie_is_that_movies_own(monkeypatch):
     monkeypatch.setattr(ArrayMovie, "header_gain", lambda movie: np.full((4, 6), movie.frames[0, 0, 0], np.float32))
     shared = SharedReferences(Detector())
     for value in (2, 3):
-        assert shared.of(ArrayMovie(np.full((2, 4, 6), value, np.uint8))).gain[0, 0] == value
-    assert SharedReferences(Detector(gain=np.full((4, 6), 7.0))).of(still(4, 6)).gain[0, 0] == 7
+        assert shared.of(ArrayMovie(np.full((2, 4, 6), value, np.uint8)), CPU).gain[0, 0] == value
+    assert SharedReferences(Detector(gain=np.full((4, 6), 7.0))).of(still(4, 6), CPU).gain[0, 0] == 7
 
 
 def test_a_gain_that_does_not_fit_fails_the_movie_and_one_that_cannot_be_read_all(stages, tmp_path):

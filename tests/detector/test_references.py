@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from restframe.detector.references import load_reference, orient, references
+from restframe.detector.references import References, load_reference, orient, references
 from restframe.errors import DetectorError, InputError, SettingsError
 from restframe.settings import Detector
 
@@ -202,3 +202,31 @@ def test_empty_gain_and_arrays_that_are_no_image():
 def test_an_empty_dark_is_none_whatever_its_size():
     used = references(Detector(dark=np.zeros((2, 3))), (4, 6))
     assert used.dark is None and used.notes == ("The dark reference is zero everywhere: nothing is subtracted.",)
+
+
+class Device:
+    """Kernels of a device that has room for ``room`` bytes; what lies there is a view."""
+
+    def __init__(self, room):
+        self.room, self.brought = room, 0
+
+    def to_device(self, array):
+        if array.nbytes > self.room:
+            raise MemoryError("too little")
+        self.brought += 1
+        return array.view()
+
+    def out_of_memory(self, error):
+        return isinstance(error, MemoryError)
+
+
+def test_the_gain_goes_to_the_device_if_there_is_room():
+    refs, device = References(gain=np.ones((3, 4), np.float32), notes=("one",)), Device(48)
+    there = refs.on_device(device)
+    assert device.brought == 1 and there.gain.base is refs.gain and there.notes == refs.notes
+    assert there.on_host().gain.base is refs.gain  # NumPy's own arrays stay what they are
+    assert refs.on_device(Device(47)) is refs
+    none = References()
+    assert none.on_device(device).on_host() is none
+    with pytest.raises(AttributeError):
+        refs.on_device(None)  # what is wrong for another reason is not hidden

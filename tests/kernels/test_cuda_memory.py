@@ -5,6 +5,9 @@ import pytest
 from with_gpu import cupy
 
 import restframe
+from restframe import pipeline
+from restframe.kernels import cuda
+from restframe.settings import Settings, with_choices
 
 CHOICES = {"patches": (3, 3), "pixel_size": 1.0, "frame_dose": 1.2}
 
@@ -60,3 +63,19 @@ def test_gpu_and_cpu_agree(movie):
         a, b = getattr(on_gpu, name), getattr(on_cpu, name)
         assert np.sqrt(np.mean((a - b) ** 2)) <= 3e-4 * b.std()
         assert corrected(movie).sum.tobytes() == on_gpu.sum.tobytes()
+
+
+@pytest.mark.parametrize("megabytes", [0, 8])
+def test_a_gain_that_lies_on_the_gpu(movie, limit, megabytes):
+    gain = np.random.default_rng(3).uniform(0.8, 1.2, movie.shape[1:]).astype(np.float32)
+    gain[17, 40] = 0
+    settings = with_choices(Settings(), {"gpus": (0,), "gain": gain, **CHOICES})
+    opened, said = pipeline.open_movie(movie), []
+    refs = pipeline.own_references(opened, settings.detector).on_device(cuda)
+    assert isinstance(refs.gain, cupy.ndarray)
+    expected = corrected(movie, gain=gain)
+    limit(megabytes << 20)
+    found = pipeline.correct_prepared(pipeline.prepare(opened, settings, refs), settings, report=said.append)
+    assert any("the CPU is used" in line for line in said) == (megabytes > 0)
+    difference = np.sqrt(np.mean((found.sum - expected.sum) ** 2))
+    assert difference <= (1e-3 * expected.sum.std() if megabytes else 0)

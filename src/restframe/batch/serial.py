@@ -236,14 +236,16 @@ class SharedReferences:
         self._shape: tuple[int, ...] = ()
         self._references = References()
 
-    def of(self, movie: Movie) -> References:
-        """Those that fit ``movie``, with the gain in its own header where no other is given. Raises as `references`."""
+    def of(self, movie: Movie, machine: Machine) -> References:
+        """Those that fit ``movie``, with the gain in its own header where no other is given, where ``machine`` works.
+        Raises as `references`.
+        """
         if self._detector.gain is None and movie.header_gain() is not None:
             return own_references(movie, self._detector)
         shape = movie.shape[1:]
         with self._lock:
             if shape != self._shape:
-                self._references = own_references(movie, self._detector)
+                self._references = own_references(movie, self._detector).on_device(kernels.choose(machine))
                 self._shape = shape
             return self._references
 
@@ -255,7 +257,7 @@ def _read(task: Task, shared: SharedReferences) -> Ready:
         alignment = task.known_motion()
         settings, field = settings_with(alignment, settings), alignment.field
     movie = open_movie(task.movie, task.kind, settings.exposure.eer_sampling)
-    prepared = prepare(movie, settings, shared.of(movie))
+    prepared = prepare(movie, settings, shared.of(movie, settings.machine))
     if prepared.ahead:
         prepared.raw.fill()
     return Ready(task, movie, prepared, settings, field, perf_counter() - started)

@@ -13,6 +13,7 @@ from restframe.detector.listed import defect_file, defect_map
 from restframe.detector.orientation import CLEAR, ENLARGEMENTS, correlations, factor_between, turned
 from restframe.detector.tfs import listed_in_gain
 from restframe.errors import DetectorError, InputError, ReferenceInputError, SettingsError
+from restframe.kernels.reference import to_host
 from restframe.movie import open_movie
 from restframe.settings import Detector
 
@@ -21,11 +22,24 @@ from restframe.settings import Detector
 class References:
     """What corrects a raw frame: (raw - dark) * gain, each (h, w) float32 or None where there is none."""
 
-    gain: np.ndarray | None = None  # 0 where the pixel is known to be bad
+    gain: np.ndarray | None = None  # 0 where the pixel is known to be bad; it may lie on a GPU
     enlarged: int = 1  # each pixel of the gain that was given is repeated so many times along x and y
     dark: np.ndarray | None = None
     bad: np.ndarray | None = None  # (h, w) bool: listed as defects
     notes: tuple[str, ...] = ()  # sentences for people
+
+    def on_device(self, kernels) -> References:
+        """The same with the gain where the kernels work, if there is room: a batch brings it there once."""
+        try:
+            return self if self.gain is None else replace(self, gain=kernels.to_device(self.gain))
+        except Exception as error:
+            if not kernels.out_of_memory(error):
+                raise
+            return self
+
+    def on_host(self) -> References:
+        """The same with the gain in memory of the host."""
+        return self if self.gain is None else replace(self, gain=to_host(self.gain))
 
 
 def references(

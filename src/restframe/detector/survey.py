@@ -74,10 +74,11 @@ def take_survey(
     def levels(frames, sums: np.ndarray) -> np.ndarray:
         """Mean corrected counts of the good pixels."""
         wrong = kernels.pixels(frames, rows, columns).astype(np.float64)
-        wrong = (wrong - (dark[rows, columns] if dark.size > 1 else 0)) * gain[rows, columns]
+        wrong = (wrong - (dark[rows, columns] if dark.size > 1 else 0)) * gains
         return ((sums - wrong.sum(1)) / max(h * w - len(rows), 1)).astype(np.float32)
 
-    values = kernels.to_host(local[kernels.to_device(rows), kernels.to_device(columns)])
+    at_bad = kernels.to_device(rows), kernels.to_device(columns)
+    values, gains = (kernels.to_host(image[at_bad]) for image in (local, on_device[0]))
     calibration = Calibration(
         kernels.mark_bad(on_device[0], rows, columns),
         on_device[1],

@@ -246,7 +246,9 @@ def spread_after(step: np.ndarray, error: float) -> np.ndarray:
     """Variance along an axis of what is not known of the displacements, (p, t): the posterior's, and as much as the
     last ``step`` (p, t, 2) moved them, since where a tile still goes far its high frequencies do not line up yet.
     """
-    return np.minimum(0.5 * (error**2 + ((step - step.mean(1, keepdims=True)) ** 2).sum(2)), MOST_UNSURE**2)
+    along = np.ascontiguousarray(np.moveaxis(step, 2, 0))  # where frames follow each other sums take a tenth as long
+    x, y = along - along.mean(2, keepdims=True)
+    return np.minimum(0.5 * (error**2 + x**2 + y**2), MOST_UNSURE**2)
 
 
 def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likelihood:
@@ -313,8 +315,8 @@ def stated_error(problem: Problem, settled: Settled) -> float:
     """
     lower = linalg.lapack.dpotri(settled.factor, lower=1)[0] if settled.free.any() else settled.factor
     among, rest = np.flatnonzero(settled.free), np.flatnonzero(~settled.free)
-    norm = problem.norm[np.ix_(among, among)]
-    total = 2 * np.sum(np.tril(lower) * norm) - lower.diagonal() @ norm.diagonal()
+    norm = problem.norm[among][:, among]
+    total = 2 * np.vdot(lower.T, norm) - lower.diagonal() @ norm.diagonal()  # above the diagonal, ``lower`` is zero
     return float(np.sqrt(2 * (total + (problem.norm[rest, rest] / settled.alone).sum())))
 
 
@@ -394,6 +396,6 @@ def fit(
             if posterior(trial, at) >= here or posterior(trial, aligned(kernels, problem, u + step, before)) >= here:
                 break
         x, u = trial, u + step
-        if np.abs(step).max() < tolerance or np.sqrt((step**2).sum(2).mean()) < SETTLED * error:
+        if np.abs(step).max() < tolerance or np.sqrt(2 * (step**2).mean()) < SETTLED * error:
             break
     return Fit(problem.amplitudes(x), prior, like, x, error, problem.axis, at)
