@@ -7,7 +7,15 @@ import pytest
 import scipy.fft as sfft
 from numpy.testing import assert_allclose
 
-from restframe.measures import _register, expected_still_ratio, fourier_crop, ssnr, still_ratio, track_error
+from restframe.measures import (
+    _register,
+    expected_ssnr,
+    expected_still_ratio,
+    fourier_crop,
+    ssnr,
+    still_ratio,
+    track_error,
+)
 from restframe.simulate import PRESETS
 from restframe.simulate.motion import make_truth
 from restframe.track.field import MotionField
@@ -136,3 +144,11 @@ def test_fields_of_different_length_are_refused():
     truth, field = truth_and_field()
     with pytest.raises(ValueError, match="frames"):
         track_error(replace(field, amplitudes=field.amplitudes[:, :-1]), truth, 1.0)
+
+
+def test_without_a_specimen_there_is_no_ratio_and_no_warning(recwarn):
+    image = scene()[1]
+    nothing = np.zeros_like(image)
+    assert np.isnan(ssnr(image, nothing, 1.0, BANDS, tile=128)).all()
+    assert np.isnan(expected_ssnr(nothing, image, nothing, 1.0, BANDS, tile=128)).all()
+    assert not recwarn.list

@@ -75,7 +75,8 @@ def still_ratio(
 def ssnr(
     image: np.ndarray, truth: np.ndarray, pixel_size: float, bands: Bands = BANDS, tile: int = 1024
 ) -> tuple[float, ...]:
-    """Spectral signal-to-noise ratio of an image (h, w) whose noise-free truth (H, W) is known, one number a band.
+    """Spectral signal-to-noise ratio of an image (h, w) whose noise-free truth (H, W) is known, one number a band, not
+    a number where the truth has no power.
 
     Rings of the Fourier transforms of tiles are pooled (`rings`). In a band of n rings, with the cross C, the image's A
     and the truth's B power in each, every ring counts by the truth's power over the image's:
@@ -85,10 +86,10 @@ def ssnr(
     out = []
     for low, high in bands:
         inside = found.within(low, high)
-        if not inside.any():
+        cross, image_power, truth_power = found.cross[inside], found.image[inside], found.truth[inside]
+        if not truth_power.any():
             out.append(float("nan"))
             continue
-        cross, image_power, truth_power = found.cross[inside], found.image[inside], found.truth[inside]
         f = (cross / image_power).sum() / np.sqrt((truth_power / image_power).sum() * inside.sum())
         out.append(float(f * abs(f) / (1 - f**2)))  # an anti-correlation stays visible
     return tuple(out)
@@ -129,7 +130,7 @@ def expected_ssnr(
         inside = found.within(low, high)
         cross, truth_power, noise_power = found.cross[inside], found.truth[inside], power[inside]
         total = (truth_power / noise_power).sum() * inside.sum()
-        out.append(float((cross / noise_power).sum() ** 2 / total) if inside.any() else float("nan"))
+        out.append(float((cross / noise_power).sum() ** 2 / total) if truth_power.any() else float("nan"))
     return tuple(out)
 
 
