@@ -1,12 +1,10 @@
 """The rules of the command line."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restframe.cli.flags import FLAGS, Flag, Status
+from restframe.cli.flags import FLAGS, Status
 from restframe.cli.parse import parse
 from restframe.errors import SettingsError
 
@@ -106,25 +104,9 @@ def test_inert_flags_take_anything_and_say_so(flag, words):
     assert options.notes == (f"Note: {flag.name} has no effect in restframe.",)
 
 
-@pytest.mark.parametrize("flag", [Flag("-A", str, ("",), "G", "h"), Flag("-A", int, (0, 1), "G", "h")])
-def test_what_is_not_built_yet_is_refused_by_name(flag):
-    later = replace(flag, status=Status.LATER)
-    with pytest.raises(SettingsError, match=r"^-A 1: .*cannot do this yet"):
-        parse(["-A", "1"], (later,))
-    parse(["-A", *map(str, flag.default)], (later,))
-
-
 @pytest.mark.parametrize("line", NEUTRAL)
 def test_neutral_values_are_taken(line):
     parse(line.split())
-
-
-def test_a_flag_that_needs_another_is_refused_with_it():
-    serial = Flag("-A", int, (0,), "G", "h")
-    needy = Flag("-B", str, ("",), "G", "h", status=Status.LATER, needs="-A")
-    assert parse(["-B", "x"], (serial, needy)).text("-B") == "x"
-    with pytest.raises(SettingsError, match="-B x"):
-        parse(["-B", "x", "-A", "1"], (serial, needy))
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1))

@@ -13,7 +13,6 @@ class Status(Enum):
 
     WORKS = "works"
     INERT = "accepted, no effect"  # any value, one line on stdout
-    LATER = "not yet"  # a value that would change the result is an error
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,6 @@ class Flag:
     """One flag of the command line.
 
     ``default`` also says how many values the flag takes, unless ``many``. ``low`` and ``high`` bound every value.
-    A LATER flag changes nothing, and is accepted, while its first ``significant`` values (all of them where that is 0)
-    are the default ones, or while the flag that it ``needs`` changes nothing either.
     """
 
     name: str
@@ -38,9 +35,7 @@ class Flag:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
-    significant: int = 0
     doubled: bool = False  # one value stands for the first two
-    needs: str = ""
 
     @property
     def arity(self) -> int:

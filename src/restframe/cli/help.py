@@ -33,7 +33,6 @@ def help_text() -> str:
 def _described(flag: Flag) -> str:
     facts = [f"default {show(flag.default)}"] if show(flag.default) else []
     facts += [flag.unit] if flag.unit else []
-    facts += ["not yet"] if flag.status is Status.LATER else []
     return f"{flag.help} ({'; '.join(facts)})" if facts else flag.help
 
 
@@ -67,9 +66,8 @@ def flags_markdown() -> str:
         "the next `-letter` or `--letter`, so negative numbers are values. The first of a repeated flag counts; a flag",
         "without a value counts as not given; unknown flags are reported on stdout and left out.",
         "",
-        "*Since*: the version in which the flag began to work. *Not yet*: a value that would change the result is an",
-        "error (exit code 6). *No effect*: any value is accepted and reported on stdout. *Manual*: the section of the",
-        "manual of MotionCor2.",
+        "*Since*: the version in which the flag began to work. *No effect*: any value is accepted and reported on",
+        "stdout. *Manual*: the section of the manual of MotionCor2.",
     ]
     for group, flags in groupby(FLAGS, key=lambda flag: flag.group):
         lines += ["", f"## {group}", "", "| flag | values | default | unit | manual | since | what it does |"]
@@ -82,7 +80,7 @@ def _row(flag: Flag) -> str:
     names = {int: "integer", float: "number", str: "text"}
     kind = "any" if flag.status is Status.INERT else " \\| ".join(flag.choices) or names[flag.type]
     count = "" if flag.status is Status.INERT or flag.arity == 1 else f"{flag.arity or 'any number of'} × "
-    since = {Status.WORKS: flag.since, Status.INERT: "no effect", Status.LATER: "not yet"}[flag.status]
+    since = flag.since if flag.status is Status.WORKS else "no effect"
     cells = (f"`{flag.name}`", count + kind, show(flag.default), flag.unit, flag.manual, since, flag.help)
     return "| " + " | ".join(cells) + " |"
 

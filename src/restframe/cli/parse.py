@@ -44,12 +44,12 @@ class Options:
         return self.numbers(name)[0]
 
 
-def parse(arguments: Sequence[str], flags: Sequence[Flag] = FLAGS) -> Options:
+def parse(arguments: Sequence[str]) -> Options:
     """Read a command line. Values that are left out are the table's defaults.
 
-    Raises SettingsError for a value that is no number, out of bounds, or of a flag whose work is not built yet.
+    Raises SettingsError for a value that is no number or out of bounds.
     """
-    table = {flag.name.lower(): flag for flag in flags}
+    table = {flag.name.lower(): flag for flag in FLAGS}
     found: dict[str, tuple[Value, ...]] = {}
     notes: list[str] = []
     for word, words in _grouped(arguments):
@@ -66,8 +66,7 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag] = FLAGS) -> Options:
             found[flag.name] = _values(flag, words, notes)
             if flag.status is Status.INERT:
                 notes.append(f"Note: {flag.name} has no effect in restframe.")
-    _check_later(found, flags)
-    values = {f.name: _completed(f, found.get(f.name, ())) for f in flags}
+    values = {f.name: _completed(f, found.get(f.name, ())) for f in FLAGS}
     return Options(values, frozenset(found), tuple(notes))
 
 
@@ -126,21 +125,6 @@ def _completed(flag: Flag, values: tuple[Value, ...]) -> tuple[Value, ...]:
     if flag.doubled and len(values) == 1:
         values *= 2
     return values + flag.default[len(values) :]
-
-
-def _check_later(found: dict[str, tuple[Value, ...]], flags: Sequence[Flag]) -> None:
-    """Refuse what would change the result but is not built yet: nothing is accepted and then ignored."""
-
-    def matters(flag: Flag) -> bool:
-        n = flag.significant or len(flag.default)
-        return _completed(flag, found.get(flag.name, ()))[:n] != flag.default[:n]
-
-    active = {flag.name for flag in flags if matters(flag)}
-    for flag in flags:
-        if flag.status is Status.LATER and flag.name in active and (not flag.needs or flag.needs in active):
-            raise SettingsError(
-                f"{flag.name} {show(found[flag.name])}: restframe cannot do this yet. Leave {flag.name} out."
-            )
 
 
 def show(values: tuple[Value, ...]) -> str:
