@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -166,3 +167,37 @@ def test_a_batch_in_several_processes(tmp_path, monkeypatch):
     assert [line for line in told(alone) if line not in lost] == [line for line in told(together) if line not in lost]
     assert {k: v for k, v in expected.items() if k != "dies"} == {k: v for k, v in saved().items() if k != "dies"}
     assert len(expected) == 5
+
+
+class Unable:
+    """A process that can't start."""
+
+    def __init__(self, prepare, work):
+        pass
+
+    def ready(self, wanted):
+        return False
+
+    def stop(self):
+        pass
+
+
+def test_where_no_process_can_start_threads_do_their_work_and_say_so(tmp_path, monkeypatch):
+    names = ["a", "b", "c", "d"]
+    for name in names:
+        frames = np.random.default_rng(1).poisson(3, (3, 64, 80)).astype(np.uint8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", frames, photometric="minisblack")
+    monkeypatch.setattr(RawFrames, "at_once", 3)
+    monkeypatch.setattr(serial, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(serial, "Worker", Unable)
+    lines, done, two = [], [], threading.Barrier(2)
+
+    def save(name, result, settings, say):
+        two.wait(30)  # one thread alone would never come on
+        done.append(name)
+
+    settings = Settings(motion=Motion(align=False))
+    tasks = [Task(tmp_path / f"{name}.tif", "tiff", settings, partial(save, name)) for name in names]
+    assert run_batch(tasks, Detector(), lines.append) == []
+    assert sorted(done) == names
+    assert any("No other process could be started" in line for line in lines)

@@ -181,7 +181,7 @@ def _side_by_side(
             if worker.ready(lambda: bool(waiting)):
                 correct_waiting(elsewhere, lambda: worker.alive)
             else:
-                correct_waiting(partial(_whole, shared))
+                correct_waiting(partial(_in_its_place, shared))
         finally:
             worker.stop()
 
@@ -214,6 +214,12 @@ def _get_ready(detector: Detector, machine: Machine) -> SharedReferences:
 def _whole(shared: SharedReferences, task: Task, line: Say) -> None:
     """One movie from its file to its results."""
     _finish(_read(task, shared), line)
+
+
+def _in_its_place(shared: SharedReferences, task: Task, line: Say) -> None:
+    """`_whole` of a movie that another process was meant for."""
+    line("No other process could be started for this movie: the first one corrects it beside its own, more slowly.")
+    _whole(shared, task, line)
 
 
 def _finish(ready: Ready, line: Say) -> None:
