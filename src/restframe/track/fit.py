@@ -53,8 +53,8 @@ class Kind:
 class Assembly:
     """Where the tiles are: how what they tell of each course in time becomes what is told of the coefficients."""
 
-    courses: Any  # (t, all) those of all kinds, side by side
-    kinds: list[tuple[slice, slice, Any]]  # of two kinds: their courses, products of their modes (pairs, p)
+    courses: list[tuple[Any, bool]]  # of each kind, (t, n), and whether it is that of one mode only
+    pairs: list[tuple[int, int, Any]]  # two kinds, and the products of their modes (pairs, p)
     places: Any  # (n, n) where each number lies among those of all pairs
 
 
@@ -153,8 +153,6 @@ class Problem:
     @cached_property
     def assembly(self) -> Assembly:
         """For `information`."""
-        ends = np.cumsum([0] + [k.time.values.shape[1] for k in self.kinds])
-        courses = [slice(*span) for span in pairwise(ends)]
         places = np.empty((self.slices[-1].stop,) * 2, np.int32)
         xp, parts, done = array_namespace(self.tiles.re), [], 0
         for i, j in combinations_with_replacement(range(len(self.kinds)), 2):
@@ -171,9 +169,9 @@ class Problem:
             places[b.coefficients, a.coefficients] = block.T
             places[a.coefficients, b.coefficients] = block
             done += len(first) * size[0] * size[1]
-            parts.append((courses[i], courses[j], xp.asarray(one[first] * other[second])))
-        together = np.concatenate([k.time.values for k in self.kinds], axis=1)
-        return Assembly(xp.asarray(together), parts, xp.asarray(places))
+            parts.append((i, j, xp.asarray(one[first] * other[second])))
+        courses = [(xp.asarray(k.time.values), k.modes.stop - k.modes.start == 1) for k in self.kinds]
+        return Assembly(courses, parts, xp.asarray(places))
 
     @cached_property
     def norm(self) -> np.ndarray:
@@ -230,10 +228,15 @@ def information(problem: Problem, of_tiles, keep: np.ndarray | None = None) -> n
     xp, a = array_namespace(of_tiles), problem.assembly
     if keep is not None:
         of_tiles = of_tiles * xp.asarray(keep)[:, None, None]
-    of_courses = a.courses.T @ of_tiles @ a.courses
-    blocks = [
-        (both @ of_courses[:, one, other].reshape(len(of_courses), -1)).reshape(-1) for one, other, both in a.kinds
-    ]
+    # where a kind has one mode, tiles are summed before frames, which are many more than courses of local motion
+    on_right = [of_tiles if alone else of_tiles @ courses for courses, alone in a.courses]
+    blocks = []
+    for i, j, both in a.pairs:
+        (left, left_alone), (right, right_alone) = a.courses[i], a.courses[j]
+        each = on_right[j] if left_alone else left.T @ on_right[j]
+        block = (both @ each.reshape(len(each), -1)).reshape(-1, *each.shape[1:])
+        block = block @ right if right_alone else block
+        blocks.append((left.T @ block if left_alone else block).reshape(-1))
     return to_host(xp.concat(blocks)[a.places])
 
 
