@@ -15,10 +15,10 @@ from restframe import memory, pages
 from restframe.detector.references import References, references
 from restframe.detector.small import small_factor
 from restframe.detector.survey import Survey, take_survey
-from restframe.errors import InputError
+from restframe.errors import InputError, SettingsError
 from restframe.movie import Movie, RawFrames, open_movie
 from restframe.movie.fractions import Fractions, fractions
-from restframe.movie.rendered import Rendered
+from restframe.movie.rendered import Rendered, all_numbers
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
 from restframe.restore.blur import sums_against_blur, travel
@@ -38,6 +38,9 @@ Report = Callable[[str], None]
 TakeStack = Callable[[Iterator[np.ndarray]], None]
 Clock = Callable[[], float]  # seconds since the work began
 Found = TypeVar("Found")
+LEAST_SIDE = 8  # pixels of an output, or of a patch
+MANY_BAD = 0.05  # of all pixels: more can't be the camera's
+UNKNOWN = 1.0  # pixels of stated error from which on motion is as good as not measured
 LEAST_SHARE = 0.02  # of the GPU's free memory: what frames may take when there was too little
 
 
@@ -102,10 +105,11 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     used = fractions(movie.shape[0], settings.exposure, movie.format == "eer")
     refs = refs or own_references(movie, settings.detector)
     place = placement(movie.shape[1:], settings.sums.crop, settings.sums.magnification)
+    check_sizes(place.shape, settings)
     plan = dw.make_plan(wanted_sums(used, settings))
     frames: Movie = movie
     numbers: range | None = used.raw
-    if used.summed or movie.spare:
+    if used.summed or movie.spare or not all_numbers(movie):
         frames, numbers, refs = Rendered(movie, used.frames, refs.dark), None, replace(refs, dark=None)
     shape = len(used.frames), *movie.shape[1:]
     sums = len(plan.combine) + settings.sums.whole_frame
@@ -113,6 +117,20 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     on_host = RawFrames(frames, numbers, kernel_choice.threads(settings.machine), room.keep, room.block)
     raw = kernel_choice.choose(settings.machine).device_frames(on_host, settings.machine)
     return Prepared(frames, refs, used, place, plan, raw, room.ahead and raw.ahead)
+
+
+def check_sizes(shape: tuple[int, int], settings: Settings) -> None:
+    """Raise SettingsError where the output or a patch of frames (h, w) = ``shape`` would have next to no pixels."""
+    (h, w), bin, (nx, ny) = shape, settings.sums.bin, settings.motion.patches
+    if bin > 1 and min(sizes(shape, bin).output) < LEAST_SIDE:
+        raise SettingsError(
+            f"-FtBin {bin:g}: next to nothing would be left of {w} x {h} pixels; at most {min(h, w) / LEAST_SIDE:g}."
+        )
+    if min(nx, ny) > 1 and (w < nx * LEAST_SIDE or h < ny * LEAST_SIDE):
+        raise SettingsError(
+            f"-Patch {nx} {ny}: patches of {w / nx:.3g} x {h / ny:.3g} pixels. Use at most {w // LEAST_SIDE} "
+            f"{h // LEAST_SIDE}; 5 5 or 7 5 is usual, more do not make the field finer."
+        )
 
 
 def own_references(movie: Movie, detector: Detector) -> References:
@@ -228,6 +246,9 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
         say(survey.better.advice(settings.detector.rot_gain, settings.detector.flip_gain))
     say(f"Frames read, small frames made: {elapsed():.2f} sec")
     say(f"Bad pixels: {len(survey.rows)} of {shape[0] * shape[1]}, filled with the local mean")
+    if len(survey.rows) > MANY_BAD * shape[0] * shape[1]:
+        share = len(survey.rows) / (shape[0] * shape[1])
+        say(f"Warning: {share:.0%} of all pixels are bad. Are gain, defects and movie of the same camera and mode?")
     if field is None:
         dose = used.dose, used.accumulated
         levels = survey.calibration.levels
@@ -246,6 +267,9 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
         say(f"Global shifts are corrected: {elapsed():.6f} sec")
     for note in measured.notes:
         say(note)
+    error = (measured.numbers or {}).get("error_px", 0.0)
+    if error > UNKNOWN:
+        say(f"Warning: too little signal to measure the motion: it may be wrong by {error:.1f} pixels (stated error).")
     return tracked
 
 
@@ -258,6 +282,9 @@ def _restore(
     movie, used, plan, place, raw = prepared.movie, prepared.used, prepared.plan, prepared.place, prepared.raw
     survey, measured = tracked.survey, tracked.measured
     field = measured.field
+    if any(not made.part.any() for made in plan.sums if made.name == "dose_weighted_range"):
+        low, high = settings.sums.sum_range
+        say(f"Warning: no frame lies within -SumRange {low:g} {high:g}: that sum (_DWS) is zero everywhere.")
     if place.stretched:
         major, minor, angle = settings.sums.magnification
         say(f"Mag stretch: {major / minor:.3f}  {-angle:.3f}")

@@ -68,19 +68,27 @@ def test_version(word, capsys):
     assert "MotionCor2 version 1.5.0" in capsys.readouterr().out.splitlines()
 
 
-def test_termination_unwinds(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_unwinds(tmp_path, capsys, number):
     def run():
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             time.sleep(10)
         finally:
             (tmp_path / "cleaned").touch()
 
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as caught:
-        errors_as_messages(run)
-    assert caught.value.code == 143 and (tmp_path / "cleaned").exists()
-    assert signal.getsignal(signal.SIGTERM) is before
+    before = signal.getsignal(number)
+    assert errors_as_messages(run) == 128 + number and (tmp_path / "cleaned").exists()
+    assert capsys.readouterr().err == f"Error: ended by {number.name}.\n"
+    assert signal.getsignal(number) is before
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert errors_as_messages(lambda: os.kill(os.getpid(), signal.SIGHUP) or 0) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_progress_is_for_terminals_only(capsys, monkeypatch):

@@ -4,7 +4,7 @@ import tifffile
 
 from restframe.errors import InputError
 from restframe.movie import Movie, open_movie, read_frames
-from restframe.movie.rendered import Rendered
+from restframe.movie.rendered import Rendered, all_numbers
 
 
 def test_sums_as_a_movie():
@@ -59,3 +59,30 @@ def test_damage_ends_the_reading_of_other_formats(tmp_path):
     (tmp_path / "m.tif").write_bytes(raw)
     with pytest.raises(InputError, match="frame 3 is damaged"):
         Rendered(open_movie(tmp_path / "m.tif"), (range(4),)).read(0)
+
+
+def test_values_that_are_no_numbers_take_the_mean_and_are_told():
+    movie = np.random.default_rng(1).normal(10, 1, (9, 6, 5)).astype(np.float32)
+    wrong = movie.copy()
+    wrong[2, 1, 1], wrong[2, 3, 3], wrong[4, 0, 0] = np.nan, np.inf, -np.inf
+    rendered = Rendered(open_movie(wrong), tuple(range(t, t + 1) for t in range(1, 9)))
+    assert rendered.damage() == []
+    found = read_frames(rendered, None, 2)
+    expected = movie[1:].copy()
+    for t, y, x in ((1, 1, 1), (1, 3, 3), (3, 0, 0)):
+        good = np.isfinite(wrong[t + 1])
+        expected[t, y, x] = wrong[t + 1][good].mean()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert [line[:37] for line in rendered.damage()] == [
+        "Warning: frame 3: 2 values are no num", "Warning: frame 5: 1 values are no num",
+    ]  # fmt: skip
+    wrong[7, :4] = np.nan
+    with pytest.raises(InputError, match=r"Frame 8 has no number .* at 20 of 30 pixels"):
+        rendered.read(6)
+
+
+def test_where_numbers_are_known():
+    counts, numbers = np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 4))
+    assert all_numbers(open_movie(counts)) and all_numbers(open_movie(numbers))
+    numbers[1, 2, 3] = np.inf
+    assert not all_numbers(open_movie(numbers))

@@ -123,6 +123,8 @@ def _named(options: Options, movie: Path, kind: str, serial: str | None = None, 
     out, log_dir, log_file = (options.text(f) for f in ("-OutMrc", "-LogDir", "-LogFile"))
     if not out:
         raise OutputError("No output was given: say -OutMrc and the name of the corrected sum.")
+    if serial is None and out.endswith(("/", os.sep)):
+        raise OutputError(f"-OutMrc {out} names a folder. Give the corrected sum a name in it: -OutMrc {out}sum.mrc.")
     in_aln, out_aln, arc_dir = (options.text(f) for f in ("-InAln", "-OutAln", "-ArcDir"))
     if in_aln and out_aln:
         raise SettingsError("-InAln and -OutAln are both given: motion is either read or measured. Leave one out.")
@@ -189,7 +191,7 @@ def _check_inputs_survive(options: Options, jobs: Sequence[Job]) -> None:
             for key in _identities(written):
                 if key in read:
                     raise SameFileError(
-                        f"{written} would overwrite the input {read[key]}. Give another name after -OutMrc."
+                        f"{written} would overwrite the input {read[key]}. Give the output another name."
                     )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from restframe.result import Result
     from restframe.settings import Settings
 
+FAR = 0.5  # pixels between the field and RELION's polynomial
 MOST_NAMES = 20  # of failed movies in the message on stderr; stdout has all
 
 
@@ -151,7 +152,10 @@ def _save(job: Job, stack: StackFile | None, result: Result, settings: Settings,
         if unequal(result):
             say(f"Warning: {job.star}: RELION takes all frames for sums of {summed(result)} raw frames; some are not.")
         if result.patches is not None:
-            say(f"Local motion for RELION: a polynomial, {polynomial(result.field)[1]:.3f} px rms from the field")
+            apart = polynomial(result.field)[1]
+            say(
+                f"{'Warning: ' * (apart > FAR)}Local motion for RELION: a polynomial, {apart:.3f} px rms from the field"
+            )
     for folder in job.folders:
         folder.mkdir(parents=True, exist_ok=True)
     more: dict[Path, Writer] = {**_archive(job, say), **({stack.target: stack.write} if stack else {})}

@@ -18,6 +18,18 @@ from contextlib import contextmanager
 
 from restframe.errors import explained
 
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Ended(SystemExit):
+    """A signal ended the program."""
+
+    code: int
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
 
 def say(text: str) -> None:
     """Print at once, in one piece: callers follow a log as it grows."""
@@ -36,6 +48,8 @@ def errors_as_messages(run: Callable[[], int]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at the end
         return _fail("stdout was closed by its reader.", 6)
+    except Ended as ended:
+        return _fail(f"ended by {ended.name}.", ended.code)
     except (Exception, KeyboardInterrupt) as error:
         return _fail(*explained(error))
 
@@ -52,16 +66,20 @@ def _cleaning_up_when_terminated() -> Iterator[None]:
     """A batch system that ends the job gets the usual exit code, but temporary files are removed first."""
 
     def stop(number, frame) -> None:
-        raise SystemExit(128 + number)
+        raise Ended(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup means it
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

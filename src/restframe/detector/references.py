@@ -70,6 +70,8 @@ def references(
             if known is not None:
                 loaded[known] = 0
                 notes += (f"Defects listed in the gain reference: {int(known.sum())} pixels.",)
+            if (images := open_movie(Path(detector.gain)).shape[0]) > 1:
+                notes += (f"Warning: {_name(detector.gain, 'gain')} holds {images} images; the first one is used.",)
         gain = orient(loaded, detector.rot_gain, detector.flip_gain, detector.inv_gain)
         factor = factor_between(gain.shape, shape)
         if not factor:

@@ -27,6 +27,7 @@ DIRECT: dict[int, Callable[..., Any]] = {
     32946: imagecodecs.deflate_decode,
     50000: imagecodecs.zstd_decode,
 }
+JPEG = (6, 7, 34892)
 GAP = 1 << 20  # bytes between a frame's segments up to which they are read in one go
 UNITS = {2: 2.54e8, 3: 1e8}  # A in the resolution's unit: inch, centimetre
 
@@ -64,7 +65,7 @@ class TiffMovie(Adding):
         rows = out.view(self.stored) if same else np.empty((h, w), self.stored)
         try:
             _read_page(self.path, self.pages[frame], rows)
-        except (RuntimeError, ValueError, OSError) as error:  # what codecs and tifffile raise
+        except (RuntimeError, ValueError, OSError, AssertionError) as error:  # what codecs and tifffile raise
             raise InputError(f"{self.path}: frame {frame + 1} is damaged ({error}). Copy the movie again.") from error
         if not same:
             out[:] = rows
@@ -115,6 +116,8 @@ def _check_page(path: Path, number: int, page: tifffile.TiffPage, first: tifffil
     delivered_dtype(page.dtype)
     if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
         raise InputError(f"{where} has the unknown TIFF compression {page.compression}; use LZW, Deflate or Zstd.")
+    if page.compression in JPEG:
+        raise InputError(f"{where} is compressed with JPEG, which loses counts; expected none, LZW, Deflate or Zstd.")
     offsets, counts = page.dataoffsets, page.databytecounts
     expected = int(np.prod(page.chunked))
     if not len(offsets) == len(counts) == expected:

@@ -1,0 +1,103 @@
+"""Movies, references and settings that make no sense: what is said, and that nonsense is not made in silence."""
+
+import warnings
+
+import mrcfile
+import numpy as np
+import pytest
+import tifffile
+
+import restframe
+from restframe.cli.main import main
+from restframe.errors import SettingsError
+
+
+@pytest.fixture
+def movie():
+    rng = np.random.default_rng(5)
+    image = 4 * (1 + 0.3 * rng.normal(size=(64, 80)).repeat(3, 0).repeat(3, 1))
+    return rng.poisson(np.maximum(image, 0.2), (6, *image.shape)).astype(np.float32)
+
+
+def save(path, data):
+    with warnings.catch_warnings(), mrcfile.new(path) as file:
+        warnings.simplefilter("ignore")  # mrcfile's, of what is no number
+        file.set_data(data)
+
+
+def run(capfd, words):
+    code = main(words.split())
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err
+    return code, out, err
+
+
+@pytest.mark.parametrize("suffix", ["mrc", "tif"])
+def test_values_that_are_no_numbers_stay_where_they_are(movie, suffix, tmp_path, capfd):
+    wrong = movie.copy()
+    wrong[2, 30:34, 50:55] = np.nan
+    wrong[3, 100, 100] = np.inf
+    path, out = tmp_path / f"m.{suffix}", tmp_path / "sum.mrc"
+    if suffix == "mrc":
+        save(path, wrong)
+    else:
+        tifffile.imwrite(path, wrong, photometric="minisblack")
+    code, text, err = run(capfd, f"-In{'Tiff' if suffix == 'tif' else 'Mrc'} {path} -OutMrc {out} -Align 0 -Gpu -1")
+    assert (code, err) == (0, "")
+    assert "Warning: frame 3: 20 values are no numbers" in text and "frame 4: 1 values" in text
+    found, expected = mrcfile.read(out), restframe.correct(movie, align=False).sum
+    if suffix == "tif":
+        expected = restframe.correct(movie[:, ::-1], align=False).sum
+    assert np.isfinite(found).all()
+    far = np.abs(found - expected) > 0.5
+    assert 0 < np.count_nonzero(far) < 200  # around those 21 pixels only
+    if suffix == "mrc":
+        np.testing.assert_array_equal(restframe.correct(wrong, align=False).sum, found)
+
+
+def test_what_has_no_numbers_at_all_is_refused(movie, tmp_path, capfd):
+    save(tmp_path / "m.mrc", np.full_like(movie, np.nan))
+    code, _, err = run(capfd, f"-InMrc {tmp_path}/m.mrc -OutMrc {tmp_path}/sum.mrc -Gpu -1")
+    assert code == 3 and "frame 1 has no number" in err
+    assert not list(tmp_path.glob("sum*"))
+
+
+def test_a_gain_of_many_images_and_one_that_is_no_gain(movie, tmp_path, capfd):
+    rng = np.random.default_rng(1)
+    tifffile.imwrite(tmp_path / "m.tif", movie.astype(np.uint8), photometric="minisblack")
+    gain = np.where(rng.random((3, *movie.shape[1:])) < 0.1, 0, 1).astype(np.float32)
+    save(tmp_path / "gain.mrc", gain)
+    words = f"-InTiff {tmp_path}/m.tif -OutMrc {tmp_path}/sum.mrc -Gain {tmp_path}/gain.mrc -Align 0 -Gpu -1"
+    code, text, _ = run(capfd, words)
+    assert code == 0 and "holds 3 images; the first one is used." in text and "10% of all pixels are bad" in text
+
+
+def test_a_range_without_frames_is_told(movie):
+    said = []
+    choices = {"pixel_size": 1.0, "frame_dose": 1.0, "report": said.append}
+    restframe.correct(movie, sum_range=(100, 200), **choices)
+    assert "Warning: no frame lies within -SumRange 100 200: that sum (_DWS) is zero everywhere." in said
+    restframe.correct(movie, **choices)
+    assert sum("-SumRange" in line for line in said) == 1
+
+
+def test_sizes_of_next_to_nothing(movie):
+    with pytest.raises(SettingsError, match=r"^-FtBin 40: .* of 240 x 192 pixels; at most 24\."):
+        restframe.correct(movie, bin=40)
+    with pytest.raises(SettingsError, match=r"^-Patch 50 20: .* Use at most 30 24"):
+        restframe.correct(movie, patches=(50, 20))
+
+
+def test_motion_that_cannot_be_measured_is_told(movie):
+    said = []
+    noise = np.random.default_rng(2).poisson(1, (12, 256, 256)).astype(np.uint8)
+    restframe.correct(noise, report=said.append)
+    assert any(line.startswith("Warning: too little signal") for line in said)
+
+
+def test_jpeg_and_a_folder_for_an_output(movie, tmp_path, capfd):
+    tifffile.imwrite(tmp_path / "m.tif", movie.astype(np.uint8), photometric="minisblack", compression="jpeg")
+    code, _, err = run(capfd, f"-InTiff {tmp_path}/m.tif -OutMrc {tmp_path}/sum.mrc -Gpu -1")
+    assert code == 3 and "frame 1 is compressed with JPEG" in err
+    code, _, err = run(capfd, f"-InTiff {tmp_path}/m.tif -OutMrc {tmp_path}/ -Gpu -1")
+    assert code == 4 and "names a folder" in err
