@@ -71,7 +71,8 @@ class Worker:
 def _serve(connection: Connection, prepare: Callable[[], Any], work: Callable[..., None]) -> None:
     """Until the other side is closed, or ends."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # files are cleaned up on the way
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is interrupted, too, and ends this one
+    for name in {"SIGINT", "SIGHUP"} & set(dir(signal)):  # the first process gets them, too, and ends this one
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.dup2(1, 2)  # callers take any byte on stderr for a failure
     try:
         try:
