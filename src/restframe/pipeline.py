@@ -261,6 +261,10 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
     del small
     pages.trim()
     reference = reference_frame(len(used.frames), settings.motion.reference)
+    if settings.motion.reference > len(
+        used.frames
+    ):  # callers that count from one give the number of frames for the last
+        say(f"Warning: -FmRef {settings.motion.reference}: the last frame used, {reference} from 0, is the reference.")
     tracked = Tracked(survey, replace(measured, field=measured.field.relative_to(reference)))
     if shown:
         say("\n".join(shift_table(tracked.global_shifts)))  # in one piece: nothing may come between its lines

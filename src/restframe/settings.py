@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
+
+from restframe.errors import SettingsError
 
 Reference = str | PathLike[str] | np.ndarray | None
 
@@ -100,8 +103,29 @@ class Settings:
     machine: Machine = field(default_factory=Machine)
 
 
+LEAST = {  # of a number
+    "pixel_size": 0, "frame_dose": 0, "initial_dose": 0, "throw": 0, "trunc": 0, "iterations": 0, "tolerance": 0,
+    "bin": 1, "stack_group": 1, "threads": 0, "gpu_memory": 0, "max_memory": 0,
+}  # fmt: skip
+NUMBERS = {"patches": 2, "bfactor": 2, "group": 2, "crop": 2, "sum_range": 2, "magnification": 3}  # how many
+
+
+def check(name: str, value: object) -> None:
+    """Raise SettingsError for a field's value that is no number, or too small a one, or not as many as it takes."""
+    if name in LEAST and not (isinstance(value, Real) and LEAST[name] <= float(value) < np.inf):
+        raise SettingsError(f"{name}={value!r}: expected a number, {LEAST[name]} or more.")
+    if name in NUMBERS:
+        many = tuple(value) if isinstance(value, tuple | list | np.ndarray) else ()
+        if len(many) != NUMBERS[name] or not all(isinstance(v, Real) and np.isfinite(float(v)) for v in many):
+            raise SettingsError(f"{name}={value!r}: expected {NUMBERS[name]} numbers.")
+
+
 def with_choices(settings: Settings, choices: dict[str, object]) -> Settings:
-    """``settings`` with fields replaced by name, whatever class they are in; TypeError for an unknown one."""
+    """``settings`` with fields replaced by name, whatever class they are in. Raises TypeError for an unknown one,
+    SettingsError for a value that can't be (`check`).
+    """
+    for name, value in choices.items():
+        check(name, value)
     for concern in fields(settings):
         own = getattr(settings, concern.name)
         chosen = {f.name: choices[f.name] for f in fields(own) if f.name in choices}

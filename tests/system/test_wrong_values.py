@@ -1,5 +1,6 @@
 """Movies, references and settings that make no sense: what is said, and that nonsense is not made in silence."""
 
+import re
 import warnings
 
 import mrcfile
@@ -101,3 +102,31 @@ def test_jpeg_and_a_folder_for_an_output(movie, tmp_path, capfd):
     assert code == 3 and "frame 1 is compressed with JPEG" in err
     code, _, err = run(capfd, f"-InTiff {tmp_path}/m.tif -OutMrc {tmp_path}/ -Gpu -1")
     assert code == 4 and "names a folder" in err
+
+
+def test_a_reference_behind_the_last_frame_is_told(movie):
+    said = []
+    for reference in (5, 6, 7):
+        restframe.correct(movie, reference=reference, report=said.append)
+    assert [line for line in said if "-FmRef" in line] == [
+        "Warning: -FmRef 7: the last frame used, 5 from 0, is the reference."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("bin", 0, "a number, 1 or more"), ("bin", 0.5, "a number, 1"), ("pixel_size", -1, "a number, 0 or more"),
+        ("pixel_size", float("nan"), "a number"), ("pixel_size", "a", "a number"), ("throw", "x", "a number"),
+        ("threads", -1, "a number"), ("frame_dose", float("inf"), "a number"), ("patches", 5, "2 numbers"),
+        ("patches", ("a", "b"), "2 numbers"), ("sum_range", 5, "2 numbers"), ("magnification", (1, 1), "3 numbers"),
+    ],
+)  # fmt: skip
+def test_choices_that_cannot_be(movie, name, value, expected):
+    with pytest.raises(SettingsError, match=rf"^{name}={re.escape(repr(value))}: expected {expected}"):
+        restframe.correct(movie, **{name: value})
+
+
+def test_numbers_of_numpy_are_numbers(movie):
+    found = restframe.correct(movie, align=False, bin=np.float32(2), crop=np.array([100, 100]))
+    assert found.sum.shape == (50, 50)
