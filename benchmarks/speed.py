@@ -43,6 +43,8 @@ def main() -> None:
             options.folder.mkdir(parents=True, exist_ok=True)
         if options.folder:
             options.folder.mkdir(parents=True, exist_ok=True)
+        if options.folder:
+            options.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             found = speed_gpu.measure(Path(folder), options.movies)
     if options.out:

@@ -154,3 +154,12 @@ def test_what_is_wrong_is_said(project, words, code, message):
     assert process.returncode == code
     assert process.stderr.startswith("Error: ") and message in process.stderr
     assert sorted(p.name for p in (folder / "output").iterdir()) == before
+
+
+def test_where_movies_were_looked_for(project):
+    folder, _ = project
+    words = "-InMrc ./movie -OutMrc output/ -InSuffix _no -Serial 1 -Gpu -1"
+    process = restframe(*words.split(), folder=folder)
+    assert process.stderr == "Error: no input image files are found.\n"
+    (line,) = [line for line in process.stdout.splitlines() if line.startswith("Looked in")]
+    assert line.startswith("Looked in ./ for names that begin with movie and contain _no. Others there: ")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from restframe.batch.folder import list_movies
+from restframe.batch.folder import EXTENSIONS, list_movies
 from restframe.cli.devices import choose_gpus, find_gpus
 from restframe.cli.parse import Options
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
@@ -94,7 +94,13 @@ def batch_from(options: Options) -> Batch:
     ours = [j for j in jobs if results.get(os.path.realpath(j.movie), j) is not j and is_ours(j.movie)]
     jobs = [j for j in jobs if j not in ours]
     if not jobs:
-        raise SettingsError("no input image files are found.")
+        error = SettingsError("no input image files are found.")  # callers look for just that
+        ending = f"contain {suffix}" if suffix else f"end in {' or '.join(EXTENSIONS[kind])}"
+        begin = f"begin with {listing.prefix} and " if listing.prefix else ""
+        error.add_note(
+            f"Looked in {listing.folder} for names that {begin}{ending}. Others there: {listing.passed_over}."
+        )
+        raise error
     _check_names_differ(jobs)
     _check_inputs_survive(options, jobs)
     _check_places(jobs[0])

@@ -51,6 +51,8 @@ def errors_as_messages(run: Callable[[], int]) -> int:
     except Ended as ended:
         return _fail(f"ended by {ended.name}.", ended.code)
     except (Exception, KeyboardInterrupt) as error:
+        for note in getattr(error, "__notes__", ()):  # on stderr callers look for one sentence
+            say(note)
         return _fail(*explained(error))
 
 
