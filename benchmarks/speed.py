@@ -35,16 +35,6 @@ def main() -> None:
 
         if options.folder:
             options.folder.mkdir(parents=True, exist_ok=True)
-        if options.folder:
-            options.folder.mkdir(parents=True, exist_ok=True)
-        if options.folder:
-            options.folder.mkdir(parents=True, exist_ok=True)
-        if options.folder:
-            options.folder.mkdir(parents=True, exist_ok=True)
-        if options.folder:
-            options.folder.mkdir(parents=True, exist_ok=True)
-        if options.folder:
-            options.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             found = speed_gpu.measure(Path(folder), options.movies)
     if options.out:

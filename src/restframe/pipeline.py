@@ -246,8 +246,7 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
         say(survey.better.advice(settings.detector.rot_gain, settings.detector.flip_gain))
     say(f"Frames read, small frames made: {elapsed():.2f} sec")
     say(f"Bad pixels: {len(survey.rows)} of {shape[0] * shape[1]}, filled with the local mean")
-    if len(survey.rows) > MANY_BAD * shape[0] * shape[1]:
-        share = len(survey.rows) / (shape[0] * shape[1])
+    if (share := len(survey.rows) / (shape[0] * shape[1])) > MANY_BAD:
         say(f"Warning: {share:.0%} of all pixels are bad. Are gain, defects and movie of the same camera and mode?")
     if field is None:
         dose = used.dose, used.accumulated
@@ -261,9 +260,8 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
     del small
     pages.trim()
     reference = reference_frame(len(used.frames), settings.motion.reference)
-    if settings.motion.reference > len(
-        used.frames
-    ):  # callers that count from one give the number of frames for the last
+    # callers that count from one give the number of frames for the last
+    if settings.motion.reference > len(used.frames):
         say(f"Warning: -FmRef {settings.motion.reference}: the last frame used, {reference} from 0, is the reference.")
     tracked = Tracked(survey, replace(measured, field=measured.field.relative_to(reference)))
     if shown:

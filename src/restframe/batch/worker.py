@@ -71,8 +71,8 @@ class Worker:
 def _serve(connection: Connection, prepare: Callable[[], Any], work: Callable[..., None]) -> None:
     """Until the other side is closed, or ends."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # files are cleaned up on the way
-    for name in {"SIGINT", "SIGHUP"} & set(dir(signal)):  # the first process gets them, too, and ends this one
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):  # the first process gets them, too, and ends this one
+        signal.signal(number, signal.SIG_IGN)
     os.dup2(1, 2)  # callers take any byte on stderr for a failure
     try:
         try:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from restframe.errors import explained
 
-ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+ENDING = signal.SIGTERM, signal.SIGHUP
 
 
 class Ended(SystemExit):

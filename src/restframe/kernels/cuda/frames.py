@@ -136,7 +136,7 @@ def most_on_host(raw: int) -> float:
 
 
 def on_host(pixels: int) -> float:
-    """Bytes that one process of a batch takes there, as measured: libraries, CUDA, the gain, sums of ``pixels``."""
+    """Bytes that one process of a batch takes there, above what was measured: libraries, CUDA, sums of ``pixels``."""
     return 0.35e9 + 17 * pixels
 
 
