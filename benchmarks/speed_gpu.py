@@ -77,11 +77,14 @@ class Timed:
         self.events: list[tuple[str, object, object]] = []
         self.hold = cp.RawKernel(HOLD, "hold")
 
+    def single_threaded(self) -> Timed:
+        return self
+
     def __getattr__(self, name: str):
         import cupy as cp
 
         function = getattr(self.kernels, name)
-        if not callable(function) or name in ("to_device", "zeros", "empty", "empty_spectra", "over"):
+        if not callable(function) or name in ("to_device", "zeros", "empty", "empty_spectra", "parallel_map", "active"):
             return function
 
         def timed(*arguments):
@@ -147,22 +150,22 @@ def stages(counts: np.ndarray, gain: np.ndarray, settings: Settings, say: Callab
     """Of the K3 movie in GPU memory: ms of each kernel, GPU time and wall time from raw frames to finished sums."""
     import cupy as cp
 
-    from restframe import kernels as choice
     from restframe import pipeline
+    from restframe.kernels import make_kernels
 
-    kernels = choice.choose(settings.machine)
+    kernels = make_kernels(settings.machine)
     frames, timed = cp.asarray(counts), Timed(kernels)
     prepared = pipeline.prepare(pipeline.open_movie(counts), with_choices(settings, {"gain": gain}))
     prepared = replace(prepared, raw=OnDevice(frames))
     wall = median_s(lambda: pipeline.correct_prepared(prepared, settings), REPEATS)
-    chosen, runs = pipeline.kernel_choice.choose, []
+    chosen, runs = pipeline.make_kernels, []
     try:
-        pipeline.kernel_choice.choose = lambda machine: timed
+        pipeline.make_kernels = lambda machine: timed
         for _ in range(REPEATS + 1):
             pipeline.correct_prepared(prepared, settings)
             runs.append(timed.ms())
     finally:
-        pipeline.kernel_choice.choose = chosen
+        pipeline.make_kernels = chosen
     names = sorted({name for run in runs for name in run})
     by_kernel = {name: statistics.median(run.get(name, 0.0) for run in runs[1:]) for name in names}
     copies = by_kernel.pop("to_host", 0.0)

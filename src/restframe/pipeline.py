@@ -10,29 +10,29 @@ from typing import TypeVar
 
 import numpy as np
 
-from restframe import kernels as kernel_choice
 from restframe import memory, pages
 from restframe.detector.references import References, references
-from restframe.detector.small import small_factor
-from restframe.detector.survey import Survey, take_survey
+from restframe.detector.small import binning_factor
+from restframe.detector.survey import Survey, survey_frames
 from restframe.errors import InputError, SettingsError
+from restframe.kernels import Kernels, make_kernels, thread_count
 from restframe.movie import Movie, RawFrames, open_movie
 from restframe.movie.fractions import Fractions, fractions
 from restframe.movie.rendered import Rendered, all_numbers
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
-from restframe.restore.blur import sums_against_blur, travel
+from restframe.restore.blur import blur_weighted_sums, travel
 from restframe.restore.fourier import finish, sizes
-from restframe.restore.gather import find_way, gather
+from restframe.restore.gather import gather, make_resampling_map
 from restframe.restore.placement import Placement, placement
-from restframe.restore.stack import corrected_groups
-from restframe.restore.sums import last_sums
+from restframe.restore.stack import corrected_frame_groups
+from restframe.restore.sums import make_sums
 from restframe.result import Result
 from restframe.settings import Detector, Settings, with_choices
 from restframe.track.field import MotionField
 from restframe.track.groups import groups
 from restframe.track.measure import Measured, measure, reference_frame
-from restframe.track.patches import shifts_of_field
+from restframe.track.patches import patch_shifts_from_field
 
 Report = Callable[[str], None]
 TakeStack = Callable[[Iterator[np.ndarray]], None]
@@ -78,13 +78,13 @@ def measure_motion(
     settings = with_choices(settings or Settings(), choices)
     prepared = prepare(open_movie(movie, eer_sampling=settings.exposure.eer_sampling), settings)
 
-    def work(prepared: Prepared, settings: Settings, say: Report) -> Measured:
-        found = _track(prepared, settings, None, say, clock()).measured
+    def work(kernels: Kernels, prepared: Prepared, settings: Settings, say: Report) -> Measured:
+        found = _track(kernels, prepared, settings, None, say, clock()).measured
         prepared.raw.forget()
         return found
 
-    with one_blas_thread():
-        return on_what_is_there(work, prepared, settings, report or (lambda line: None))
+    with single_blas_thread():
+        return with_memory_fallback(work, prepared, settings, report or (lambda line: None))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +113,11 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
         frames, numbers, refs = Rendered(movie, used.frames, refs.dark), None, replace(refs, dark=None)
     shape = len(used.frames), *movie.shape[1:]
     sums = len(plan.combine) + settings.sums.whole_frame
-    room = memory.room(shape, frames.dtype, small_factor(shape[1:]), plan.sizes, sums, settings.machine)
-    on_host = RawFrames(frames, numbers, kernel_choice.threads(settings.machine), room.keep, room.block)
-    raw = kernel_choice.choose(settings.machine).device_frames(on_host, settings.machine)
+    room = memory.room(shape, frames.dtype, binning_factor(shape[1:]), plan.sizes, sums, settings.machine)
+    on_host = RawFrames(frames, numbers, thread_count(settings.machine), room.keep, room.block)
+    kernels = make_kernels(settings.machine)
+    with kernels.active():
+        raw = kernels.device_frames(on_host, settings.machine.gpu_memory)
     return Prepared(frames, refs, used, place, plan, raw, room.ahead and raw.ahead)
 
 
@@ -152,12 +154,14 @@ def correct_prepared(
     Raises `RestframeError`.
     """
     say = report or (lambda line: None)
-    with one_blas_thread():
-        return on_what_is_there(lambda p, s, say: _correct(p, s, field, stack, say), prepared, settings, say)
+    with single_blas_thread():
+        return with_memory_fallback(
+            lambda kernels, p, s, say: _correct(kernels, p, s, field, stack, say), prepared, settings, say
+        )
 
 
-def on_what_is_there(
-    work: Callable[[Prepared, Settings, Report], Found], prepared: Prepared, settings: Settings, say: Report
+def with_memory_fallback(
+    work: Callable[[Kernels, Prepared, Settings, Report], Found], prepared: Prepared, settings: Settings, say: Report
 ) -> Found:
     """``work``, with less GPU memory for frames, and then on the CPU, where the GPU has too little.
 
@@ -172,11 +176,12 @@ def on_what_is_there(
 
     machine = settings.machine
     while True:
-        kernels = kernel_choice.choose(machine)
+        kernels = make_kernels(machine)
         try:
-            return work(prepared, replace(settings, machine=machine), once)
+            with kernels.active():
+                return work(kernels, prepared, replace(settings, machine=machine), once)
         except Exception as error:
-            if not kernels.out_of_memory(error):
+            if not kernels.is_out_of_memory(error):
                 raise
         frames, refs = prepared.raw.to_host(), prepared.references
         if machine.gpu_memory > LEAST_SHARE:
@@ -185,8 +190,9 @@ def on_what_is_there(
         else:
             machine, refs = replace(machine, gpus=()), refs.on_host()
             once("GPU memory is too short: the CPU is used.")
-        again = kernel_choice.choose(machine)
-        prepared = replace(prepared, references=refs, raw=again.device_frames(frames, machine))
+        again = make_kernels(machine)
+        with again.active():
+            prepared = replace(prepared, references=refs, raw=again.device_frames(frames, machine.gpu_memory))
 
 
 def clock() -> Clock:
@@ -196,10 +202,17 @@ def clock() -> Clock:
 
 
 def _correct(
-    prepared: Prepared, settings: Settings, field: MotionField | None, stack: TakeStack | None, say: Report
+    kernels: Kernels,
+    prepared: Prepared,
+    settings: Settings,
+    field: MotionField | None,
+    stack: TakeStack | None,
+    say: Report,
 ) -> Result:
     elapsed = clock()
-    return _restore(prepared, settings, _track(prepared, settings, field, say, elapsed), stack, say, elapsed)
+    return _restore(
+        kernels, prepared, settings, _track(kernels, prepared, settings, field, say, elapsed), stack, say, elapsed
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,10 +229,10 @@ class Tracked:
         return -(whole - whole[0])
 
 
-def _track(prepared: Prepared, settings: Settings, field: MotionField | None, say: Report, elapsed: Clock) -> Tracked:
+def _track(
+    kernels: Kernels, prepared: Prepared, settings: Settings, field: MotionField | None, say: Report, elapsed: Clock
+) -> Tracked:
     """Bad pixels, calibration and motion (``field``, where it is known)."""
-    kernels = kernel_choice.choose(settings.machine)
-    threads = kernel_choice.threads(settings.machine)
     movie, refs, used = prepared.movie, prepared.references, prepared.used
     shape = movie.shape[1:]
     if field is not None:
@@ -229,16 +242,16 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
     if refs.gain is None:
         say("Warning: Gain ref not found.")
         say("......   Gain correction will be skipped.")
-    if not kernels.compiled():
-        say(kernels.COMPILING)
+    if not kernels.is_compiled():
+        say(kernels.compiling_notice)
     if not prepared.raw.keep:
         say(f"Frames are read {prepared.raw.block} at a time and again in every pass, as {prepared.raw.limit} asks.")
     raw = prepared.raw
     shown = settings.motion.align or field is not None
     if not shown:
         field = MotionField.at_rest(len(used.frames), shape)
-    factor = small_factor(shape) if field is None else 0
-    survey, small = take_survey(kernels, raw, refs, settings.detector.find_defects, factor)
+    factor = binning_factor(shape) if field is None else 0
+    survey, small = survey_frames(kernels, raw, refs, settings.detector.find_defects, factor)
     pages.trim()
     for note in movie.damage() if isinstance(movie, Rendered) else ():
         say(note)
@@ -253,10 +266,10 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
         levels = survey.calibration.levels
         motion = settings.motion
         grouping = groups(used.weight, motion.group[0]), groups(used.weight, motion.group[1])
-        measured = measure(kernels, small, shape, levels, *dose, grouping, motion, settings.exposure, threads)
+        measured = measure(kernels, small, shape, levels, *dose, grouping, motion, settings.exposure)
     else:
         local = shown and min(settings.motion.patches) > 1
-        measured = Measured(field, shifts_of_field(field, settings.motion.patches) if local else None)
+        measured = Measured(field, patch_shifts_from_field(field, settings.motion.patches) if local else None)
     del small
     pages.trim()
     reference = reference_frame(len(used.frames), settings.motion.reference)
@@ -276,11 +289,15 @@ def _track(prepared: Prepared, settings: Settings, field: MotionField | None, sa
 
 
 def _restore(
-    prepared: Prepared, settings: Settings, tracked: Tracked, stack: TakeStack | None, say: Report, elapsed: Clock
+    kernels: Kernels,
+    prepared: Prepared,
+    settings: Settings,
+    tracked: Tracked,
+    stack: TakeStack | None,
+    say: Report,
+    elapsed: Clock,
 ) -> Result:
     """The sums. Forgets the raw frames as soon as they are not needed."""
-    kernels = kernel_choice.choose(settings.machine)
-    threads = kernel_choice.threads(settings.machine)
     movie, used, plan, place, raw = prepared.movie, prepared.used, prepared.plan, prepared.place, prepared.raw
     survey, measured = tracked.survey, tracked.measured
     field = measured.field
@@ -296,18 +313,18 @@ def _restore(
     levels = calibration.levels.astype(np.float64)
     whole_frame = None
     if settings.sums.whole_frame:
-        only, way = dw.plain_plan(len(used.frames)), find_way(kernels, field.whole_frame_only(), place, size)
+        only, way = dw.unweighted_plan(len(used.frames)), make_resampling_map(kernels, field.global_only(), place, size)
         gathered = gather(kernels, raw, calibration, way, only.coefficients)
-        whole_frame = finish(kernels, gathered, only, way.counts, levels, place, size, threads)["sum"]
-    way = find_way(kernels, field, place, size)
+        whole_frame = finish(kernels, gathered, only, way.counts, levels, place, size)["sum"]
+    way = make_resampling_map(kernels, field, place, size)
     if stack:
-        stack(corrected_groups(kernels, raw, calibration, way, settings.sums.stack_group, threads))
+        stack(corrected_frame_groups(kernels, raw, calibration, way, settings.sums.stack_group))
     if settings.sums.during_frame:
         moved = travel(field.whole_frame(), [len(raws) for raws in used.frames])
-        images = sums_against_blur(kernels, raw, calibration, way, plan, moved, threads)
+        images = blur_weighted_sums(kernels, raw, calibration, way, plan, moved)
         raw.forget()
     else:
-        images = last_sums(kernels, raw, calibration, way, plan, threads)
+        images = make_sums(kernels, raw, calibration, way, plan)
     say(f"Correction of local motion: {elapsed():.6f} sec")
     return Result(
         sum=images["sum"],
@@ -354,16 +371,16 @@ def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
     halves = {"odd": odd, "even": 1 - odd} if settings.sums.split else {}
     pixel = output_pixel(settings)
     if not (settings.motion.align and pixel > 0 and used.dose.sum() > 0):
-        return dw.plain_sums(t, {"sum": everything, **halves})
+        return dw.unweighted_sums(t, {"sum": everything, **halves})
     low, high = max(settings.sums.sum_range[0], 0), settings.sums.sum_range[1]
     weighted = {"dose_weighted": everything}
     if high > 0 and high - low > 1:
         weighted["dose_weighted_range"] = ((used.accumulated >= low) & (used.accumulated <= high)).astype(float)
-    plain = dw.plain_sums(t, {"sum": everything})
-    return plain + dw.weighted_sums(used.accumulated, pixel, settings.exposure.voltage, weighted | halves)
+    plain = dw.unweighted_sums(t, {"sum": everything})
+    return plain + dw.dose_weighted_sums(used.accumulated, pixel, settings.exposure.voltage, weighted | halves)
 
 
-def one_blas_thread():
+def single_blas_thread():
     """Matrix products in one order of summation, whatever the number of threads: equal runs give equal bytes."""
     from threadpoolctl import threadpool_limits
 

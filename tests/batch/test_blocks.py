@@ -11,12 +11,12 @@ from restframe.batch.blocks import Blocks
 def test_later_lines_wait():
     out = []
     blocks = Blocks(out.append)
-    blocks.sayer(1)("b1")
-    blocks.sayer(0)("a1")
+    blocks.writer_for(1)("b1")
+    blocks.writer_for(0)("a1")
     assert out == ["a1"]
     blocks.close(0)
     assert out == ["a1", "b1"]
-    blocks.sayer(1)("b2")
+    blocks.writer_for(1)("b2")
     assert out == ["a1", "b1", "b2"]
 
 
@@ -25,8 +25,8 @@ def test_any_order_of_ends(order):
     out = []
     blocks = Blocks(out.append)
     for n in order:
-        blocks.sayer(n)(f"{n} one")
-        blocks.sayer(n)(f"{n} two")
+        blocks.writer_for(n)(f"{n} one")
+        blocks.writer_for(n)(f"{n} two")
         blocks.close(n)
     assert out == [f"{n} {word}" for n in range(4) for word in ("one", "two")]
 
@@ -37,7 +37,7 @@ def test_threads():
 
     def work(n):
         for i in range(200):
-            blocks.sayer(n)(f"{n} {i}")
+            blocks.writer_for(n)(f"{n} {i}")
         blocks.close(n)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]

@@ -17,7 +17,7 @@ from restframe.batch import serial
 from restframe.batch.serial import Task, run_batch
 from restframe.batch.worker import Worker
 from restframe.errors import InputError, WorkerError
-from restframe.kernels.cpu import COMPILING
+from restframe.kernels.cpu import COMPILING_NOTICE
 from restframe.movie.raw import RawFrames
 from restframe.settings import Detector, Motion, Settings
 
@@ -150,7 +150,7 @@ def test_a_batch_in_several_processes(tmp_path, monkeypatch):
         return {path.stem: path.read_bytes() for path in tmp_path.glob("*.npy")}
 
     def told(lines):
-        return [line for line in lines if "seconds" not in line and " sec" not in line and line != COMPILING]
+        return [line for line in lines if "seconds" not in line and " sec" not in line and line != COMPILING_NOTICE]
 
     failures, alone = batch(wait=False)
     assert [f.movie.stem for f in failures] == ["bad"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from restframe.detector.orientation import TURNS, better_turn, both, correlations, turned
+from restframe.detector.orientation import TURNS, better_orientation, both, correlations, reorient
 
 
 def pattern(rng, shape=(200, 230), sd=0.05):
@@ -15,7 +15,7 @@ def pattern(rng, shape=(200, 230), sd=0.05):
 
 def counts(rng, gain, dose, turn=(0, 0), factor=1):
     """A plain sum of ``dose`` counts a pixel of the gain, with edges and hot pixels in it."""
-    lies = np.kron(turned(gain, *turn), np.ones((factor, factor), np.float32))
+    lies = np.kron(reorient(gain, *turn), np.ones((factor, factor), np.float32))
     light = np.full(lies.shape, dose / factor**2)
     for _ in range(20):
         y, x = (rng.integers(0, n - 20) for n in light.shape)
@@ -28,12 +28,12 @@ def counts(rng, gain, dose, turn=(0, 0), factor=1):
 
 def test_all_twelve_are_eight():
     image = np.random.default_rng(0).random((5, 7))
-    seen = {turned(image, *turn).tobytes() for turn in TURNS}
+    seen = {reorient(image, *turn).tobytes() for turn in TURNS}
     assert len(seen) == 8
-    assert {turned(image, rot, flip).tobytes() for rot in range(4) for flip in range(3)} == seen
+    assert {reorient(image, rot, flip).tobytes() for rot in range(4) for flip in range(3)} == seen
     for rot, flip, *then in [(r, f, *t) for r in range(4) for f in range(3) for t in TURNS]:
-        goal = turned(turned(image, rot, flip), *then)
-        np.testing.assert_array_equal(turned(image, *both((rot, flip), tuple(then))), goal)
+        goal = reorient(reorient(image, rot, flip), *then)
+        np.testing.assert_array_equal(reorient(image, *both((rot, flip), tuple(then))), goal)
 
 
 @pytest.mark.parametrize("turn", TURNS)
@@ -43,7 +43,7 @@ def test_the_turn_is_found(turn, dose, factor, shape):
     rng = np.random.default_rng(1)
     gain = pattern(rng, shape)
     total = counts(rng, gain, dose, turn, factor)
-    found = better_turn(total, gain)
+    found = better_orientation(total, gain)
     if turn == (0, 0):
         assert found is None
     else:
@@ -58,14 +58,14 @@ def test_no_false_alarm(turn):
     """Of movies that are corrected already, hold next to nothing, or whose gain tells nothing."""
     rng = np.random.default_rng(2)
     gain = pattern(rng, (300, 300))
-    lies = turned(gain, *turn)
+    lies = reorient(gain, *turn)
     for dose in (0.01, 0.3, 40):
         corrected = counts(rng, gain, dose, turn) * lies
-        assert better_turn(corrected, gain) is None
-    assert better_turn(counts(rng, gain, 0.02, turn), gain) is None
-    assert better_turn(np.zeros((300, 300), np.float32), gain) is None
-    assert better_turn(counts(rng, gain, 40, turn), np.ones((300, 300), np.float32)) is None
-    assert better_turn(counts(rng, gain, 40), pattern(rng, (100, 100))) is None
+        assert better_orientation(corrected, gain) is None
+    assert better_orientation(counts(rng, gain, 0.02, turn), gain) is None
+    assert better_orientation(np.zeros((300, 300), np.float32), gain) is None
+    assert better_orientation(counts(rng, gain, 40, turn), np.ones((300, 300), np.float32)) is None
+    assert better_orientation(counts(rng, gain, 40), pattern(rng, (100, 100))) is None
 
 
 def test_chance_is_what_is_said():
@@ -78,7 +78,7 @@ def test_chance_is_what_is_said():
 def test_advice_counts_from_the_file():
     gain = pattern(np.random.default_rng(5))
     total = counts(np.random.default_rng(6), gain, 60, (2, 1))
-    better = better_turn(total, turned(gain, 2, 2))
+    better = better_orientation(total, reorient(gain, 2, 2))
     assert better is not None
     assert better.advice(2, 2).startswith(
         "Warning: the gain reference would fit the movie better with -RotGain 2 -FlipGain 1: correlation with the "

@@ -216,7 +216,7 @@ class Device:
         self.brought += 1
         return array.view()
 
-    def out_of_memory(self, error):
+    def is_out_of_memory(self, error):
         return isinstance(error, MemoryError)
 
 

@@ -5,9 +5,13 @@ import pytest
 
 from restframe.detector.defects import event_size, find_defects
 from restframe.detector.references import References
-from restframe.detector.survey import take_survey
-from restframe.kernels import cpu, reference
+from restframe.detector.survey import survey_frames
+from restframe.kernels.cpu import Cpu
+from restframe.kernels.reference import Reference
 from restframe.movie import RawFrames, open_movie
+
+cpu = Cpu(2)
+reference = Reference()
 
 
 def counts(mean, shape, seed=0):
@@ -40,5 +44,5 @@ def test_what_an_electron_adds():
 def test_some_electrons_in_one_pixel_are_no_cosmic_ray(mean):
     frames = counts(mean, (5, 200, 300)).astype(np.uint8)
     frames[2, 100, 100] = 200
-    survey, _ = take_survey(cpu, RawFrames(open_movie(frames)), References(), True, 0)
+    survey, _ = survey_frames(cpu, RawFrames(open_movie(frames)), References(), True, 0)
     assert (survey.calibration.limits > 4).all() and survey.calibration.limits[2] < 200

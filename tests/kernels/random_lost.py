@@ -1,4 +1,4 @@
-"""Input of `put_back`: what of a specimen went with a pattern."""
+"""Input of `pattern_bias`: what of a specimen went with a pattern."""
 
 import numpy as np
 

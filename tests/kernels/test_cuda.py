@@ -10,19 +10,22 @@ from random_courses import random_courses
 from random_lost import random_lost
 
 from restframe.detector.calibration import Calibration
-from restframe.kernels import cuda, reference
+from restframe.kernels import cuda
 from restframe.kernels.cuda.source import RAW_TYPES
 from restframe.kernels.cuda.spectra import padded
+from restframe.kernels.reference import Reference
 from restframe.restore import kernel
 from restframe.simulate import PRESETS
 from restframe.simulate.motion import make_truth
+
+reference = Reference()
 
 SHAPES = [(3, 37, 51), (9, 64, 40), (2, 7, 300)]
 
 
 def on_device(c: Calibration) -> Calibration:
     rows = np.repeat(np.arange(len(c.first) - 1), np.diff(c.first))
-    return c._replace(gain=cuda.mark_bad(c.gain, rows, c.columns), dark=cuda.to_device(c.dark))
+    return c._replace(gain=cuda.mark_bad_pixels(c.gain, rows, c.columns), dark=cuda.to_device(c.dark))
 
 
 def counts(rng, shape, dtype):
@@ -46,9 +49,9 @@ def test_add_and_correct_frames(dtype, shape, dark):
     np.testing.assert_allclose(found, sums, rtol=1e-5, atol=1e-3)
     d = on_device(c)
     for i in range(len(frames)):
-        close(cuda.corrected(device, d, i).get(), reference.corrected(frames, c, i), 1e-6)
+        close(cuda.corrected_frame(device, d, i).get(), reference.corrected_frame(frames, c, i), 1e-6)
     rows, columns = np.array([1, 5, 6]), np.array([0, 39, 2])
-    np.testing.assert_array_equal(cuda.pixels(device, rows, columns), frames[:, rows, columns])
+    np.testing.assert_array_equal(cuda.pixel_counts(device, rows, columns), frames[:, rows, columns])
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 9])
@@ -60,9 +63,9 @@ def test_small_frames(factor, dtype):
     c = random_calibration(rng, *shape, False)
     taps = rng.normal(size=6 * factor + factor % 2).astype(np.float32) if factor > 1 else np.ones(1, np.float32)
     out = np.zeros((11, 117 // factor, 150 // factor), np.int8)
-    reference.small_frames(frames, c, taps, factor, 12, out)
+    reference.make_binned_frames(frames, c, taps, factor, 12, out)
     fast = cuda.to_device(np.full_like(out, 99))
-    cuda.small_frames(cuda.to_device(frames), on_device(c), taps, factor, 12, fast)
+    cuda.make_binned_frames(cuda.to_device(frames), on_device(c), taps, factor, 12, fast)
     difference = np.abs(fast.get().astype(int) - out)
     assert difference.max() <= 1  # rounding of what differs by 1e-6
     assert (difference > 0).mean() < 1e-3
@@ -91,14 +94,14 @@ def test_cut_spectra(size, cells, band):
     corners = np.array([(-3, 4), (5, 9), (115, 98), (123, -size), (140, 2), (2, -4)]) + rng.integers(-9, 9, (3, 1, 2))
     shape = 6, 3, 2 * band + 1, band + 1
     slow = np.full((2, *shape), np.nan, np.float32)
-    reference.cut_spectra(frames, corners, taper, lattice, *slow, 1)
+    reference.tile_spectra(frames, corners, taper, lattice, *slow)
     fast = [cuda.empty_spectra((6, 4, *shape[2:])) for _ in "ab"]
     for part in fast:
         part[:] = 7
     for first in (0, 2):
         some = slice(first, min(first + 2, 3))
         parts = (part[:, some] for part in fast)
-        cuda.cut_spectra(cuda.to_device(frames[some]), corners[some], taper, lattice, *parts, 1)
+        cuda.tile_spectra(cuda.to_device(frames[some]), corners[some], taper, lattice, *parts)
     for a, b in zip(fast, slow, strict=True):
         close(a[:, :3].get(), b, 5e-4)  # kept in 16 bits
         rounded = b.astype(np.float16).astype(np.float32)
@@ -114,20 +117,20 @@ def test_sums_over_tiles(p, t, m):
     re, im = halves.astype(np.float32)
     steps = rng.normal(0, 0.3, (p, t, 2)).astype(np.float32), rng.uniform(0, 0.01, (p, t)).astype(np.float32)
     d = tuple(map(cuda.to_device, halves))
-    fast, slow = cuda.align(*d, *steps), reference.align(re, im, *steps)
+    fast, slow = cuda.align_spectra(*d, *steps), reference.align_spectra(re, im, *steps)
     inside = np.hypot(np.arange(-m, m + 1)[:, None], np.arange(m + 1)) < m + 0.5
     for a, b in zip(fast, slow, strict=True):
         close(a.get() * inside, b * inside)
     assert np.isfinite([a.get() for a in fast]).all()
     ring = np.where(inside, rng.integers(-1, m + 1, re.shape[2:]), -1)
     weight, w = rng.random(ring.shape), rng.random((p, m + 1))
-    close(cuda.by_ring(fast[2], ring, weight), reference.by_ring(slow[2], ring, weight), 1e-6)
-    close(cuda.ring_power(*fast[:2], ring, weight), reference.ring_power(*slow[:2], ring, weight), 1e-6)
-    weighted = reference.filtered(*slow[:2], w, ring, weight)
-    filtered = cuda.filtered(*fast[:2], w, ring, weight)
+    close(cuda.ring_sums(fast[2], ring, weight), reference.ring_sums(slow[2], ring, weight), 1e-6)
+    close(cuda.ring_power_sums(*fast[:2], ring, weight), reference.ring_power_sums(*slow[:2], ring, weight), 1e-6)
+    weighted = reference.filter_spectra(*slow[:2], w, ring, weight)
+    filtered = cuda.filter_spectra(*fast[:2], w, ring, weight)
     for a, b in zip(filtered, weighted, strict=True):
         close(a.get(), b)
-    close(cuda.gradient(*d, *steps, *filtered), reference.gradient(re, im, *steps, *weighted))
+    close(cuda.shift_gradient(*d, *steps, *filtered), reference.shift_gradient(re, im, *steps, *weighted))
     table = rng.random((t, 2 * m + 1, m + 1)).astype(np.float32)
     own = [cuda.empty_spectra(re.shape) for _ in "12"]
     for a, b in zip(own, d, strict=True):
@@ -141,7 +144,7 @@ def test_sums_over_tiles(p, t, m):
 @pytest.mark.parametrize("shape", [(3, 40, 66), (1, 5, 4), (9, 301, 517)])
 def test_corners(shape):
     images = np.random.default_rng(6).integers(-127, 128, shape).astype(np.int8)
-    np.testing.assert_allclose(cuda.corners(cuda.to_device(images)), reference.corners(images), rtol=1e-6)
+    np.testing.assert_allclose(cuda.nyquist_power(cuda.to_device(images)), reference.nyquist_power(images), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 66), (2, 62, 51)])
@@ -149,9 +152,9 @@ def test_transforms(shape):
     images = np.random.default_rng(6).integers(-127, 128, shape).astype(np.int8)
     device = cuda.to_device(images)
     for columns in (None, 7):
-        slow = reference.rfft2(images, 1, columns)
+        slow = reference.rfft2(images, columns)
         for part in (np.real, np.imag):
-            close(part(cuda.rfft2(device, 1, columns).get()), part(slow), 1e-6)
+            close(part(cuda.rfft2(device, columns).get()), part(slow), 1e-6)
 
 
 @pytest.mark.parametrize("dtype", list(RAW_TYPES))
@@ -189,17 +192,17 @@ def test_weighted_and_smooth_spectra(padded, cropped):
     steps = 32 / np.sqrt(0.5) / np.array(padded)
     start = rng.normal(size=(cropped[0], cropped[1] // 2 + 1)).astype(np.complex64)
     slow, fast = start.copy(), cuda.to_device(start)
-    reference.add_weighted(slow, spectrum, samples, steps)
-    reference.multiply_smooth(slow, grid)
-    cuda.add_weighted(fast, cuda.to_device(spectrum), samples, steps)
-    cuda.multiply_smooth(fast, grid)
+    reference.add_weighted_spectrum(slow, spectrum, samples, steps)
+    reference.multiply_interpolated(slow, grid)
+    cuda.add_weighted_spectrum(fast, cuda.to_device(spectrum), samples, steps)
+    cuda.multiply_interpolated(fast, grid)
     assert np.abs(fast.get() - slow).max() < 1e-4 * np.abs(slow).max()
 
 
 def test_spectra_too_large_for_16_bits():
     frames = cuda.to_device(np.tile(100 * np.cos(2 * np.pi * np.arange(8) / 8), (1, 8, 1)).astype(np.int8))
     re, im = cuda.empty_spectra((1, 1, 3, 2)), cuda.empty_spectra((1, 1, 3, 2))
-    cuda.cut_spectra(frames, np.zeros((1, 1, 2)), np.ones(8), np.full((1, 3, 3), 1e3), re, im, 1)
+    cuda.tile_spectra(frames, np.zeros((1, 1, 2)), np.ones(8), np.full((1, 3, 3), 1e3), re, im)
     assert re.get()[0, 0, 1, 1] == 65504
 
 
@@ -212,7 +215,7 @@ def test_lattice(degree):
     field = MotionField(modes, rng.normal(0, 9, (len(modes), 7, 2)), (310, 477))
     x, y = rng.uniform(0, 477, (9, 41)), rng.uniform(0, 310, (9, 41))
     moved = rng.normal(size=(9, 41, 2))
-    fast, slow = cuda.lattice(field, x, y, moved), reference.lattice(field, x, y, moved)
+    fast, slow = cuda.displacement_grid(field, x, y, moved), reference.displacement_grid(field, x, y, moved)
     assert fast.dtype == np.float32
     close(fast.get(), slow, 1e-6)
 
@@ -222,14 +225,14 @@ def test_lattice_of_motion_that_is_no_polynomial():
     x, y = np.meshgrid(np.arange(0, 400, 16), np.arange(0, 300, 16))
     moved = np.random.default_rng(2).normal(size=(*x.shape, 2))
     slow = np.stack([truth(x, y, t) for t in range(37)]) + moved
-    close(cuda.lattice(truth, x, y, moved).get(), slow, 1e-6)
+    close(cuda.displacement_grid(truth, x, y, moved).get(), slow, 1e-6)
 
 
 @pytest.mark.parametrize(("t", "n", "bins"), [(3, 17, 32), (2, 40_001, 32), (1, 1000, 5)])
 def test_offset_counts(t, n, bins):
     positions = np.random.default_rng(n).normal(0, 8, (t, n, 2)).astype(np.float32)
     positions[0, :3] = [[-1e-9, 2], [0.999999, -3], [5, -1e-9]]
-    fast, slow = cuda.offset_counts(cuda.to_device(positions), bins), reference.offset_counts(positions, bins)
+    fast, slow = cuda.subpixel_histogram(cuda.to_device(positions), bins), reference.subpixel_histogram(positions, bins)
     assert fast.dtype == np.float64 and abs(fast.sum() - t) < 1e-4
     np.testing.assert_allclose(fast, slow, atol=1e-5 * slow.max())
 
@@ -239,7 +242,9 @@ def test_peaks(shape):
     rng = np.random.default_rng(6)
     surfaces = rng.normal(3, 2, shape).astype(np.float32)
     surfaces[0, 3:, 2] = 50  # several equal ones: the first counts
-    for fast, slow in zip(cuda.peaks(cuda.to_device(surfaces)), reference.peaks(surfaces), strict=True):
+    for fast, slow in zip(
+        cuda.correlation_peaks(cuda.to_device(surfaces)), reference.correlation_peaks(surfaces), strict=True
+    ):
         np.testing.assert_allclose(fast, slow, rtol=1e-4)
 
 
@@ -253,7 +258,9 @@ def test_local_mean_and_crowds(size, shape):
     found = cuda.local_mean(cuda.to_device(image), cuda.to_device(bad), size, 7.0).get()
     np.testing.assert_allclose(found, reference.local_mean(image, bad, size, 7.0), rtol=1e-4)
     sparse = rng.random(shape) < 0.05
-    np.testing.assert_array_equal(cuda.crowded(cuda.to_device(sparse)).get(), reference.crowded(sparse))
+    np.testing.assert_array_equal(
+        cuda.defect_cluster_mask(cuda.to_device(sparse)).get(), reference.defect_cluster_mask(sparse)
+    )
 
 
 def test_defects_are_those_of_the_cpu():
@@ -273,21 +280,21 @@ def test_defects_are_those_of_the_cpu():
 @pytest.mark.parametrize(("n", "quick"), [(5, 0), (39, 12), (50, 50), (72, 3), (73, 0), (210, 20)])
 def test_evidence_of_courses(n, quick):
     courses = random_courses(np.random.default_rng(n), n, quick)
-    found = cuda.of_courses(*cuda.place_courses(*courses[:2]), courses[2], 1e-3)
-    for fast, slow in zip(found, reference.of_courses(*courses, 1e-3), strict=True):
+    found = cuda.log_evidence(*cuda.trajectories_to_device(*courses[:2]), courses[2], 1e-3)
+    for fast, slow in zip(found, reference.log_evidence(*courses, 1e-3), strict=True):
         np.testing.assert_allclose(fast, slow, rtol=1e-8, atol=1e-8 * np.abs(slow).max())
     with pytest.raises(np.linalg.LinAlgError):
-        cuda.of_courses(*cuda.place_courses(courses[0] - 1e4 * np.eye(n), courses[1]), courses[2], -1.0)
+        cuda.log_evidence(*cuda.trajectories_to_device(courses[0] - 1e4 * np.eye(n), courses[1]), courses[2], -1.0)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 1), (3, 17, 40), (5, 300, 103)])
 def test_what_went_with_the_pattern(shape):
     arguments = random_lost(np.random.default_rng(2), *shape)
-    value, slopes = cuda.put_back(*arguments)
-    exact = reference.put_back(*arguments)
+    value, slopes = cuda.pattern_bias(*arguments)
+    exact = reference.pattern_bias(*arguments)
     assert value == pytest.approx(exact[0], rel=1e-5)
     close(slopes, exact[1])
-    alone, none = cuda.put_back(*arguments, slopes=False)
+    alone, none = cuda.pattern_bias(*arguments, slopes=False)
     assert alone == value
     assert none.shape == slopes.shape
     assert not none.any()
@@ -301,7 +308,7 @@ def test_take_off(t):
     stored = [cuda.empty_spectra(re.shape) for _ in range(2)]
     for a, b in zip(stored, (re, im), strict=True):
         a[...] = cuda.to_device(b)
-    cuda.take_off(*stored, cuda.to_device(turns), np.float32(0.1))
-    reference.take_off(re, im, turns, np.float32(0.1))
+    cuda.subtract_fixed_pattern(*stored, cuda.to_device(turns), np.float32(0.1))
+    reference.subtract_fixed_pattern(re, im, turns, np.float32(0.1))
     for a, b in zip(stored, (re, im), strict=True):
         np.testing.assert_allclose(a.get(), b, atol=6e-3)

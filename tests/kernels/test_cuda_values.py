@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from with_gpu import cupy
 
-from restframe.kernels import cuda, reference
+from restframe.kernels import cuda
+from restframe.kernels.reference import Reference
+
+reference = Reference()
 
 
 @pytest.mark.parametrize("n", [1, 2, 255, 257, 300_001])
@@ -18,12 +21,12 @@ def test_ranks(n, kind):
         values *= np.float32(10) ** rng.integers(-30, 30, n).astype(np.float32)
         values[: n // 9] = [0, -0.0, np.inf, -np.inf][n % 4]
     ranks = sorted({0, n - 1, n // 2, (n - 1) // 2, int(0.999 * (n - 1))})
-    found = cuda.ranked(cupy.asarray(values), ranks)
+    found = cuda.order_statistics(cupy.asarray(values), ranks)
     assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, reference.ranked(values, ranks))
+    np.testing.assert_array_equal(found, reference.order_statistics(values, ranks))
     np.testing.assert_array_equal(found, np.sort(values)[ranks])
     every_other = cupy.asarray(np.repeat(values, 2))[::2]
-    np.testing.assert_array_equal(cuda.ranked(every_other, ranks), found)
+    np.testing.assert_array_equal(cuda.order_statistics(every_other, ranks), found)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (37, 51), (1001, 1003)])
@@ -33,6 +36,6 @@ def test_mean_of_good_pixels(shape):
     image[bad] = 1e9
     there = cupy.asarray(image)
     for mask in (bad, bad | True, bad & False):
-        found = cuda.good_mean(there, cupy.asarray(mask))
-        assert found == pytest.approx(reference.good_mean(image, mask), rel=1e-9)
-        assert found == cuda.good_mean(there, cupy.asarray(mask))
+        found = cuda.mean_of_good_pixels(there, cupy.asarray(mask))
+        assert found == pytest.approx(reference.mean_of_good_pixels(image, mask), rel=1e-9)
+        assert found == cuda.mean_of_good_pixels(there, cupy.asarray(mask))

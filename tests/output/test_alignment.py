@@ -19,7 +19,7 @@ from restframe.output.alignment import (
 from restframe.result import Result
 from restframe.settings import Exposure, Motion, Settings
 from restframe.track.field import MotionField, modes_up_to
-from restframe.track.patches import patch_centres, shifts_of_field
+from restframe.track.patches import patch_centres, patch_shifts_from_field
 
 SHAPE = (300, 400)
 
@@ -31,7 +31,7 @@ def random_field(frames=5, degree=3, reference=2, seed=0):
 
 
 def result_of(field, patches=(5, 4)):
-    shown = shifts_of_field(field, patches) if min(patches) > 1 else None
+    shown = patch_shifts_from_field(field, patches) if min(patches) > 1 else None
     return Result(np.zeros((2, 2), np.float32), 1.0, field, patches=shown, movie_shape=(field.n_frames, *field.shape))
 
 

@@ -12,7 +12,7 @@ from restframe.output.star import polynomial, star_path, star_text, unequal
 from restframe.result import Result
 from restframe.settings import Detector, Exposure, Settings, Sums
 from restframe.track.field import MotionField, modes_up_to
-from restframe.track.patches import shifts_of_field
+from restframe.track.patches import patch_shifts_from_field
 
 SHAPE = (300, 400)
 H, W = SHAPE
@@ -44,7 +44,7 @@ def result_of(field, patches=(3, 2), throw=2, size=1, dose=1.2, movie_format="ti
         np.zeros((2, 2), np.float32),
         1.0,
         field,
-        patches=shifts_of_field(field, patches) if min(patches) > 1 else None,
+        patches=patch_shifts_from_field(field, patches) if min(patches) > 1 else None,
         global_shifts=shifts,
         movie_shape=(field.n_frames, *SHAPE),
         movie_format=movie_format,

@@ -3,18 +3,22 @@
 import numpy as np
 
 from restframe.detector.references import References
-from restframe.detector.survey import take_survey
-from restframe.kernels import cpu, reference
+from restframe.detector.survey import survey_frames
+from restframe.kernels.cpu import Cpu
+from restframe.kernels.reference import Reference
 from restframe.movie import ArrayMovie, RawFrames
 from restframe.restore import kernel
 from restframe.restore.dose import critical_dose
 from restframe.restore.fourier import MARGIN, sizes
 from restframe.restore.gather import SPACING, lattice
 
+cpu = Cpu(2)
+reference = Reference()
+
 
 def calibration(frames):
     """A perfect camera: the mean count of each frame is taken off, the local mean stands for what is off the frame."""
-    return take_survey(cpu, RawFrames(ArrayMovie(frames)), References(), False, 0)[0].calibration
+    return survey_frames(cpu, RawFrames(ArrayMovie(frames)), References(), False, 0)[0].calibration
 
 
 def gathered(frames, field, place, size):

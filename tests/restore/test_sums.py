@@ -221,7 +221,7 @@ def test_frames_of_different_sums_have_their_own_images():
     accumulated = 1.2 * (np.arange(t) + 1)
     within = ((accumulated >= 3) & (accumulated <= 25)).astype(float)
     parts = {"dose_weighted": np.ones(t), "dose_weighted_range": within}
-    sums = dose.plain_sums(t, {"sum": np.ones(t)}) + dose.weighted_sums(accumulated, 1.0, 300, parts)
+    sums = dose.unweighted_sums(t, {"sum": np.ones(t)}) + dose.dose_weighted_sums(accumulated, 1.0, 300, parts)
     plan = dose.make_plan(sums)
     assert ((plan.coefficients != 0).sum(0) <= 6).all()
     assert len(plan.coefficients) <= 11

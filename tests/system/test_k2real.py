@@ -66,14 +66,16 @@ def test_command_and_its_logs(tmp_path, capfd):
 
 def test_listed_defects_are_found():
     from restframe.detector.references import references
-    from restframe.detector.survey import take_survey
-    from restframe.kernels import cpu
+    from restframe.detector.survey import survey_frames
+    from restframe.kernels.cpu import Cpu
+
+    cpu = Cpu(2)
     from restframe.movie import RawFrames
     from restframe.settings import Detector
 
     movie = restframe.open_movie(DATA / "movie.tif")
     refs = references(Detector(gain=DATA / "gain.mrc", flip_gain=1), movie.shape[1:])
-    bad = take_survey(cpu, RawFrames(movie), refs, True, 0)[0].bad
+    bad = survey_frames(cpu, RawFrames(movie), refs, True, 0)[0].bad
     listed = np.zeros_like(bad)
     for x, y, w, h in np.loadtxt(DATA / "defects.txt", dtype=int):
         listed[HEIGHT - y - h : HEIGHT - y, x : x + w] = True
@@ -85,8 +87,10 @@ def test_the_list_of_defects(tmp_path):
     """Listed for the rows as the movie's file has them; the command counts rows in memory order."""
     from restframe.detector.listed import defect_file
     from restframe.detector.references import references
-    from restframe.detector.survey import take_survey
-    from restframe.kernels import cpu
+    from restframe.detector.survey import survey_frames
+    from restframe.kernels.cpu import Cpu
+
+    cpu = Cpu(2)
     from restframe.movie import RawFrames
     from restframe.settings import Detector
 
@@ -96,6 +100,6 @@ def test_the_list_of_defects(tmp_path):
     listed = defect_file(tmp_path / "d.txt", (HEIGHT, WIDTH))
     movie = restframe.open_movie(DATA / "movie.tif")
     detector = Detector(gain=DATA / "gain.mrc", flip_gain=1, defect_file=tmp_path / "d.txt")
-    survey, _ = take_survey(cpu, RawFrames(movie), references(detector, movie.shape[1:]), False, 0)
+    survey, _ = survey_frames(cpu, RawFrames(movie), references(detector, movie.shape[1:]), False, 0)
     dead = references(detector, movie.shape[1:]).gain == 0
     np.testing.assert_array_equal(survey.bad, listed | dead)

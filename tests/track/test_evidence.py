@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from restframe.kernels import cpu
+from restframe.kernels.cpu import Cpu
 from restframe.track import evidence
 from restframe.track import fit as ft
-from restframe.track.evidence import NEGLIGIBLE, SCALE_SPREAD, best_scales, of_modes, together
+from restframe.track.evidence import NEGLIGIBLE, SCALE_SPREAD, maximize_evidence, mode_evidence, together
 from restframe.track.prior import AXES, Prior
+
+cpu = Cpu(2)
 
 DEGREES = np.array([0, 1, 1, 2])
 
 
 def random_problem(rng, axis, t=9):
-    """What `of_modes` reads of a problem: a whole-frame mode, free in every frame, and local modes in groups."""
+    """What `mode_evidence` reads of a problem: a whole-frame mode, free in every frame, and local modes in groups."""
     return on_axis(np.cumsum(rng.uniform(0.5, 1.5, t)), axis)
 
 
@@ -26,14 +28,17 @@ def on_axis(dose, axis):
     grouped = ft.time_basis(dose, axis, 3, (0, 3, 6))
     time = (free, grouped, grouped, grouped)
     ends = np.cumsum([0] + [b.values.shape[1] for b in time])
-    kinds = [ft.Kind(free, slice(0, 1), slice(0, ends[1])), ft.Kind(grouped, slice(1, 4), slice(ends[1], ends[-1]))]
+    kinds = [
+        ft.ModeGroup(free, slice(0, 1), slice(0, ends[1])),
+        ft.ModeGroup(grouped, slice(1, 4), slice(ends[1], ends[-1])),
+    ]
     slices = [slice(a, b) for a, b in pairwise(ends)]
     return SimpleNamespace(degrees=DEGREES, time=time, slices=slices, kinds=kinds, dose=dose)
 
 
 def modes_of(problem, data, linear, x, other=None):
-    """`of_modes` of the log likelihood linear·x - x·data·x / 2 about x."""
-    return together(of_modes(problem, data, linear - data @ x, x, other))
+    """`mode_evidence` of the log likelihood linear·x - x·data·x / 2 about x."""
+    return together(mode_evidence(problem, data, linear - data @ x, x, other))
 
 
 def random_form(rng, problem, strength=1.0):
@@ -169,7 +174,7 @@ def test_data_that_say_nothing():
     for part in (found.value, found.slope, found.curvature, found.information):
         np.testing.assert_allclose(part, 0, atol=1e-9)
     usual = random_logs(np.random.default_rng(5))
-    np.testing.assert_allclose(best_scales(cpu, courses, usual + 1, usual, 40)[0], usual, atol=0.03)
+    np.testing.assert_allclose(maximize_evidence(cpu, courses, usual + 1, usual, 40)[0], usual, atol=0.03)
 
 
 def test_the_prior_rules_most_coefficients():
@@ -207,7 +212,7 @@ def test_the_best_scales_are_found(seed):
         return -courses.evidence(cpu, logs).value.sum() + 0.5 * np.sum(((logs - usual) / SCALE_SPREAD) ** 2)
 
     best = optimize.minimize(loss, usual.ravel(), method="Nelder-Mead", options={"maxfev": 6000, "fatol": 1e-6})
-    logs, value = best_scales(cpu, courses, usual + rng.normal(0, 2, size=(3, 2)), usual, 40)
+    logs, value = maximize_evidence(cpu, courses, usual + rng.normal(0, 2, size=(3, 2)), usual, 40)
     assert value.sum() == pytest.approx(-loss(logs.ravel()), abs=1e-9)
     assert value.sum() > -best.fun - 2e-3
 
@@ -217,9 +222,9 @@ def test_long_courses_are_worked_on_by_themselves(monkeypatch):
     problem = random_problem(rng, AXES[0], t=20)
     data, linear = random_form(rng, problem, 0.3)
     x = np.zeros_like(linear)
-    [all_of_them] = of_modes(problem, data, linear, x)
+    [all_of_them] = mode_evidence(problem, data, linear, x)
     monkeypatch.setattr(evidence, "LONG", 10)
-    parts = of_modes(problem, data, linear, x)
+    parts = mode_evidence(problem, data, linear, x)
     assert [c.rough.shape[1] for c in parts] == [19, 2]
     logs = random_logs(rng)
     found, expected = together(parts).evidence(cpu, logs), all_of_them.evidence(cpu, logs)

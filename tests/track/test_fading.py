@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from plain import plain_windows
 
-from restframe.kernels import reference
+from restframe.kernels.reference import Reference
 from restframe.track import likelihood as lk
-from restframe.track.blurred import against_blur, unknown_time
+from restframe.track.blurred import attenuate_blurred_frames, blur_position_error
 from restframe.track.fit import MOST_UNSURE, Problem, spread_after
 from restframe.track.prior import TimeAxis
 from restframe.track.tiles import Tiles
+
+reference = Reference()
 
 SIZE, BAND = 32, 12
 
@@ -109,7 +111,7 @@ def test_blurred_frames_count_by_what_is_left():
         tiles, ((0, 0),), np.ones((1, p)), groups, TimeAxis(), ones, ring, weight, count, count, np.arange(t), 0
     )
     moved = np.array([[0.0, 0.0], [5.0, 0.0], [3.0, -4.0]])
-    blurred = against_blur(reference, problem, moved)
+    blurred = attenuate_blurred_frames(reference, problem, moved)
     # what moves evenly by v during a frame is the mean of many still ones
     at = np.linspace(-0.5, 0.5, 2001)[:, None] * moved[2]
     ky, kx = np.arange(-BAND, BAND + 1)[:, None], np.arange(BAND + 1)
@@ -137,6 +139,6 @@ def test_what_is_not_known_of_blurred_frames():
     amplitudes[1, :, 0] = 3 * np.arange(t)
     result = SimpleNamespace(x=problem.coefficients(amplitudes), likelihood=SimpleNamespace(w=np.ones((p, rings))))
     on_the_way = 3 * x[:, None] * rng.uniform(-0.5, 0.5, (p, 100_000))
-    found = unknown_time(problem, result, ones, np.ones(t))
+    found = blur_position_error(problem, result, ones, np.ones(t))
     assert found == pytest.approx(np.sqrt(0.75 * (on_the_way**2).mean() / t), rel=0.01)
-    assert unknown_time(problem, result, blurred, np.ones(t)) == 0
+    assert blur_position_error(problem, result, blurred, np.ones(t)) == 0

@@ -77,13 +77,13 @@ def test_settling_again_and_again(grouped):
     stated = np.sqrt(2 * np.sum(covariance * problem.norm))
 
     start = rng.normal(size=linear.shape)
-    at_once = ft.settle(data, linear - data @ start, precision, start, 0.0)
+    at_once = ft.solve_posterior(data, linear - data @ start, precision, start, 0.0)
     np.testing.assert_allclose(at_once.x, best, rtol=1e-8)
     assert ft.stated_error(problem, at_once) == pytest.approx(stated, rel=1e-9)
 
     x = np.zeros_like(linear)
     for _ in range(60):
-        settled = ft.settle(data, linear - data @ x, precision, x, 0.1)
+        settled = ft.solve_posterior(data, linear - data @ x, precision, x, 0.1)
         x = settled.x
     assert 2 < settled.free.sum() < len(x) - 2
     np.testing.assert_allclose(x, best, atol=1e-6 * np.abs(best).max())
@@ -94,7 +94,7 @@ def test_data_that_say_nothing_leave_the_prior():
     problem = random_problem(np.random.default_rng(4))
     precision = problem.precision(Prior(np.ones(3), np.ones(3)))
     nothing = np.zeros((len(precision), 2))
-    settled = ft.settle(np.zeros((len(precision),) * 2), nothing, precision, nothing + 1)
+    settled = ft.solve_posterior(np.zeros((len(precision),) * 2), nothing, precision, nothing + 1)
     np.testing.assert_allclose(settled.x, 0, atol=1e-12)
     expected = np.sqrt(2 * np.sum(problem.norm.diagonal() / precision))
     assert ft.stated_error(problem, settled) == pytest.approx(expected, rel=1e-9)

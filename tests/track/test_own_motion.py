@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from restframe.track.residual_local_motion import residual_local_motion
 
-from restframe.kernels import cpu
+from restframe.kernels.cpu import Cpu
 from restframe.track import fit as ft
-from restframe.track.own_motion import own_motion
 from restframe.track.prior import AXES
+
+cpu = Cpu(2)
 
 PIXEL = 2.0  # A
 
@@ -34,12 +36,12 @@ def random_tiles(rng, speed, roughness, p=90, t=15, strength=30.0, grouped=False
 def test_motion_of_tiles_is_stated_as_large_as_it_is(size, grouped):
     problem, information, slopes, own = random_tiles(np.random.default_rng(1), size**2, size**2 / 30, grouped=grouped)
     true = np.sqrt(((own - own.mean(1, keepdims=True)) ** 2).sum(2).mean())
-    assert own_motion(cpu, problem, information, slopes, PIXEL) == pytest.approx(true, rel=0.15)
+    assert residual_local_motion(cpu, problem, information, slopes, PIXEL) == pytest.approx(true, rel=0.15)
 
 
 def test_tiles_that_follow_the_field_have_little_of_their_own():
     found = [
-        own_motion(cpu, *random_tiles(np.random.default_rng(2), 1e-12, 1e-12, strength=s)[:3], PIXEL)
+        residual_local_motion(cpu, *random_tiles(np.random.default_rng(2), 1e-12, 1e-12, strength=s)[:3], PIXEL)
         for s in (10.0, 100.0)
     ]
     assert 0 < found[1] < found[0] < 0.1
@@ -47,5 +49,7 @@ def test_tiles_that_follow_the_field_have_little_of_their_own():
 
 def test_data_that_say_nothing_leave_the_prior():
     problem, information, slopes, _ = random_tiles(np.random.default_rng(3), 1e-2, 1e-3)
-    half, whole = (own_motion(cpu, problem, 0 * information, 0 * slopes, pixel) for pixel in (PIXEL / 2, PIXEL))
+    half, whole = (
+        residual_local_motion(cpu, problem, 0 * information, 0 * slopes, pixel) for pixel in (PIXEL / 2, PIXEL)
+    )
     assert half == pytest.approx(2 * whole, rel=1e-6) and whole > 0

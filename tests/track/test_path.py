@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from restframe.detector.small import STEPS, SmallFrames
-from restframe.kernels import cpu
-from restframe.track.path import JUMP, STEP, best_path, likely_path
-from restframe.track.whole_frame import CLEAR, coarse_track, low_band
+from restframe.detector.small import STEPS, BinnedFrames
+from restframe.kernels.cpu import Cpu
+from restframe.track.path import JUMP, STEP, best_path, most_probable_path
+from restframe.track.whole_frame import CLEAR, estimate_coarse_shifts, low_frequency_band
+
+cpu = Cpu(2)
 
 
 def every_path(gain, around, centre):
@@ -44,13 +46,13 @@ def test_frames_too_weak_for_themselves(seed):
     true[t // 2 :] += (9.0, -7.0)  # a jump
     turns = np.exp(-2j * np.pi * (true[:, 0, None, None] * kx + true[:, 1, None, None] * ky))
     frames = [np.fft.irfft2(specimen * p, s=(h, w)) + rng.normal(size=(h, w)) for p in turns]
-    small = SmallFrames(np.array(frames, np.float32) * STEPS, 1)
-    band = low_band(cpu, small, 128, 1)
-    coarse, clear = coarse_track(cpu, band, (h, w), 500.0, 8, 0.1, False, 1)
+    small = BinnedFrames(np.array(frames, np.float32) * STEPS, 1)
+    band = low_frequency_band(cpu, small, 128)
+    coarse, clear = estimate_coarse_shifts(cpu, band, (h, w), 500.0, 8, 0.1, False)
     assert clear.min() < CLEAR
 
     def error(track):
         e = track - true
         return np.sqrt(((e - np.median(e, 0)) ** 2).sum(1).mean())
 
-    assert error(likely_path(cpu, band, (h, w), coarse)) < 2.5 < 5 < error(coarse)
+    assert error(most_probable_path(cpu, band, (h, w), coarse)) < 2.5 < 5 < error(coarse)

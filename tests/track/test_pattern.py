@@ -4,28 +4,40 @@ import numpy as np
 import pytest
 from plain import plain_windows
 
-from restframe.detector.small import STEPS, SmallFrames
-from restframe.kernels import cpu, reference
+from restframe.detector.small import STEPS, BinnedFrames
+from restframe.kernels.cpu import Cpu
+from restframe.kernels.reference import Reference
 from restframe.track import likelihood as lk
-from restframe.track.pattern import Lost, Pattern, find_pattern, take_off_band, take_off_tiles
+from restframe.track.pattern import (
+    FixedPattern,
+    PatternBias,
+    estimate_fixed_pattern,
+    subtract_pattern_from_band,
+    subtract_pattern_from_tiles,
+)
 from restframe.track.tiles import Tiles, make_tiles
+
+cpu = Cpu(2)
+reference = Reference()
 
 EXPOSURES = {"even": np.ones(12), "uneven": np.repeat([1.0, 3.0], 6)}
 
 
-def frames_with(power: float, exposure=EXPOSURES["even"], shape=(200, 230), seed: int = 1) -> SmallFrames:
+def frames_with(power: float, exposure=EXPOSURES["even"], shape=(200, 230), seed: int = 1) -> BinnedFrames:
     """Noise of power one and a pattern whose power in the sum is ``power`` times the noise's."""
     rng = np.random.default_rng(seed)
     t = len(exposure)
     fixed = rng.normal(size=shape) * np.sqrt(power / t) * np.sqrt(exposure / exposure.mean())[:, None, None]
     stack = np.rint((rng.normal(size=(t, *shape)) + fixed) * STEPS)
-    return SmallFrames(np.clip(stack, -127, 127).astype(np.int8), 1)
+    return BinnedFrames(np.clip(stack, -127, 127).astype(np.int8), 1)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.3, 3.0])
 @pytest.mark.parametrize("exposure", EXPOSURES.values(), ids=EXPOSURES)
 def test_its_power_is_found(power, exposure):
-    assert find_pattern(cpu, frames_with(power, exposure), exposure).power == pytest.approx(power, rel=0.05, abs=0.05)
+    assert estimate_fixed_pattern(cpu, frames_with(power, exposure), exposure).power == pytest.approx(
+        power, rel=0.05, abs=0.05
+    )
 
 
 @pytest.mark.parametrize("exposure", EXPOSURES.values(), ids=EXPOSURES)
@@ -42,7 +54,7 @@ def test_frames_do_not_correlate_any_more(exposure):
         return products / np.outer(own, own) - np.eye(t)
 
     before = correlations(bands)
-    after = correlations(take_off_band(bands, find_pattern(cpu, small, exposure), small.shape))
+    after = correlations(subtract_pattern_from_band(bands, estimate_fixed_pattern(cpu, small, exposure), small.shape))
     share = 2 / t * exposure / exposure.mean()
     expected = np.sqrt(np.outer(share, share) / np.outer(1 + share, 1 + share)) * (1 - np.eye(t))
     assert np.abs(before - expected).max() < 0.03
@@ -54,16 +66,16 @@ def test_tiles_that_follow_the_specimen(exposure):
     small = frames_with(2.0, exposure)
     t = small.n_frames
     offsets = np.random.default_rng(2).integers(-6, 7, (t, 2))
-    tiles = make_tiles(cpu, small, offsets, np.ones((2, 2)), 64, 0.25, 20, 1)
+    tiles = make_tiles(cpu, small, offsets, np.ones((2, 2)), 64, 0.25, 20)
 
     def at_detector():
         """Power of the sum of the frames, put back to where the detector saw them, over the sum of their powers."""
         steps = np.broadcast_to(-2 * np.pi / tiles.size * offsets, (len(tiles.re), t, 2)).astype(np.float32)
-        re, im, own = cpu.align(tiles.re, tiles.im, steps, np.zeros(steps.shape[:2], np.float32))
+        re, im, own = cpu.align_spectra(tiles.re, tiles.im, steps, np.zeros(steps.shape[:2], np.float32))
         return float((re**2 + im**2)[:, 3:].sum() / own[:, 3:].sum())
 
     before = at_detector()
-    take_off_tiles(cpu, tiles, find_pattern(cpu, small, exposure))
+    subtract_pattern_from_tiles(cpu, tiles, estimate_fixed_pattern(cpu, small, exposure))
     assert before > 2.2  # 3 if the windows of all frames lay at the same place
     assert at_detector() == pytest.approx(1, abs=0.15)
 
@@ -72,7 +84,7 @@ def test_specimen_that_goes_with_the_pattern_leaves_no_bias():
     """Images that hardly move and a pattern that doesn't, both of known power, as the likelihood sees them."""
     rng = np.random.default_rng(5)
     p, t, size, band = 1000, 6, 32, 12
-    pattern = Pattern(1.0, np.sqrt(np.linspace(0.6, 1.4, t)))
+    pattern = FixedPattern(1.0, np.sqrt(np.linspace(0.6, 1.4, t)))
     h = pattern.strength[:, None, None]
     shape = p, t, 2 * band + 1, band + 1
 
@@ -95,7 +107,7 @@ def test_specimen_that_goes_with_the_pattern_leaves_no_bias():
     at = lk.aligned(reference, tiles, u, np.zeros((p, t)), amplitude, ring, weight)
     spectrum = lk.estimate_spectrum(at, count)
 
-    def pull(pattern: Pattern | None) -> float:
+    def pull(pattern: FixedPattern | None) -> float:
         """Slope by a motion that is larger than the true one, in standard errors."""
         like = lk.make_likelihood(at, tiles, spectrum, amplitude, ring, weight, count, pattern=pattern)
         outwards = (lk.gradient(reference, like, at) * u).sum((1, 2))
@@ -109,33 +121,33 @@ def test_specimen_that_goes_with_the_pattern_leaves_no_bias():
 def test_slopes_of_what_is_put_back(kernels):
     rng = np.random.default_rng(6)
     p, t, rings = 2, 5, 14
-    lost = Lost(
-        Pattern(1.0, np.sqrt(np.linspace(0.6, 1.4, t))),
+    lost = PatternBias(
+        FixedPattern(1.0, np.sqrt(np.linspace(0.6, 1.4, t))),
         rng.uniform(0.5, 1, (t, rings)),
         rng.uniform(0, 1, (p, rings)),
         32,
     )
     u, step = rng.normal(0, 1.5, (p, t, 2)), 0.02
-    value, slopes = lost.put_back(kernels, u)
+    value, slopes = lost.pattern_bias(kernels, u)
     for i in ((0, 0, 0), (1, 3, 1), (1, 4, 0)):
         moved = np.zeros_like(u)
         moved[i] = step
-        rise = lost.put_back(kernels, u + moved)[0] - lost.put_back(kernels, u - moved)[0]
+        rise = lost.pattern_bias(kernels, u + moved)[0] - lost.pattern_bias(kernels, u - moved)[0]
         assert slopes[i] == pytest.approx(rise / (2 * step), rel=0.01)
-    assert lost.put_back(kernels, u, slopes=False)[0] == pytest.approx(value, rel=1e-6)
+    assert lost.pattern_bias(kernels, u, slopes=False)[0] == pytest.approx(value, rel=1e-6)
 
 
 def test_what_is_smooth_on_the_detector_does_not_leak():
     small = frames_with(0.0, shape=(490, 512))
     smooth = np.rint(STEPS * 0.5 * np.cos(np.pi * np.arange(512) / 512)).astype(np.int8)  # half of the noise's sd
-    pattern = SmallFrames(np.clip(small.stack + smooth, -127, 127), 1)
+    pattern = BinnedFrames(np.clip(small.stack + smooth, -127, 127), 1)
     t, still = small.n_frames, np.zeros((small.n_frames, 2), int)
 
     def together(small) -> float:
         """Power of the sum of the frames over the sum of their powers, along the axes, where a taper leaks."""
-        tiles = make_tiles(cpu, small, still, np.ones((2, 2)), 64, 0.25, 20, 1)
+        tiles = make_tiles(cpu, small, still, np.ones((2, 2)), 64, 0.25, 20)
         steps = np.zeros((len(tiles.re), t, 2), np.float32)
-        re, im, own = cpu.align(tiles.re, tiles.im, steps, steps[..., 0])
+        re, im, own = cpu.align_spectra(tiles.re, tiles.im, steps, steps[..., 0])
         power = re**2 + im**2
         return float((power[:, 23:, 0].sum() + power[:, 20, 3:].sum()) / (own[:, 23:, 0].sum() + own[:, 20, 3:].sum()))
 
@@ -146,7 +158,7 @@ def test_what_is_smooth_does_not_leak_into_whole_frames():
     small = frames_with(2.0)
     t, h, w = small.stack.shape
     wave = STEPS * np.cos(4 * np.arange(h)[:, None] / h + 9 * np.arange(w) / w)  # does not end as it began
-    small = SmallFrames(np.clip(small.stack + np.rint(wave), -127, 127).astype(np.int8), 1)
+    small = BinnedFrames(np.clip(small.stack + np.rint(wave), -127, 127).astype(np.int8), 1)
     bands = np.fft.rfft2(np.stack([small.frame(i) for i in range(t)])).astype(np.complex64)
 
     def together(f) -> float:
@@ -155,10 +167,10 @@ def test_what_is_smooth_does_not_leak_into_whole_frames():
         return float((np.abs(f.sum(0)) ** 2).sum() / (np.abs(f) ** 2).sum())
 
     assert together(bands) > 8
-    without = take_off_band(bands, find_pattern(cpu, small, np.ones(t)), small.shape)
+    without = subtract_pattern_from_band(bands, estimate_fixed_pattern(cpu, small, np.ones(t)), small.shape)
     assert together(without) < 1.5  # 1 without any pattern
 
 
 def test_little_is_left_alone():
     band = np.ones((4, 3, 3), np.complex64)
-    assert take_off_band(band, Pattern(0.01, np.ones(4)), (4, 4)) is band
+    assert subtract_pattern_from_band(band, FixedPattern(0.01, np.ones(4)), (4, 4)) is band

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from restframe.kernels import cpu, reference
-from restframe.track.specimen import local_power, specimen_weight
+from restframe.kernels.cpu import Cpu
+from restframe.kernels.reference import Reference
+from restframe.track.specimen import local_power, specimen_weight_map
+
+cpu = Cpu(2)
+reference = Reference()
 
 SHAPE, PIXEL = (256, 384), 4.0  # A
 
@@ -30,19 +34,19 @@ def islands(rng) -> np.ndarray:
 def test_is_found_where_it_is():
     rng = np.random.default_rng(1)
     where, track = islands(rng), rng.normal(0, 4, (20, 2))
-    weight = specimen_weight(cpu, frames(rng, where, 0.05, track), SHAPE, track, PIXEL)
+    weight = specimen_weight_map(cpu, frames(rng, where, 0.05, track), SHAPE, track, PIXEL)
     assert weight.shape == SHAPE and weight.min() > 0
     inside, outside = (ndimage.binary_erosion(m, iterations=20) for m in (where > 0, where == 0))
     assert weight[inside].mean() > 4 * weight[outside].mean()
-    lost = specimen_weight(cpu, frames(rng, where, 0.05, track), SHAPE, np.zeros_like(track), PIXEL)
+    lost = specimen_weight_map(cpu, frames(rng, where, 0.05, track), SHAPE, np.zeros_like(track), PIXEL)
     assert np.ptp(lost) < np.ptp(weight)  # only frames at rest show it
 
 
 def test_is_the_same_everywhere_where_nothing_is_seen():
     rng = np.random.default_rng(2)
     track = np.zeros((20, 2))
-    assert np.ptp(specimen_weight(cpu, frames(rng, islands(rng), 0.0, track), SHAPE, track, PIXEL)) < 1e-6
-    even = specimen_weight(cpu, frames(rng, np.ones(SHAPE), 0.05, track), SHAPE, track, PIXEL)
+    assert np.ptp(specimen_weight_map(cpu, frames(rng, islands(rng), 0.0, track), SHAPE, track, PIXEL)) < 1e-6
+    even = specimen_weight_map(cpu, frames(rng, np.ones(SHAPE), 0.05, track), SHAPE, track, PIXEL)
     assert even.std() < 0.25 * even.mean()
 
 
@@ -50,7 +54,7 @@ def test_strong_signal_counts_the_same_everywhere():
     """What is a hundred times stronger than noise tells no more where it is twice as strong."""
     rng, track = np.random.default_rng(3), np.zeros((20, 2))
     where = islands(rng) + 0.5
-    weak, strong = (specimen_weight(cpu, frames(rng, where, s, track), SHAPE, track, PIXEL) for s in (0.05, 20))
+    weak, strong = (specimen_weight_map(cpu, frames(rng, where, s, track), SHAPE, track, PIXEL) for s in (0.05, 20))
     assert np.std(strong) / np.mean(strong) < 0.2 * np.std(weak) / np.mean(weak)
 
 
@@ -60,7 +64,7 @@ def test_nothing_left_of_a_ring():
     where, track = islands(rng), np.zeros((20, 2))
     band = frames(rng, where, 0.05, track)
     band[:, :12] = band[:, -12:] = band[:, :, :12] = 0
-    weight = specimen_weight(cpu, band, SHAPE, track, PIXEL)
+    weight = specimen_weight_map(cpu, band, SHAPE, track, PIXEL)
     assert np.isfinite(weight).all() and weight[where > 1].mean() > 2 * weight[where < 1].mean()
 
 

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from restframe.kernels import cpu
+from restframe.kernels.cpu import Cpu
 from restframe.track.field import mode_values, modes_up_to
-from restframe.track.measure import tile_means
+from restframe.track.measure import mode_tile_means
 from restframe.track.tiles import Tiles, taper
 from restframe.track.windows import cells, make_windows, sampled
+
+cpu = Cpu(2)
 
 CORNERS = np.array([(0, 0), (10, 37), (52, 60)])
 SHAPE = 100, 120
@@ -79,7 +81,7 @@ def test_means_of_modes(size):
         pixels = written_out(windows)
         counts = pixels**4 / np.outer(windows.taper, windows.taper) ** 2
         exact = (values * counts).sum((2, 3)) / counts.sum((1, 2))
-        found = tile_means(modes, tiles, shape)
+        found = mode_tile_means(modes, tiles, shape)
         np.testing.assert_allclose(found[:, 0], exact[:, 0], atol=0.03)
     assert cells(62) == 31 and cells(256) == 16 and cells(96) == 12
 
@@ -90,7 +92,7 @@ def test_a_tile_sees_its_window():
     windows = make_windows(taper(size, 0.25), CORNERS, weight_of(rng), SHAPE)
     frame = rng.integers(-100, 100, (1, *SHAPE)).astype(np.int8)
     re, im = np.zeros((2, 3, 1, 17, 9), np.float32)
-    cpu.cut_spectra(frame, CORNERS[None], windows.taper, windows.lattice.astype(np.float32), re, im, 1)
+    cpu.tile_spectra(frame, CORNERS[None], windows.taper, windows.lattice.astype(np.float32), re, im)
     for i, (window, (y, x)) in enumerate(zip(written_out(windows), CORNERS, strict=True)):
         piece = frame[0, y : y + size, x : x + size]
         exact = np.fft.rfft2(window * (piece - np.average(piece, weights=window)))

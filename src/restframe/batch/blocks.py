@@ -20,7 +20,7 @@ class Blocks:
         self._waiting: dict[int, list[str]] = {}
         self._closed: set[int] = set()
 
-    def sayer(self, number: int) -> Callable[[str], None]:
+    def writer_for(self, number: int) -> Callable[[str], None]:
         """What movie ``number``, from 0, says its lines with. From any thread."""
         return partial(self._line, number)
 

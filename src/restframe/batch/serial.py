@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from restframe import kernels
 from restframe.batch.blocks import Blocks
 from restframe.batch.worker import Worker
 from restframe.detector.references import References
 from restframe.errors import ReferenceInputError, explained
+from restframe.kernels import make_kernels, thread_count
 from restframe.movie import Movie, open_movie
 from restframe.output.alignment import Alignment, settings_with
 from restframe.output.text import movie_lines
-from restframe.pipeline import Prepared, TakeStack, correct_prepared, one_blas_thread, own_references, prepare
+from restframe.pipeline import Prepared, TakeStack, correct_prepared, own_references, prepare, single_blas_thread
 from restframe.result import Result
 from restframe.settings import Detector, Machine, Settings
 from restframe.track.field import MotionField
@@ -86,15 +86,15 @@ def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failu
             raise
         except Exception as error:
             failures[number] = Failure(tasks[number].movie, explained(error)[0])
-            blocks.sayer(number)(f"Error: {failures[number].reason}")
+            blocks.writer_for(number)(f"Error: {failures[number].reason}")
             if os.environ.get("RESTFRAME_DEBUG") == "1":
-                blocks.sayer(number)("".join(traceback.format_exception(error)))
+                blocks.writer_for(number)("".join(traceback.format_exception(error)))
             blocks.close(number)
 
-    with one_blas_thread():
+    with single_blas_thread():
         first: list[tuple[int, Ready]] = []  # that can be read; whoever corrects it takes it out
         for number, task in enumerate(tasks):
-            blocks.sayer(number)(title(number, tasks))
+            blocks.writer_for(number)(title(number, tasks))
             if ready := attempt(number, _read, task, shared):
                 first.append((number, ready))
                 break
@@ -118,7 +118,7 @@ def _in_stages(
         reading: Future | None = None
         saving: tuple[int, Future] | None = None
         for number, task in enumerate(tasks[begin:], begin):
-            line = blocks.sayer(number)
+            line = blocks.writer_for(number)
             if reading:
                 line(title(number, tasks))
                 ready = attempt(number, reading.result)
@@ -157,7 +157,7 @@ def _side_by_side(
 
     def correct_waiting(whole: Callable[[Task, Say], None], alive: Callable[[], bool] = lambda: True) -> None:
         while alive() and (number := taken()) is not None:
-            blocks.sayer(number)(title(number, tasks))
+            blocks.writer_for(number)(title(number, tasks))
             correct(number, partial(whole, tasks[number]))
 
     def taken() -> int | None:
@@ -166,7 +166,7 @@ def _side_by_side(
 
     def correct(number: int, whole: Callable[[Say], None]) -> None:
         def to_the_end() -> None:
-            whole(blocks.sayer(number))
+            whole(blocks.writer_for(number))
             blocks.close(number)
 
         attempt(number, to_the_end)
@@ -193,7 +193,7 @@ def _side_by_side(
             waiting.clear()
             raise
 
-    more = min(at_once * len(machines), kernels.threads(machines[0]), 1 + len(tasks) // WORTH_A_PROCESS) - 1
+    more = min(at_once * len(machines), thread_count(machines[0]), 1 + len(tasks) // WORTH_A_PROCESS) - 1
     with ThreadPoolExecutor(max(more, 1), "movie") as pool:
         running = [pool.submit(others, machines[k % len(machines)]) for k in range(1, 1 + more)]
         try:
@@ -207,7 +207,9 @@ def _side_by_side(
 
 def _get_ready(detector: Detector, machine: Machine) -> SharedReferences:
     """All that takes time before the first movie of a process. Raises where its GPU can't be used."""
-    kernels.choose(machine).empty((1,), np.float32)
+    kernels = make_kernels(machine)
+    with kernels.active():
+        kernels.empty((1,), np.float32)
     return SharedReferences(detector)
 
 
@@ -251,7 +253,9 @@ class SharedReferences:
         shape = movie.shape[1:]
         with self._lock:
             if shape != self._shape:
-                self._references = own_references(movie, self._detector).on_device(kernels.choose(machine))
+                kernels = make_kernels(machine)
+                with kernels.active():
+                    self._references = own_references(movie, self._detector).on_device(kernels)
                 self._shape = shape
             return self._references
 
@@ -265,7 +269,8 @@ def _read(task: Task, shared: SharedReferences) -> Ready:
     movie = open_movie(task.movie, task.kind, settings.exposure.eer_sampling)
     prepared = prepare(movie, settings, shared.of(movie, settings.machine))
     if prepared.ahead:
-        prepared.raw.fill()
+        with make_kernels(settings.machine).active():
+            prepared.raw.fill()
     return Ready(task, movie, prepared, settings, field, perf_counter() - started)
 
 

@@ -79,7 +79,7 @@ def _one(job: Job) -> None:
     from restframe.movie import open_movie
     from restframe.output.alignment import read_alignment, settings_with
     from restframe.output.text import movie_lines
-    from restframe.pipeline import correct, one_blas_thread
+    from restframe.pipeline import correct, single_blas_thread
 
     movie = open_movie(job.movie, job.kind, job.settings.exposure.eer_sampling)
     say("\n".join(movie_lines(movie, job.kind, job.settings.exposure.eer_sampling)))
@@ -87,7 +87,7 @@ def _one(job: Job) -> None:
     if job.in_aln:
         alignment = read_alignment(job.in_aln)
         settings, field = settings_with(alignment, settings), alignment.field
-    with one_blas_thread(), _stack(job) as stack:
+    with single_blas_thread(), _stack(job) as stack:
         with working(f"{job.movie.name} is brought to rest"):
             result = correct(movie, settings, field=field, stack=stack.take if stack else None, report=say)
         _save(job, stack, result, settings, say)
@@ -170,7 +170,7 @@ def _archive(job: Job, say: Callable[[str], None]) -> dict[Path, Writer]:
     """The copy of the raw movie, if one is to be made."""
     if not job.archive:
         return {}
-    from restframe import kernels
+    from restframe.kernels import thread_count
     from restframe.movie import open_movie
     from restframe.output.archive import archive_writer
     from restframe.pipeline import own_references
@@ -182,7 +182,7 @@ def _archive(job: Job, say: Callable[[str], None]) -> dict[Path, Writer]:
     if settings.detector.dark is not None:
         say("Note: the archive holds the raw counts and the gain, not the dark reference.")
     gain = own_references(movie, settings.detector).gain
-    return {job.archive: archive_writer(movie, gain, kernels.threads(settings.machine), say)}
+    return {job.archive: archive_writer(movie, gain, thread_count(settings.machine), say)}
 
 
 if __name__ == "__main__":

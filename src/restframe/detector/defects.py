@@ -14,10 +14,10 @@ CLUSTER = 3.5  # for pixels that touch a bad one
 
 def local_mean(kernels, image, bad, size: int = NEIGHBOURHOOD):
     """Mean of the good pixels in a square around each pixel; of the whole image where there are none."""
-    return kernels.local_mean(image, bad, size, kernels.good_mean(image, bad))
+    return kernels.local_mean(image, bad, size, kernels.mean_of_good_pixels(image, bad))
 
 
-def stabilised(image):
+def variance_stabilized(image):
     """2 sqrt(x + 3/8): counts with an error that does not depend on their number (Anscombe 1948).
 
     Images with negative values as they are.
@@ -34,7 +34,7 @@ def stabilised(image):
 
 def median(kernels, values):
     """Of numbers (n,) where the kernels work."""
-    low, high = kernels.ranked(values, ((values.size - 1) // 2, values.size // 2))
+    low, high = kernels.order_statistics(values, ((values.size - 1) // 2, values.size // 2))
     return (low + high) / 2
 
 
@@ -53,7 +53,7 @@ def event_size(kernels, image, bad) -> float:
     if not 0 < hit.size < (1 - EMPTY) * values.size:
         return 0.0
     low = min(max(hit.size // 10, 10), hit.size // 2)  # but above a few pixels that were filled with a mean
-    return max(float(kernels.ranked(hit, (low,))[0]), 0.0)
+    return max(float(kernels.order_statistics(hit, (low,))[0]), 0.0)
 
 
 def find_defects(kernels, total, known):
@@ -69,7 +69,7 @@ def find_defects(kernels, total, known):
     bad = known | ~xp.isfinite(total)
     total = xp.where(bad, np.float32(0), total)
     electron = event_size(kernels, total, bad)
-    z = stabilised(total / np.float32(electron) if electron else total)
+    z = variance_stabilized(total / np.float32(electron) if electron else total)
     z -= local_mean(kernels, z, bad)
     z[bad] = 0
     sd = max(robust_sd(kernels, z), 1.0 if electron else 0.0)
@@ -81,7 +81,7 @@ def find_defects(kernels, total, known):
     rows, columns = places(suspects)
     middle = quiet_median(kernels, z, bad | suspects, rows, columns)
     bad[rows, columns] |= xp.abs(z[rows, columns] - kernels.to_device(middle)) > BAD
-    return bad | (kernels.crowded(bad) & (high > CLUSTER))
+    return bad | (kernels.defect_cluster_mask(bad) & (high > CLUSTER))
 
 
 def places(mask):

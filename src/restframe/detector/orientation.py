@@ -14,7 +14,7 @@ LEAST = 16  # pixels a side of a gain that can be told
 CLEAR = 10.0  # standard deviations of chance
 
 
-def turned(image: np.ndarray, rot: int, flip: int) -> np.ndarray:
+def reorient(image: np.ndarray, rot: int, flip: int) -> np.ndarray:
     """A view of ``image`` (h, w): quarter turns that bring the x axis to the row axis, then 1 rows reversed, 2 columns
     reversed.
     """
@@ -25,8 +25,8 @@ def turned(image: np.ndarray, rot: int, flip: int) -> np.ndarray:
 def both(first: tuple[int, int], then: tuple[int, int]) -> tuple[int, int]:
     """The one turn that does what two do, one after the other."""
     mark = np.arange(6).reshape(2, 3)
-    goal = turned(turned(mark, *first), *then)
-    return next(turn for turn in TURNS if np.array_equal(turned(mark, *turn), goal))
+    goal = reorient(reorient(mark, *first), *then)
+    return next(turn for turn in TURNS if np.array_equal(reorient(mark, *turn), goal))
 
 
 def factor_between(small: tuple[int, ...], large: tuple[int, ...]) -> int:
@@ -41,7 +41,7 @@ def correlations(total, gain) -> tuple[dict[tuple[int, int], float], float]:
     are compared, where the specimen is smooth and the camera is not, in windows spread over the frame. Both on one
     device.
     """
-    ways = {turn: factor_between(turned(gain, *turn).shape, total.shape) for turn in TURNS}
+    ways = {turn: factor_between(reorient(gain, *turn).shape, total.shape) for turn in TURNS}
     factor = max(ways.values())
     if not factor or min(gain.shape) < LEAST:
         return {}, 1.0
@@ -51,12 +51,12 @@ def correlations(total, gain) -> tuple[dict[tuple[int, int], float], float]:
     counts = _standard(_sharp(_windows(total, factor)))
     pattern = _standard(pattern)
     return (
-        {turn: float((counts * turned(pattern, *turn)).mean()) for turn, fits in ways.items() if fits},
+        {turn: float((counts * reorient(pattern, *turn)).mean()) for turn, fits in ways.items() if fits},
         1.3 / np.sqrt(counts.size),  # differences of neighbouring pixels are not independent
     )
 
 
-class Better(NamedTuple):
+class BetterOrientation(NamedTuple):
     """A turn that fits better than none."""
 
     turn: tuple[int, int]
@@ -72,7 +72,7 @@ class Better(NamedTuple):
         )
 
 
-def better_turn(total, gain) -> Better | None:
+def better_orientation(total, gain) -> BetterOrientation | None:
     """The turn of ``gain`` (h, w) that clearly fits ``total`` (h, w) better than none does, both on one device.
 
     None: there is none, for example because the movie is corrected already or too dark to tell.
@@ -84,7 +84,7 @@ def better_turn(total, gain) -> Better | None:
     now = found.get((0, 0), 0.0)
     if best == (0, 0) or found[best] < max(CLEAR * chance, 2 * now):
         return None
-    return Better(best, found[best], now)
+    return BetterOrientation(best, found[best], now)
 
 
 def _spans(n: int) -> tuple[np.ndarray, int]:

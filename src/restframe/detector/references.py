@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from restframe.detector.listed import defect_file, defect_map
-from restframe.detector.orientation import CLEAR, ENLARGEMENTS, correlations, factor_between, turned
+from restframe.detector.orientation import CLEAR, ENLARGEMENTS, correlations, factor_between, reorient
 from restframe.detector.tfs import listed_in_gain
 from restframe.errors import DetectorError, InputError, ReferenceInputError, SettingsError
 from restframe.kernels.reference import to_host
@@ -33,7 +33,7 @@ class References:
         try:
             return self if self.gain is None else replace(self, gain=kernels.to_device(self.gain))
         except Exception as error:
-            if not kernels.out_of_memory(error):
+            if not kernels.is_out_of_memory(error):
                 raise
             return self
 
@@ -139,7 +139,7 @@ def orient(image: np.ndarray, rot: int, flip: int, inv: bool = False) -> np.ndar
         raise SettingsError(f"-RotGain {rot}: expected 0, 1, 2 or 3 quarter turns.")
     if flip not in range(3):
         raise SettingsError(f"-FlipGain {flip}: expected 0 (none), 1 (rows) or 2 (columns).")
-    image = turned(image, rot, flip)
+    image = reorient(image, rot, flip)
     if inv:
         with np.errstate(over="ignore"):
             image = _finite(np.divide(1, image, out=np.zeros_like(image), where=image != 0))

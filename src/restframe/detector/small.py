@@ -10,7 +10,7 @@ STEPS = 12  # of a small frame's 8 bits in its standard deviation; rounding adds
 
 
 @dataclass(frozen=True, eq=False)
-class SmallFrames:
+class BinnedFrames:
     """Small frames, kept in 8 bits a pixel where the kernels work: `STEPS` a standard deviation, cut at ten."""
 
     stack: np.ndarray  # (t, h // factor, w // factor) int8
@@ -39,13 +39,13 @@ class SmallFrames:
         return self.factor * x + (self.factor - 1) / 2
 
 
-def empty_small_frames(kernels, shape: tuple[int, int, int], factor: int, like) -> SmallFrames:
-    """Room for those of frames ``shape`` (t, h, w), where ``like`` is."""
+def empty_binned_frames(kernels, shape: tuple[int, int, int], factor: int) -> BinnedFrames:
+    """Room for those of frames ``shape`` (t, h, w), where the kernels work."""
     t, h, w = shape
-    return SmallFrames(kernels.zeros((t, h // factor, w // factor), np.int8, like), factor)
+    return BinnedFrames(kernels.zeros((t, h // factor, w // factor), np.int8), factor)
 
 
-def small_factor(shape: tuple[int, int]) -> int:
+def binning_factor(shape: tuple[int, int]) -> int:
     """Unbinned pixels in a small one: short sides of about 2048 small pixels."""
     return max(1, round(min(shape) / 2048))
 

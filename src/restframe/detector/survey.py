@@ -11,9 +11,9 @@ from array_api_compat import array_namespace
 
 from restframe.detector.calibration import Calibration, by_row
 from restframe.detector.defects import event_size, find_defects, places
-from restframe.detector.orientation import Better, better_turn
+from restframe.detector.orientation import BetterOrientation, better_orientation
 from restframe.detector.references import References
-from restframe.detector.small import STEPS, SmallFrames, decimation_taps, empty_small_frames
+from restframe.detector.small import STEPS, BinnedFrames, decimation_taps, empty_binned_frames
 from restframe.movie import RawFrames
 
 OUTLIER = 20.0  # standard deviations of a single frame's pixels
@@ -25,7 +25,7 @@ class Survey:
     rows: np.ndarray  # of the bad pixels
     columns: np.ndarray
     shape: tuple[int, int]
-    better: Better | None = None  # how the gain, turned further, would fit the movie better
+    better: BetterOrientation | None = None  # how the gain, turned further, would fit the movie better
 
     @property
     def bad(self) -> np.ndarray:
@@ -35,9 +35,9 @@ class Survey:
         return out
 
 
-def take_survey(
+def survey_frames(
     kernels, raw: RawFrames, references: References, look_for_defects: bool, factor: int
-) -> tuple[Survey, SmallFrames]:
+) -> tuple[Survey, BinnedFrames]:
     """Two passes over the frames: their sum, then, with the bad pixels known, their levels and the small frames.
 
     ``factor``: unbinned pixels in a small one; 0: no small frames are needed.
@@ -46,7 +46,7 @@ def take_survey(
     gain = np.ones((h, w), np.float32) if references.gain is None else references.gain
     dark = np.zeros((1, 1), np.float32) if references.dark is None else references.dark
     on_device = kernels.to_device(gain), kernels.to_device(dark)
-    total = kernels.zeros((h, w), _sum_dtype(raw.dtype), on_device[0])
+    total = kernels.zeros((h, w), _sum_dtype(raw.dtype))
     sums = np.empty(t)
     middle = None
     for part, block in raw.blocks():
@@ -60,27 +60,27 @@ def take_survey(
         total -= np.float32(t) * on_device[1]
     better = None
     if references.gain is not None:
-        better = better_turn(total, on_device[0][:: references.enlarged, :: references.enlarged])
+        better = better_orientation(total, on_device[0][:: references.enlarged, :: references.enlarged])
     total *= on_device[0]
     known = on_device[0] == 0
     if references.bad is not None:
         known |= kernels.to_device(references.bad)
     bad = find_defects(kernels, total, known) if look_for_defects else known
     rows, columns = map(kernels.to_host, places(bad))
-    mean = kernels.good_mean(total, bad)
+    mean = kernels.mean_of_good_pixels(total, bad)
     local = kernels.local_mean(total, bad, 31, mean) / np.float32(mean) - 1 if mean > 0 else 0 * total
     del total, known, bad
 
     def levels(frames, sums: np.ndarray) -> np.ndarray:
         """Mean corrected counts of the good pixels."""
-        wrong = kernels.pixels(frames, rows, columns).astype(np.float64)
+        wrong = kernels.pixel_counts(frames, rows, columns).astype(np.float64)
         wrong = (wrong - (dark[rows, columns] if dark.size > 1 else 0)) * gains
         return ((sums - wrong.sum(1)) / max(h * w - len(rows), 1)).astype(np.float32)
 
     at_bad = kernels.to_device(rows), kernels.to_device(columns)
     values, gains = (kernels.to_host(image[at_bad]) for image in (local, on_device[0]))
     calibration = Calibration(
-        kernels.mark_bad(on_device[0], rows, columns),
+        kernels.mark_bad_pixels(on_device[0], rows, columns),
         on_device[1],
         np.zeros(t, np.float32),
         np.full(t, np.inf, np.float32),
@@ -91,14 +91,14 @@ def take_survey(
     del local
     one = calibration._replace(levels=levels(middle, sums[t // 2 :][:1]), limits=calibration.limits[:1])
     sd = clean_sd(kernels, middle, one)
-    small = empty_small_frames(kernels, raw.shape if factor else (0, h, w), max(factor, 1), on_device[0])
+    small = empty_binned_frames(kernels, raw.shape if factor else (0, h, w), max(factor, 1))
     taps = decimation_taps(small.factor)
     for part, block in raw.blocks():
         frames = kernels.to_device(block)
         calibration.levels[part] = levels(frames, sums[part])
         calibration.limits[part] = outlier_limits(calibration.levels[part], float(one.levels[0]), sd)
         if factor:
-            kernels.small_frames(frames, calibration.of_frames(part), taps, factor, STEPS, small.stack[part])
+            kernels.make_binned_frames(frames, calibration.of_frames(part), taps, factor, STEPS, small.stack[part])
     return Survey(calibration, rows, columns, (h, w), better), small
 
 
@@ -111,10 +111,10 @@ def clean_sd(kernels, frames, calibration: Calibration) -> float:
     """Standard deviation of the first frame's corrected counts, its top thousandth left out; in sparse frames at least
     a quarter of an electron, so that a few in one pixel are no outlier.
     """
-    sample = kernels.corrected(frames, calibration, 0).ravel()[::7]
+    sample = kernels.corrected_frame(frames, calibration, 0).ravel()[::7]
     xp = array_namespace(sample)
-    (top,) = kernels.ranked(sample, (int(0.999 * (sample.size - 1)),))
-    sd = kernels.deviation(sample[sample <= top])
+    (top,) = kernels.order_statistics(sample, (int(0.999 * (sample.size - 1)),))
+    sd = kernels.standard_deviation(sample[sample <= top])
     return max(sd, 0.25 * event_size(kernels, sample + calibration.levels[0], xp.zeros(sample.shape, dtype=bool)))
 
 

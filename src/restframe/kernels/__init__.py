@@ -1,33 +1,33 @@
-"""The loops that take the time, once for each kind of device.
+"""The loops that take the time, once for each kind of device. `interface.Kernels` says what each implementation has.
 
-`reference.py` is the specification: readable, for NumPy and CuPy arrays alike. `cpu.py` does the same with Numba,
-`cuda` on an NVIDIA GPU. `courses.py` is NumPy, for both.
+`reference.py` is the specification: readable, for NumPy and CuPy arrays alike. `cpu` does the same with Numba, `cuda`
+on an NVIDIA GPU. `courses.py` is NumPy, for both.
 """
 
 from __future__ import annotations
 
 import os
-from types import ModuleType
 
+from restframe.kernels.interface import Kernels
 from restframe.settings import Machine
 
 
-def choose(machine: Machine) -> ModuleType:
-    """CUDA for the first of ``machine.gpus``, else the CPU. Numba's threads are set to ``machine.threads``."""
+def make_kernels(machine: Machine) -> Kernels:
+    """CUDA on the first of ``machine.gpus``, else the CPU with ``machine.threads`` threads.
+
+    Sets nothing by itself: work goes into ``with kernels.active():``. Raises `DeviceError` where there is no such GPU.
+    """
     if machine.gpus:  # without Numba, whose import takes a second
-        from restframe.kernels import cuda
+        from restframe.kernels.cuda import Cuda
 
-        cuda.use_device(machine.gpus[0])
-        return cuda
-    from restframe.loops import nb  # before the loops: it says where they are kept
+        return Cuda(machine.gpus[0])
+    import restframe.loops  # noqa: F401 - before the loops: it says where they are kept
+    from restframe.kernels.cpu import Cpu
 
-    from restframe.kernels import cpu  # isort: skip
-
-    nb.set_num_threads(min(threads(machine), cpu.MOST_THREADS))
-    return cpu
+    return Cpu(thread_count(machine))
 
 
-def threads(machine: Machine) -> int:
+def thread_count(machine: Machine) -> int:
     """Threads to use: as asked for, else one for each core that this process may run on."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return machine.threads if machine.threads > 0 else available

@@ -7,7 +7,7 @@ import numpy as np
 ALIKE = 16  # numbers of coefficients that are treated as one number
 
 
-def of_courses(data: np.ndarray, linear: np.ndarray, a: np.ndarray, negligible: float) -> tuple[np.ndarray, ...]:
+def log_evidence(data: np.ndarray, linear: np.ndarray, a: np.ndarray, negligible: float) -> tuple[np.ndarray, ...]:
     """As in reference.py, with up to `ALIKE` coefficients more together."""
     own = np.einsum("mii->mi", data)
     among = own > negligible * a.sum(1)

@@ -5,10 +5,10 @@ Works on the arrays it is given (NumPy or CuPy, found by array-api-compat) and r
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 from array_api_compat import array_namespace, is_cupy_array
-
-TOGETHER = 1  # frames that are worked on at a time
 
 
 def to_device(array):
@@ -20,28 +20,14 @@ def to_host(array) -> np.ndarray:
     return array.get() if is_cupy_array(array) else np.asarray(array)
 
 
-def zeros(shape, dtype, like):
-    """Zeros where ``like`` is."""
-    return array_namespace(like).zeros(shape, dtype=dtype)
-
-
-def over(work, items, threads) -> list:
-    """``work`` of each item, in their order."""
-    return [work(item) for item in items]
-
-
-def rfft2(images, threads, columns=None):
+def rfft2(images, columns=None):
     """Half spectra of images (..., h, w), numbers of any type; ``columns``: only so many."""
     return array_namespace(images).fft.rfft2(images)[..., :columns]
 
 
-def irfft2(spectra, size, threads):
+def irfft2(spectra, size):
     """Images (..., h, w) of half spectra, which are used up; ``size``: (h, w)."""
     return array_namespace(spectra).fft.irfft2(spectra, s=size)
-
-
-def empty(shape, dtype):
-    return np.empty(shape, dtype)
 
 
 def add_frames(frames, gain, dark, total) -> np.ndarray:
@@ -54,13 +40,13 @@ def add_frames(frames, gain, dark, total) -> np.ndarray:
     return sums
 
 
-def pixels(frames, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def pixel_counts(frames, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Counts of single pixels in every frame, (t, n) on the host."""
     xp = array_namespace(frames)
     return to_host(frames[:, xp.asarray(rows), xp.asarray(columns)])
 
 
-def corrected(frames, calibration, i):
+def corrected_frame(frames, calibration, i):
     """Frame i as (raw - dark) * gain less its mean count, bad pixels and outliers filled; (h, w) float32."""
     c, frame = calibration, frames[i]
     xp = array_namespace(frame)
@@ -83,7 +69,7 @@ def decimate(frame, taps, factor):
     return sum(float(tap) * rows[:, k : k + w * factor : factor] for k, tap in enumerate(taps)).astype(xp.float32)
 
 
-def cut_spectra(frames, corners, taper, lattice, re, im, threads):
+def tile_spectra(frames, corners, taper, lattice, re, im):
     """Spectra of square pieces of ``frames`` (t, h, w) times a window each, less their mean, into ``re``, ``im``
     (p, t, 2m+1, m+1). The mean is weighted by the window, so zero frequency becomes zero; off the frame is nothing.
 
@@ -94,7 +80,7 @@ def cut_spectra(frames, corners, taper, lattice, re, im, threads):
     xp = array_namespace(frames)
     h, w = frames.shape[1:]
     size, band = len(taper), re.shape[-1] - 1
-    hats = xp.asarray(cell_hats(size, lattice.shape[-1] - 1).astype(np.float32))
+    hats = xp.asarray(hat_functions(size, lattice.shape[-1] - 1).astype(np.float32))
     taper, lattice = xp.asarray(taper), xp.asarray(lattice)
     for f, frame in enumerate(frames):
         for i, (y, x) in enumerate(corners[f]):
@@ -111,7 +97,7 @@ def cut_spectra(frames, corners, taper, lattice, re, im, threads):
                 part[i, f, band:] = values[: band + 1]
 
 
-def cell_hats(size: int, cells: int) -> np.ndarray:
+def hat_functions(size: int, cells: int) -> np.ndarray:
     """What each corner of ``cells`` equal cells has to say at ``size`` pixels, linearly: (size, cells + 1)."""
     at = (np.arange(size) + 0.5) * cells / size
     return np.maximum(1 - np.abs(at[:, None] - np.arange(cells + 1)), 0)
@@ -123,7 +109,7 @@ def scale_spectra(re, im, table) -> None:
     im *= table
 
 
-def take_off(re, im, turns, part) -> None:
+def subtract_fixed_pattern(re, im, turns, part) -> None:
     """Spectra of every tile less ``part`` of what they share once turned, in place.
 
     F_t -= part conj(turns_t) sum_s turns_s F_s; ``turns``: (t, 2m+1, m+1) complex.
@@ -135,7 +121,7 @@ def take_off(re, im, turns, part) -> None:
         b -= fixed.imag.astype(b.dtype)
 
 
-def put_back(displacement, across, strength, power, part, size, slopes=True) -> tuple[float, np.ndarray]:
+def pattern_bias(displacement, across, strength, power, part, size, slopes=True) -> tuple[float, np.ndarray]:
     """-sum power log(1 - part |V|²) over tiles, rings and directions, and its slopes by ``displacement`` (p, t, 2), in
     pixels of a tile of ``size``; zeros where no ``slopes`` are asked for.
 
@@ -152,7 +138,7 @@ def put_back(displacement, across, strength, power, part, size, slopes=True) -> 
     return float(value), by_direction @ across.T if slopes else np.zeros(displacement.shape)
 
 
-def by_ring(values, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def ring_sums(values, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Sums of values (p, 2m+1, m+1) times ``weight`` (2m+1, m+1) over the coefficients of every ring, (p, m+1) on the
     host; ``ring``: number of each coefficient's, -1: none.
     """
@@ -161,24 +147,24 @@ def by_ring(values, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(ring[inside], row, ring.shape[-1]) for row in flat])
 
 
-def ring_power(re, im, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """`by_ring` of re² + im²."""
-    return by_ring(re**2 + im**2, ring, weight)
+def ring_power_sums(re, im, ring: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """`ring_sums` of re² + im²."""
+    return ring_sums(re**2 + im**2, ring, weight)
 
 
-def filtered(re, im, w: np.ndarray, ring: np.ndarray, weight: np.ndarray):
+def filter_spectra(re, im, w: np.ndarray, ring: np.ndarray, weight: np.ndarray):
     """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
     xp = array_namespace(re)
     f = xp.asarray(np.where(ring >= 0, w[:, np.maximum(ring, 0)] * weight, 0).astype(np.float32))
     return f * re, f * im
 
 
-def place_courses(data: np.ndarray, linear: np.ndarray) -> tuple:
-    """The log likelihood of courses to where `of_courses` works on it."""
+def trajectories_to_device(data: np.ndarray, linear: np.ndarray) -> tuple:
+    """The log likelihood of courses to where `log_evidence` works on it."""
     return data, linear
 
 
-def of_courses(data, linear, a: np.ndarray, negligible: float) -> tuple[np.ndarray, ...]:
+def log_evidence(data, linear, a: np.ndarray, negligible: float) -> tuple[np.ndarray, ...]:
     """Of each course in time, with the log likelihood linear·x - x·data·x / 2 of either axis: the log evidence for the
     prior, (m,), its slopes by the logs of the prior's two scales, (m, 2), minus its second derivatives, (m, 2, 2), and
     what these are on average; on the host.
@@ -206,24 +192,24 @@ def of_courses(data, linear, a: np.ndarray, negligible: float) -> tuple[np.ndarr
     return tuple(map(np.array, zip(*parts, strict=True)))
 
 
-def mark_bad(gain, rows: np.ndarray, columns: np.ndarray):
+def mark_bad_pixels(gain, rows: np.ndarray, columns: np.ndarray):
     """The gain as these kernels want it: as it is, the calibration lists bad pixels."""
     return gain
 
 
-def good_mean(image, bad) -> float:
+def mean_of_good_pixels(image, bad) -> float:
     """Mean of the pixels that are not bad; 0 if there are none."""
     xp = array_namespace(image)
     n = bad.size - int(xp.count_nonzero(bad))
     return float(xp.sum(xp.where(bad, np.float32(0), image), dtype=xp.float64)) / n if n else 0.0
 
 
-def ranked(values, ranks) -> np.ndarray:
+def order_statistics(values, ranks) -> np.ndarray:
     """Those of ``values`` (n,) that have these places in their ascending order, from 0; on the host."""
     return np.partition(to_host(values), ranks)[np.asarray(ranks)]
 
 
-def deviation(values) -> float:
+def standard_deviation(values) -> float:
     """Standard deviation."""
     return float(array_namespace(values).std(values))
 
@@ -240,7 +226,7 @@ def local_mean(image, bad, size: int, other: float):
     return np.where(weight > 0.5 / size**2, total / np.maximum(weight, 1e-6), np.float32(other))
 
 
-def crowded(bad):
+def defect_cluster_mask(bad):
     """Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them."""
     from scipy import ndimage
 
@@ -248,7 +234,7 @@ def crowded(bad):
     return touching & (ndimage.uniform_filter(bad.astype(np.float32), 5) * 25 > 2.5)
 
 
-def peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
+def correlation_peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
     """Of each surface (t, h, w): where it is highest, as a place in h * w, and how high, less its mean, in its own
     standard deviation; (t,).
     """
@@ -257,7 +243,7 @@ def peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
     return flat.argmax(axis=1), (flat.max(axis=1) - flat.mean(axis=1)) / sd
 
 
-def corners(stack) -> tuple[float, float]:
+def nyquist_power(stack) -> tuple[float, float]:
     """The highest frequency along both axes at once, of images (t, h, w) of small integers, one value for each 2 x 2
     pixels: the mean power of its sum over the images, and the sum of its mean powers in each.
     """
@@ -272,7 +258,7 @@ def corners(stack) -> tuple[float, float]:
     return float((total.astype(xp.float64) ** 2).mean()), each
 
 
-def small_frames(frames, calibration, taps, factor, steps, out):
+def make_binned_frames(frames, calibration, taps, factor, steps, out):
     """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
     deviation of each.
     """
@@ -281,8 +267,8 @@ def small_frames(frames, calibration, taps, factor, steps, out):
 
 
 def small_frame(frames, calibration, i, taps, factor, steps, out):
-    """Frame i as in `small_frames`."""
-    frame = decimate(corrected(frames, calibration, i), taps, factor)
+    """Frame i as in `make_binned_frames`."""
+    frame = decimate(corrected_frame(frames, calibration, i), taps, factor)
     xp = array_namespace(frame)
     scaled = frame * (steps / max(float(frame.std()), 1e-20))
     out[:] = xp.round(xp.clip(scaled, -127, 127)).astype(xp.int8)
@@ -298,7 +284,7 @@ def _aligned(re, im, steps, spread, p: int):
     return (re[p] + 1j * im[p]) * down[:, :, None] * across[:, None, :]
 
 
-def align(re, im, steps, spread):
+def align_spectra(re, im, steps, spread):
     """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
     (p, 2m+1, m+1). ``steps``: (p, t, 2) phase of one cycle a tile; ``spread``: (p, t) its variance. Beyond
     |k| = m + 1/2, where no ring is, the fast kernels may leave zeros.
@@ -309,7 +295,7 @@ def align(re, im, steps, spread):
     return total.real.astype(xp.float32), total.imag.astype(xp.float32), own
 
 
-def gradient(re, im, steps, spread, weighted_re, weighted_im):
+def shift_gradient(re, im, steps, spread, weighted_re, weighted_im):
     """-sum_k k Im(conj(weighted) G_t exp(i k·step_t)), (p, t, 2), k in cycles a tile, G as in `align`."""
     xp = array_namespace(re)
     m = re.shape[-1] - 1
@@ -349,7 +335,7 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, o
     ly, lx = y // spacing, x // spacing
     fy, fx = ((y % spacing) / spacing)[:, None, None], ((x % spacing) / spacing)[None, :, None]
     for i in range(len(frames)):
-        frame = corrected(frames, calibration, i)
+        frame = corrected_frame(frames, calibration, i)
         u = xp.asarray(lattice[i])
         top = u[ly][:, lx] * (1 - fx) + u[ly][:, lx + 1] * fx
         bottom = u[ly + 1][:, lx] * (1 - fx) + u[ly + 1][:, lx + 1] * fx
@@ -374,7 +360,7 @@ def _signed(n: int) -> np.ndarray:
     return np.where(k < (n + 1) // 2, k, k - n)
 
 
-def add_weighted(total, spectrum, samples, steps):
+def add_weighted_spectrum(total, spectrum, samples, steps):
     """total += samples(|k|) * the middle of the half spectrum; ``steps``: samples per row and column."""
     xp = array_namespace(total)
     rows, columns = total.shape
@@ -386,7 +372,7 @@ def add_weighted(total, spectrum, samples, steps):
     total += weight.astype(xp.float32) * spectrum[xp.asarray(ky % len(spectrum))][:, :columns]
 
 
-def multiply_smooth(total, grid):
+def multiply_interpolated(total, grid):
     """total *= grid, given at frequencies from -Nyquist to Nyquist and from 0 to Nyquist, linear between."""
     xp = array_namespace(total)
     rows, columns = total.shape
@@ -402,7 +388,7 @@ def multiply_smooth(total, grid):
 FRAMES = 16  # whose field is evaluated at a time
 
 
-def lattice(field, x, y, moved):
+def displacement_grid(field, x, y, moved):
     """``moved`` (ny, nx, 2) and the field's displacement at positions x, y (ny, nx), in every frame: (t, ny, nx, 2)
     float32.
     """
@@ -412,7 +398,7 @@ def lattice(field, x, y, moved):
     return out
 
 
-def offset_counts(positions, bins: int) -> np.ndarray:
+def subpixel_histogram(positions, bins: int) -> np.ndarray:
     """How often each sub-pixel offset occurs: (t, n, 2) displacements x, y -> fractions (t, bins, bins), y first.
 
     Bin i stands for the offset i / bins; one between two bins counts in part for each, so that what is linear in the
@@ -429,3 +415,70 @@ def offset_counts(positions, bins: int) -> np.ndarray:
                 place = (n[:, 1] + dy) % bins * bins + (n[:, 0] + dx) % bins
                 frame += np.bincount(place, weight, bins**2).reshape(bins, bins)
     return out / positions.shape[1]
+
+
+class Reference:
+    """The kernels as plain array formulas; see `interface.Kernels`."""
+
+    frames_per_block = 1
+    compiling_notice = ""
+
+    def active(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def single_threaded(self) -> Reference:
+        return self
+
+    def parallel_map(self, work, items):
+        return [work(item) for item in items]
+
+    def is_compiled(self) -> bool:
+        return True
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        return False
+
+    def device_frames(self, raw, memory_share: float):
+        return raw
+
+    def zeros(self, shape, dtype):
+        return np.zeros(shape, dtype)
+
+    def empty(self, shape, dtype):
+        return np.empty(shape, dtype)
+
+    def empty_spectra(self, shape):
+        return np.empty(shape, np.float32)
+
+    to_device = staticmethod(to_device)
+    to_host = staticmethod(to_host)
+    rfft2 = staticmethod(rfft2)
+    irfft2 = staticmethod(irfft2)
+    add_frames = staticmethod(add_frames)
+    pixel_counts = staticmethod(pixel_counts)
+    corrected_frame = staticmethod(corrected_frame)
+    mark_bad_pixels = staticmethod(mark_bad_pixels)
+    mean_of_good_pixels = staticmethod(mean_of_good_pixels)
+    local_mean = staticmethod(local_mean)
+    defect_cluster_mask = staticmethod(defect_cluster_mask)
+    order_statistics = staticmethod(order_statistics)
+    standard_deviation = staticmethod(standard_deviation)
+    nyquist_power = staticmethod(nyquist_power)
+    correlation_peaks = staticmethod(correlation_peaks)
+    make_binned_frames = staticmethod(make_binned_frames)
+    tile_spectra = staticmethod(tile_spectra)
+    scale_spectra = staticmethod(scale_spectra)
+    subtract_fixed_pattern = staticmethod(subtract_fixed_pattern)
+    pattern_bias = staticmethod(pattern_bias)
+    ring_sums = staticmethod(ring_sums)
+    ring_power_sums = staticmethod(ring_power_sums)
+    filter_spectra = staticmethod(filter_spectra)
+    align_spectra = staticmethod(align_spectra)
+    shift_gradient = staticmethod(shift_gradient)
+    trajectories_to_device = staticmethod(trajectories_to_device)
+    log_evidence = staticmethod(log_evidence)
+    displacement_grid = staticmethod(displacement_grid)
+    subpixel_histogram = staticmethod(subpixel_histogram)
+    gather = staticmethod(gather)
+    add_weighted_spectrum = staticmethod(add_weighted_spectrum)
+    multiply_interpolated = staticmethod(multiply_interpolated)

@@ -17,7 +17,7 @@ from restframe.restore.fourier import (
     frequencies,
     sample_steps,
 )
-from restframe.restore.gather import Way, gather_groups
+from restframe.restore.gather import ResamplingMap, gather_groups
 
 
 def travel(positions: np.ndarray, durations: Sequence[float]) -> np.ndarray:
@@ -39,8 +39,8 @@ def blur(moved: np.ndarray, at: Frequencies) -> np.ndarray:
     return np.stack([np.broadcast_to(np.sinc((at.kx * x + at.ky * y) / (2 * np.pi)), GRID) for x, y in moved])
 
 
-def sums_against_blur(
-    kernels, raw: RawFrames, calibration: Calibration, way: Way, plan: Plan, moved: np.ndarray, threads: int
+def blur_weighted_sums(
+    kernels, raw: RawFrames, calibration: Calibration, way: ResamplingMap, plan: Plan, moved: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The sums of ``plan``, each frame with its weights times what its blur left: the best ratio of signal to noise.
 
@@ -50,15 +50,15 @@ def sums_against_blur(
     size, at = way.size, frequencies(way.place, way.size)
     left = blur(moved, at)
     all_ones, steps = np.ones(2, np.float32), sample_steps(plan.q[[0, -1]], size)
-    totals = {s.name: empty_spectrum(kernels, size, calibration.gain) for s in plan.sums}
+    totals = {s.name: empty_spectrum(kernels, size) for s in plan.sums}
     for part, image in gather_groups(kernels, raw, calibration, way, 1):
         t = part.start
-        spectrum = empty_spectrum(kernels, size, image)  # cropped
-        kernels.add_weighted(spectrum, kernels.rfft2(image, threads), all_ones, steps)
-        kernels.multiply_smooth(spectrum, left[t].astype(np.complex64))
+        spectrum = empty_spectrum(kernels, size)  # cropped
+        kernels.add_weighted_spectrum(spectrum, kernels.rfft2(image), all_ones, steps)
+        kernels.multiply_interpolated(spectrum, left[t].astype(np.complex64))
         for s in plan.sums:
             if s.part[t]:
                 weights = s.whole[:, t].astype(np.float32)
-                kernels.add_weighted(totals[s.name], spectrum, weights, sample_steps(plan.q, size))
+                kernels.add_weighted_spectrum(totals[s.name], spectrum, weights, sample_steps(plan.q, size))
     levels = calibration.levels.astype(np.float64)
-    return finish_spectra(kernels, totals, plan, way.counts, levels, way.place, size, threads, left)
+    return finish_spectra(kernels, totals, plan, way.counts, levels, way.place, size, left)

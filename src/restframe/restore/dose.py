@@ -119,18 +119,20 @@ def low_rank_apart(sums: list[Sum]) -> list[np.ndarray]:
     return sorted(out, key=len)
 
 
-def plain_sums(t: int, parts: dict[str, np.ndarray], samples: int = 1024) -> list[Sum]:
+def unweighted_sums(t: int, parts: dict[str, np.ndarray], samples: int = 1024) -> list[Sum]:
     """Sums of ``t`` frames that all count the same. ``parts``: name -> (t,) 0 or 1."""
     ones = np.ones((samples, t))
     return [Sum(name, ones, part.astype(float)) for name, part in parts.items()]
 
 
-def plain_plan(t: int) -> Plan:
+def unweighted_plan(t: int) -> Plan:
     """Of the plain sum of ``t`` frames and no other."""
-    return make_plan(plain_sums(t, {"sum": np.ones(t)}))
+    return make_plan(unweighted_sums(t, {"sum": np.ones(t)}))
 
 
-def weighted_sums(accumulated: np.ndarray, pixel_size: float, kv: float, parts: dict[str, np.ndarray]) -> list[Sum]:
+def dose_weighted_sums(
+    accumulated: np.ndarray, pixel_size: float, kv: float, parts: dict[str, np.ndarray]
+) -> list[Sum]:
     """Weights exp(-D_t/2N_e) / sqrt(sum over all frames of exp(-D_t/N_e)) for the frames in each part.
 
     Not weighted at q = 0. ``accumulated``: (t,) e/A²; ``pixel_size``: A, unbinned.

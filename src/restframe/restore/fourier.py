@@ -142,27 +142,27 @@ def noise_kept(weights: np.ndarray, q: np.ndarray, blur: np.ndarray, at: Frequen
 
 
 def finish(
-    kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, place: Placement, size: Size, threads: int
+    kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, place: Placement, size: Size
 ) -> dict[str, np.ndarray]:
     """Running images (r, *padded), which are used up, of frames less their mean counts -> sums by name, (h, w) float32.
 
     ``levels``: (t,) the mean counts taken off, given back here. Unbinned pixels are sums, binned ones means of what
     they cover.
     """
-    totals = {name: empty_spectrum(kernels, size, images) for name in plan.combine}
-    add_images(kernels, totals, images, 0, plan, size, threads)
-    return finish_spectra(kernels, totals, plan, counts, levels, place, size, threads)
+    totals = {name: empty_spectrum(kernels, size) for name in plan.combine}
+    accumulate_spectra(kernels, totals, images, 0, plan, size)
+    return finish_spectra(kernels, totals, plan, counts, levels, place, size)
 
 
-def add_images(kernels, totals: dict, images, first: int, plan: Plan, size: Size, threads: int) -> None:
+def accumulate_spectra(kernels, totals: dict, images, first: int, plan: Plan, size: Size) -> None:
     """Add the running images (r, *padded) ``first``, ... to the spectra of the sums by name; they are used up."""
     steps = sample_steps(plan.q, size)
     for r, image in enumerate(images, first):
-        spectrum = kernels.rfft2(image, threads)
+        spectrum = kernels.rfft2(image)
         pages.give_back(image)
         for name, b in plan.combine.items():
             if np.abs(b[:, r]).max() > 0:
-                kernels.add_weighted(totals[name], spectrum, b[:, r].astype(np.float32), steps)
+                kernels.add_weighted_spectrum(totals[name], spectrum, b[:, r].astype(np.float32), steps)
 
 
 def finish_spectra(
@@ -173,7 +173,6 @@ def finish_spectra(
     levels: np.ndarray,
     place: Placement,
     size: Size,
-    threads: int,
     blur: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Weighted and cropped spectra by name, which are used up -> sums by name, as in `finish`.
@@ -188,14 +187,14 @@ def finish_spectra(
             factor = factor * noise_kept(whole, plan.q, blur, at)
         for made in (s for s in plan.sums if s.whole is whole):
             total = totals.pop(made.name)
-            kernels.multiply_smooth(total, factor)
-            out[made.name] = image_of(kernels, total, float(made.part @ levels), size, threads)
+            kernels.multiply_interpolated(total, factor)
+            out[made.name] = image_of(kernels, total, float(made.part @ levels), size)
     return out
 
 
-def empty_spectrum(kernels, size: Size, like):
+def empty_spectrum(kernels, size: Size):
     rows, columns = size.cropped
-    return kernels.zeros((rows, columns // 2 + 1), np.complex64, like)
+    return kernels.zeros((rows, columns // 2 + 1), np.complex64)
 
 
 def sample_steps(q: np.ndarray, size: Size) -> np.ndarray:
@@ -203,11 +202,11 @@ def sample_steps(q: np.ndarray, size: Size) -> np.ndarray:
     return (len(q) - 1) / q[-1] / np.array(size.padded)
 
 
-def image_of(kernels, spectrum, level: float, size: Size, threads: int) -> np.ndarray:
+def image_of(kernels, spectrum, level: float, size: Size) -> np.ndarray:
     """The finished spectrum (cropped size) -> the output, (h, w) float32, ``level`` counts added."""
     (h, w), (rows, columns) = size.padded, size.cropped
     top, left = MARGIN * rows // h, MARGIN * columns // w
-    image = kernels.irfft2(spectrum, size.cropped, threads)
+    image = kernels.irfft2(spectrum, size.cropped)
     cut = image[top : top + size.output[0], left : left + size.output[1]] * np.float32(rows * columns / (h * w))
     cut += np.float32(level)
     return kernels.to_host(cut)

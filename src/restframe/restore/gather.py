@@ -28,11 +28,11 @@ def lattice(kernels, field, place: Placement, size: tuple[int, int]) -> np.ndarr
     at_x, at_y = place(x, y)
     moved = np.stack([at_x - x, at_y - y], -1)
     at_x, at_y = np.clip(at_x, 0, w - 1), np.clip(at_y, 0, h - 1)
-    return kernels.lattice(field, at_x, at_y, moved)
+    return kernels.displacement_grid(field, at_x, at_y, moved)
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
+class ResamplingMap:
     """From output pixels to their places in every frame, and what the resampling there does."""
 
     place: Placement
@@ -41,25 +41,25 @@ class Way:
     counts: np.ndarray  # (t, BINS, BINS): how often each sub-pixel offset occurs in each frame
 
 
-def find_way(kernels, field, place: Placement, size: Size) -> Way:
+def make_resampling_map(kernels, field, place: Placement, size: Size) -> ResamplingMap:
     steps = lattice(kernels, field, place, size.padded)
     inside = steps[:, 2:-2, 2:-2] if min(steps.shape[1:3]) > 8 else steps
-    return Way(place, size, steps, kernels.offset_counts(inside.reshape(len(steps), -1, 2), BINS))
+    return ResamplingMap(place, size, steps, kernels.subpixel_histogram(inside.reshape(len(steps), -1, 2), BINS))
 
 
-def gather(kernels, raw: RawFrames, calibration: Calibration, way: Way, coefficients: np.ndarray):
+def gather(kernels, raw: RawFrames, calibration: Calibration, way: ResamplingMap, coefficients: np.ndarray):
     """Running images sum_t coefficients[r, t] * frame_t(place + field), (r, *size.padded) float32.
 
     Every pixel is summed in the order of frames, so the blocks in which they come make no difference. Frames all whose
     coefficients are zero may be left out.
     """
-    images = kernels.zeros((len(coefficients), *way.size.padded), np.float32, calibration.gain)
+    images = kernels.zeros((len(coefficients), *way.size.padded), np.float32)
     for part, block in raw.blocks_with(np.flatnonzero(coefficients.any(0))):
         _add(kernels, kernels.to_device(block), calibration, way, part, coefficients[:, part], images)
     return images
 
 
-def gather_groups(kernels, raw: RawFrames, calibration: Calibration, way: Way, group: int) -> Iterator[tuple]:
+def gather_groups(kernels, raw: RawFrames, calibration: Calibration, way: ResamplingMap, group: int) -> Iterator[tuple]:
     """One after the other in one pass, sums of ``group`` frames that follow each other; the last may be of fewer.
 
     Which frames, a slice, and their running image, (*size.padded) float32; one of them is in memory.
@@ -69,7 +69,7 @@ def gather_groups(kernels, raw: RawFrames, calibration: Calibration, way: Way, g
         frames = kernels.to_device(block)
         for t in range(part.start, part.stop):
             if image is None:
-                image = kernels.zeros((1, *way.size.padded), np.float32, calibration.gain)
+                image = kernels.zeros((1, *way.size.padded), np.float32)
             one = frames[t - part.start : t - part.start + 1]
             _add(kernels, one, calibration, way, slice(t, t + 1), np.ones((1, 1)), image)
             if t % group == group - 1 or t == len(raw) - 1:
@@ -78,7 +78,7 @@ def gather_groups(kernels, raw: RawFrames, calibration: Calibration, way: Way, g
 
 
 def _add(
-    kernels, frames, calibration: Calibration, way: Way, part: slice | np.ndarray, weights: np.ndarray, images
+    kernels, frames, calibration: Calibration, way: ResamplingMap, part: slice | np.ndarray, weights: np.ndarray, images
 ) -> None:
     where = way.steps[part], SPACING, -MARGIN
     kernels.gather(frames, calibration.of_frames(part), *where, kernel.table(), weights, images)

@@ -8,18 +8,18 @@ import numpy as np
 
 from restframe.detector.calibration import Calibration
 from restframe.movie import RawFrames
-from restframe.restore.dose import plain_plan
+from restframe.restore.dose import unweighted_plan
 from restframe.restore.fourier import finish
-from restframe.restore.gather import Way, gather_groups
+from restframe.restore.gather import ResamplingMap, gather_groups
 
 
-def corrected_groups(
-    kernels, raw: RawFrames, calibration: Calibration, way: Way, group: int, threads: int
+def corrected_frame_groups(
+    kernels, raw: RawFrames, calibration: Calibration, way: ResamplingMap, group: int
 ) -> Iterator[np.ndarray]:
     """Sums of ``group`` corrected frames that follow each other, (h, w) float32, in the units of the plain sum.
 
     The kernel's transfer is undone for each image by itself, so that all have flat noise.
     """
     for part, image in gather_groups(kernels, raw, calibration, way, group):
-        plan, levels = plain_plan(part.stop - part.start), calibration.levels[part].astype(np.float64)
-        yield finish(kernels, image[None], plan, way.counts[part], levels, way.place, way.size, threads)["sum"]
+        plan, levels = unweighted_plan(part.stop - part.start), calibration.levels[part].astype(np.float64)
+        yield finish(kernels, image[None], plan, way.counts[part], levels, way.place, way.size)["sum"]

@@ -7,12 +7,12 @@ import numpy as np
 from restframe.detector.calibration import Calibration
 from restframe.movie import RawFrames
 from restframe.restore.dose import Plan
-from restframe.restore.fourier import add_images, empty_spectrum, finish_spectra
-from restframe.restore.gather import Way, gather
+from restframe.restore.fourier import accumulate_spectra, empty_spectrum, finish_spectra
+from restframe.restore.gather import ResamplingMap, gather
 
 
-def last_sums(
-    kernels, raw: RawFrames, calibration: Calibration, way: Way, plan: Plan, threads: int
+def make_sums(
+    kernels, raw: RawFrames, calibration: Calibration, way: ResamplingMap, plan: Plan
 ) -> dict[str, np.ndarray]:
     """The sums of ``plan`` by name, (h, w) float32, as `fourier.finish` gives them. The frames are given back.
 
@@ -20,13 +20,13 @@ def last_sums(
     back group by group, unless the device has room for all at once.
     """
     size = way.size
-    totals = {name: empty_spectrum(kernels, size, calibration.gain) for name in plan.combine}
+    totals = {name: empty_spectrum(kernels, size) for name in plan.combine}
     for rows in plan.groups if raw.apart else (slice(0, len(plan.coefficients)),):
         images = gather(kernels, raw, calibration, way, plan.coefficients[rows])
         raw.give_back(np.flatnonzero(plan.coefficients[rows].any(0)))
         if rows.stop == len(plan.coefficients):
             raw.forget()  # the last step needs the room
-        add_images(kernels, totals, images, rows.start, plan, size, threads)
+        accumulate_spectra(kernels, totals, images, rows.start, plan, size)
         del images
     levels = calibration.levels.astype(np.float64)
-    return finish_spectra(kernels, totals, plan, way.counts, levels, way.place, size, threads)
+    return finish_spectra(kernels, totals, plan, way.counts, levels, way.place, size)

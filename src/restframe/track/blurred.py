@@ -11,7 +11,7 @@ from restframe.restore.blur import travel
 from restframe.track import fit as ft
 
 
-def against_blur(kernels, problem: ft.Problem, moved: np.ndarray) -> ft.Problem:
+def attenuate_blurred_frames(kernels, problem: ft.Problem, moved: np.ndarray) -> ft.Problem:
     """The same where frames blur by ``moved`` (t, 2) small pixels each: what that leaves of the signal is its amplitude
     in the frame, sin(k·v/2) / (k·v/2). Scales the tiles in place.
     """
@@ -21,12 +21,12 @@ def against_blur(kernels, problem: ft.Problem, moved: np.ndarray) -> ft.Problem:
     ky, kx = (xp.arange(a, m + 1, dtype=xp.float32) for a in (-m, 0))
     left = xp.sinc(kx * along[:, 0] + ky[:, None] * along[:, 1])  # (t, 2m+1, m+1)
     kernels.scale_spectra(tiles.re, tiles.im, left)
-    power = kernels.by_ring(left**2, problem.ring, problem.weight)
+    power = kernels.ring_sums(left**2, problem.ring, problem.weight)
     kept = np.divide(power, problem.count, where=problem.count > 0, out=np.ones_like(power))
     return replace(problem, amplitude=problem.amplitude * np.sqrt(kept))
 
 
-def unknown_time(problem: ft.Problem, result: ft.Fit, unblurred: np.ndarray, exposure: np.ndarray) -> float:
+def blur_position_error(problem: ft.Problem, result: ft.Fit, unblurred: np.ndarray, exposure: np.ndarray) -> float:
     """Sd of where tiles are seen in frames that blur, both axes together, rms over tiles and frames; small pixels.
 
     At which time of its exposure a blurred frame shows the specimen depends on the direction of the waves: by as much

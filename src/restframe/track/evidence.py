@@ -32,7 +32,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, eq=False)
-class Courses:
+class Trajectories:
     """The log likelihood linear·x - x·data·x / 2 of each axis, for each course."""
 
     data: np.ndarray  # (m, n, n)
@@ -44,9 +44,9 @@ class Courses:
     def n_pairs(self) -> int:
         return int(self.pair[-1]) + 1
 
-    def on_device(self, kernels) -> Courses:
+    def on_device(self, kernels) -> Trajectories:
         """The same, with the log likelihood where the kernels work."""
-        data, linear = kernels.place_courses(self.data, self.linear)
+        data, linear = kernels.trajectories_to_device(self.data, self.linear)
         return replace(self, data=data, linear=linear)
 
     def evidence(self, kernels, logs: np.ndarray) -> Evidence:
@@ -56,11 +56,13 @@ class Courses:
         by_speed, by_roughness = np.exp(-logs[self.pair]).T[..., None]
         a = np.stack([np.broadcast_to(by_speed, self.rough.shape), self.rough * by_roughness], axis=1)  # (m, 2, n)
         first = np.flatnonzero(np.diff(self.pair, prepend=-1))
-        return Evidence(*(np.add.reduceat(v, first) for v in kernels.of_courses(self.data, self.linear, a, NEGLIGIBLE)))
+        return Evidence(
+            *(np.add.reduceat(v, first) for v in kernels.log_evidence(self.data, self.linear, a, NEGLIGIBLE))
+        )
 
 
-def best_scales(
-    kernels, courses: Courses, start: np.ndarray, usual: np.ndarray, steps: int
+def maximize_evidence(
+    kernels, courses: Trajectories, start: np.ndarray, usual: np.ndarray, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logs of the scales with the highest evidence, (g, 2), within an order of magnitude or so of the ``usual`` ones;
     and that evidence, (g,).
@@ -87,7 +89,7 @@ def best_scales(
 
 
 def _posterior(
-    kernels, courses: Courses, logs: np.ndarray, usual: np.ndarray
+    kernels, courses: Trajectories, logs: np.ndarray, usual: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Evidence, slope and curvature with what is believed of the scales before any data."""
     found, away, believed = courses.evidence(kernels, logs), (logs - usual) / SCALE_SPREAD, np.eye(2) / SCALE_SPREAD**2
@@ -96,7 +98,7 @@ def _posterior(
     return found.value - 0.5 * (away**2).sum(1), found.slope - away / SCALE_SPREAD, curvature + believed
 
 
-def together(parts: list[Courses]) -> Courses:
+def together(parts: list[Trajectories]) -> Trajectories:
     """All of them, each with scales of its own; shorter ones get coefficients of which the data say nothing."""
     m, n = sum(len(c.pair) for c in parts), max(c.rough.shape[1] for c in parts)
     data, linear = np.zeros((m, n, n)), np.zeros((m, n, 2))
@@ -108,10 +110,10 @@ def together(parts: list[Courses]) -> Courses:
         rough[these, :k], rough[these, k:] = c.rough, c.rough[:, -1:]
         pair[these] = c.pair + pairs
         first, pairs = these.stop, pairs + c.n_pairs
-    return Courses(data, linear, rough, pair)
+    return Trajectories(data, linear, rough, pair)
 
 
-def of_modes(problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, other=None) -> list[Courses]:
+def mode_evidence(problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, other=None) -> list[Trajectories]:
     """The log likelihood of a `fit.Problem` about its coefficients ``x`` (n, 2), slope (n, 2) and curvature -``data``
     (n, n), for each mode with the others there; a pair of scales for each degree. ``other``: the same problem on
     another time axis, whose coefficients to use. All together, or, where they are long, the whole frame by itself.
@@ -127,5 +129,5 @@ def of_modes(problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, other=
             blocks, linear = into.T @ blocks @ into, into.T @ linear
         degrees = problem.degrees[kind.modes]
         rough = np.broadcast_to(new.time.rough, linear.shape[:2])
-        parts.append(Courses(blocks, linear, rough, degrees - degrees[0]))
+        parts.append(Trajectories(blocks, linear, rough, degrees - degrees[0]))
     return parts if max(c.rough.shape[1] for c in parts) > LONG else [together(parts)]

@@ -82,7 +82,7 @@ class MotionField:
         """Displacement of the whole frame, (t, 2), unbinned pixels."""
         return self.amplitudes[0]
 
-    def whole_frame_only(self) -> MotionField:
+    def global_only(self) -> MotionField:
         """The motion of the whole frame, everywhere."""
         return replace(self, modes=self.modes[:1], amplitudes=self.amplitudes[:1])
 

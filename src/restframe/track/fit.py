@@ -13,9 +13,9 @@ from scipy import linalg
 
 from restframe.kernels.reference import to_host
 from restframe.track import likelihood as lk
-from restframe.track.evidence import best_scales, of_modes, together
+from restframe.track.evidence import maximize_evidence, mode_evidence, together
 from restframe.track.groups import Groups
-from restframe.track.pattern import Pattern
+from restframe.track.pattern import FixedPattern
 from restframe.track.prior import AXES, Prior, TimeAxis, roughness_penalty, speed_penalty
 from restframe.track.tiles import Tiles
 
@@ -41,7 +41,7 @@ class TimeBasis:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModeGroup:
     """Modes with the same functions of time."""
 
     time: TimeBasis
@@ -105,7 +105,7 @@ class Problem:
     dose: np.ndarray  # (t,) e/A² at the middle of each frame, counted from the first
     reference: int
     damping: np.ndarray | None = None  # (rings,) MotionCor's filter instead of the data's weights
-    pattern: Pattern | None = None  # what was taken off the tiles
+    pattern: FixedPattern | None = None  # what was taken off the tiles
 
     @property
     def degrees(self) -> np.ndarray:
@@ -143,12 +143,12 @@ class Problem:
         return np.concatenate([prior.precision(d, b.rough) for d, b in zip(self.degrees, self.time, strict=True)])
 
     @cached_property
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[ModeGroup]:
         """In the order of modes: the whole frame, which may be like all others, and local ones."""
         first = [m for m, b in enumerate(self.time) if m == 0 or b is not self.time[m - 1]]
         spans = pairwise([*first, len(self.time)])
         ends = [s.start for s in self.slices] + [self.slices[-1].stop]
-        return [Kind(self.time[a], slice(a, b), slice(ends[a], ends[b])) for a, b in spans]
+        return [ModeGroup(self.time[a], slice(a, b), slice(ends[a], ends[b])) for a, b in spans]
 
     @cached_property
     def assembly(self) -> Assembly:
@@ -277,7 +277,7 @@ def likelihood_at(problem: Problem, at: lk.Aligned, error: float) -> lk.Likeliho
 
 
 @dataclass(frozen=True, eq=False)
-class Settled:
+class Posterior:
     """The posterior of a quadratic likelihood."""
 
     x: np.ndarray  # (n, 2) most probable coefficients
@@ -286,9 +286,9 @@ class Settled:
     alone: np.ndarray  # posterior precision of each of the others
 
 
-def settle(
+def solve_posterior(
     data: np.ndarray, slope: np.ndarray, precision: np.ndarray, start: np.ndarray, negligible: float = NEGLIGIBLE
-) -> Settled:
+) -> Posterior:
     """Most probable coefficients for the log likelihood of each axis whose slope at ``start`` (n, 2) is ``slope`` and
     whose curvature is -``data`` (n, n), and the prior's ``precision`` (n,).
 
@@ -308,10 +308,10 @@ def settle(
     step[among] = linalg.cho_solve((factor, True), up[among], check_finite=False)
     alone = own[rest] + precision[rest]
     step[rest] = (up - rows.T @ step[among])[rest] / alone[:, None]
-    return Settled(start + step, free, factor, alone)
+    return Posterior(start + step, free, factor, alone)
 
 
-def stated_error(problem: Problem, settled: Settled) -> float:
+def stated_error(problem: Problem, settled: Posterior) -> float:
     """Posterior sd of the displacement, both axes together, rms over tiles and frames less the mean over time.
 
     Small pixels.
@@ -328,9 +328,9 @@ def learn_prior(
 ) -> Prior:
     """The prior's scales with the highest evidence, each mode's with the others at ``x`` (`evidence.py`)."""
     found, first = prior.logs(), 0
-    for courses in of_modes(problem, data, slope, x):
+    for courses in mode_evidence(problem, data, slope, x):
         these = slice(first, first + courses.n_pairs)
-        found[these], _ = best_scales(kernels, courses, found[these], usual.logs()[these], LEARNING_STEPS)
+        found[these], _ = maximize_evidence(kernels, courses, found[these], usual.logs()[these], LEARNING_STEPS)
         first = these.stop
     return Prior(*np.exp(found).T)
 
@@ -341,10 +341,10 @@ def choose_axis(
     """The problem on the time axis with the highest evidence, each with its own best scales."""
     others = [replace(problem, axis=axis) for axis in AXES]
     evidence, first = np.zeros(len(AXES)), 0
-    for parts in zip(*(of_modes(problem, data, slope, x, other) for other in others), strict=True):
+    for parts in zip(*(mode_evidence(problem, data, slope, x, other) for other in others), strict=True):
         these = slice(first, first + parts[0].n_pairs)
         start, center = (np.tile(p.logs()[these], (len(AXES), 1)) for p in (prior, usual))
-        found = best_scales(kernels, together(list(parts)), start, center, LEARNING_STEPS)[1]
+        found = maximize_evidence(kernels, together(list(parts)), start, center, LEARNING_STEPS)[1]
         evidence += found.reshape(len(AXES), -1).sum(1)
         first = these.stop
     return others[int(evidence.argmax())]
@@ -383,7 +383,7 @@ def fit(
             data, slope = information(problem, like.information), problem.to_coefficients(slopes)
         prior = learn_prior(kernels, problem, data, slope, x, prior, usual)
         precision = problem.precision(prior)
-        settled = settle(data, slope, precision, x)
+        settled = solve_posterior(data, slope, precision, x)
         error = stated_error(problem, settled)
 
         def posterior(x, at, like=like, precision=precision):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from restframe.track.pattern import Lost
+from restframe.track.pattern import PatternBias
 from restframe.track.tiles import Tiles
 
 
@@ -112,7 +112,7 @@ class Likelihood:
     ring: np.ndarray  # of each coefficient
     weight: np.ndarray  # of each coefficient
     information: Any  # (p, t, t): J, per axis, where the kernels left it
-    lost: Lost | None  # what went with a pattern fixed on the detector
+    lost: PatternBias | None  # what went with a pattern fixed on the detector
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def make_likelihood(
     information = -(at.b * xp.asarray(c[:, None])) @ at.b.swapaxes(1, 2)
     of_frame = information.reshape(len(c), -1)[:, :: len(amplitude) + 1]  # each one's own
     of_frame += (at.b @ xp.asarray((c * at.sums[0])[..., None]))[..., 0]
-    lost = Lost(pattern, amplitude, count * w * signal, tiles.size) if pattern and pattern.part else None
+    lost = PatternBias(pattern, amplitude, count * w * signal, tiles.size) if pattern and pattern.part else None
     return Likelihood(tiles, w, ring, weight, information, lost)
 
 
@@ -158,9 +158,9 @@ def aligned(
     """``displacement``: (p, t, 2) small pixels; ``spread``: (p, t) its variance along an axis; ``amplitude``: a_t,
     (t, rings); ``ring`` and ``weight`` of each coefficient.
     """
-    re, im, auto = kernels.align(tiles.re, tiles.im, *phases(tiles, displacement, spread))
+    re, im, auto = kernels.align_spectra(tiles.re, tiles.im, *phases(tiles, displacement, spread))
     share = tiles.windows.share[:, None]
-    powers = share * kernels.ring_power(re, im, ring, weight), share * kernels.by_ring(auto, ring, weight)
+    powers = share * kernels.ring_power_sums(re, im, ring, weight), share * kernels.ring_sums(auto, ring, weight)
     k2 = (2 * np.pi * np.arange(tiles.band + 1) / tiles.size) ** 2
     variance, k2, a2 = (kernels.to_device(v) for v in (spread[..., None], k2, amplitude**2))
     xp = array_namespace(variance)
@@ -177,14 +177,14 @@ def phases(tiles: Tiles, displacement: np.ndarray, spread: np.ndarray) -> tuple[
 
 
 def value(kernels, like: Likelihood, at: Aligned) -> float:
-    fair = like.lost.put_back(kernels, at.displacement, slopes=False)[0] if like.lost else 0.0
+    fair = like.lost.pattern_bias(kernels, at.displacement, slopes=False)[0] if like.lost else 0.0
     return float(np.sum(like.w * at.power)) + fair
 
 
 def gradient(kernels, like: Likelihood, at: Aligned) -> np.ndarray:
     """dL/du, (p, t, 2), per small pixel, where the tiles were brought to rest."""
-    weighted = kernels.filtered(at.re, at.im, like.w, like.ring, like.weight)
+    weighted = kernels.filter_spectra(at.re, at.im, like.w, like.ring, like.weight)
     steps = phases(like.tiles, at.displacement, at.spread)
-    slopes = kernels.gradient(like.tiles.re, like.tiles.im, *steps, *weighted)
+    slopes = kernels.shift_gradient(like.tiles.re, like.tiles.im, *steps, *weighted)
     slopes *= 4 * np.pi / like.tiles.size * like.tiles.windows.share[:, None, None]
-    return slopes + like.lost.put_back(kernels, at.displacement)[1] if like.lost else slopes
+    return slopes + like.lost.pattern_bias(kernels, at.displacement)[1] if like.lost else slopes

@@ -7,25 +7,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from restframe import pages
-from restframe.detector.small import SmallFrames
+from restframe.detector.small import BinnedFrames
 from restframe.restore.blur import travel
 from restframe.restore.dose import damage
 from restframe.result import PatchShifts
 from restframe.settings import Exposure, Motion
 from restframe.track import fit as ft
 from restframe.track import likelihood as lk
-from restframe.track.accept import accept
-from restframe.track.blurred import against_blur, unknown_time
+from restframe.track.blurred import attenuate_blurred_frames, blur_position_error
 from restframe.track.field import MotionField, legendre_values, modes_up_to
 from restframe.track.groups import Groups
-from restframe.track.own_motion import own_motion
 from restframe.track.patches import patch_shifts
-from restframe.track.path import likely_path
-from restframe.track.pattern import Pattern, find_pattern, take_off_band, take_off_tiles
-from restframe.track.prior import TimeAxis, usual_prior
-from restframe.track.specimen import specimen_weight
+from restframe.track.path import most_probable_path
+from restframe.track.pattern import (
+    FixedPattern,
+    estimate_fixed_pattern,
+    subtract_pattern_from_band,
+    subtract_pattern_from_tiles,
+)
+from restframe.track.prior import TimeAxis, default_prior
+from restframe.track.residual_local_motion import residual_local_motion
+from restframe.track.select_degree import select_degree
+from restframe.track.specimen import specimen_weight_map
 from restframe.track.tiles import Tiles, make_tiles, tile_size
-from restframe.track.whole_frame import CLEAR, COARSE_SIDE, REFERENCE_SIDE, coarse_track, low_band
+from restframe.track.whole_frame import CLEAR, COARSE_SIDE, REFERENCE_SIDE, estimate_coarse_shifts, low_frequency_band
 
 OVERLAP = 1 / 8  # of neighbouring tiles
 BAND = 0.8  # of the small frames' Nyquist frequency
@@ -73,7 +78,7 @@ def signal_amplitude(levels: np.ndarray, faded: np.ndarray | None, rings: int) -
 
 def measure(
     kernels,
-    small: SmallFrames,
+    small: BinnedFrames,
     shape: tuple[int, int],
     levels,
     dose,
@@ -81,7 +86,6 @@ def measure(
     grouping: tuple[Groups, Groups],
     motion: Motion,
     exposure: Exposure,
-    threads: int,
 ) -> Measured:
     """``shape``: (h, w) of an unbinned frame; ``levels``: mean counts and doses in e/A², (t,); ``grouping``: frames
     aligned together, for the whole frame and for local motion.
@@ -91,15 +95,15 @@ def measure(
     if t < 2:
         return Measured(MotionField.at_rest(t, shape), None, ("One frame: nothing to align.",))
     tolerance = motion.tolerance / factor
-    pattern = find_pattern(kernels, small, exposures(levels))
-    band = take_off_band(low_band(kernels, small, COARSE_SIDE, threads), pattern, small.shape)
+    pattern = estimate_fixed_pattern(kernels, small, exposures(levels))
+    band = subtract_pattern_from_band(low_frequency_band(kernels, small, COARSE_SIDE), pattern, small.shape)
     bfactor, phase_only = motion.bfactor[0], motion.phase_only
-    track, clear = coarse_track(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only, threads)
+    track, clear = estimate_coarse_shifts(kernels, band, small.shape, bfactor, motion.iterations, tolerance, phase_only)
     if clear.min() <= CLEAR:
-        track = likely_path(kernels, band, small.shape, track)
+        track = most_probable_path(kernels, band, small.shape, track)
     track -= track[reference]
     pixel = (exposure.pixel_size or TYPICAL_PIXEL) * factor
-    weight = specimen_weight(kernels, band, small.shape, track, pixel)
+    weight = specimen_weight_map(kernels, band, small.shape, track, pixel)
     del band
     pages.trim()
 
@@ -116,9 +120,8 @@ def measure(
         grouping,
         motion,
         exposure,
-        threads,
     )
-    usual = usual_prior(pixel, HIGHEST_DEGREE)
+    usual = default_prior(pixel, HIGHEST_DEGREE)
     nx, ny = motion.patches
     local = nx > 1 and ny > 1
     first = WHOLE_FRAME_FIRST if local else motion.iterations
@@ -131,12 +134,12 @@ def measure(
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
     exposed, unblurred = exposures(levels), problem.amplitude
     moved = travel(result.amplitudes[0], exposed.tolist())
-    problem = against_blur(kernels, with_modes(problem, modes, shape, motion), moved)
+    problem = attenuate_blurred_frames(kernels, with_modes(problem, modes, shape, motion), moved)
     rounds = motion.iterations, tolerance / 2
     result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True)
     problem = replace(problem, axis=result.axis)
     slopes = lk.gradient(kernels, result.likelihood, result.at)
-    verdict = accept(problem, result, slopes)
+    verdict = select_degree(problem, result, slopes)
     if verdict.degree < problem.degrees.max():
         modes = tuple(m for m in modes if sum(m) <= verdict.degree)
         problem = with_modes(problem, modes, shape, motion)
@@ -144,8 +147,8 @@ def measure(
         slopes = lk.gradient(kernels, result.likelihood, result.at)
     field = MotionField(modes, result.amplitudes * factor, shape, reference)
     information = kernels.to_host(result.likelihood.information)
-    beyond = own_motion(kernels, problem, information, slopes, pixel)
-    when = unknown_time(problem, result, unblurred, exposed)
+    beyond = residual_local_motion(kernels, problem, information, slopes, pixel)
+    when = blur_position_error(problem, result, unblurred, exposed)
     error = float(np.sqrt(result.error**2 + beyond**2 + when**2))
     numbers = {
         "error_px": factor * error,
@@ -160,8 +163,8 @@ def measure(
 
 def make_problem(
     kernels,
-    small: SmallFrames,
-    pattern: Pattern,
+    small: BinnedFrames,
+    pattern: FixedPattern,
     track,
     where: np.ndarray,
     levels,
@@ -171,7 +174,6 @@ def make_problem(
     grouping: tuple[Groups, Groups],
     motion: Motion,
     exposure: Exposure,
-    threads: int,
 ) -> ft.Problem:
     """Tiles that follow the coarse ``track`` (t, 2), and all that the fit of the whole frame needs.
 
@@ -179,8 +181,8 @@ def make_problem(
     """
     size = tile_size(min(small.shape))
     keep = int(BAND * size / 2)
-    tiles = make_tiles(kernels, small, np.round(track).astype(int), where, size, OVERLAP, keep, threads)
-    take_off_tiles(kernels, tiles, pattern)
+    tiles = make_tiles(kernels, small, np.round(track).astype(int), where, size, OVERLAP, keep)
+    subtract_pattern_from_tiles(kernels, tiles, pattern)
     pixel = exposure.pixel_size * small.factor
     faded = (
         damage(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T
@@ -217,12 +219,12 @@ def with_modes(problem: ft.Problem, modes, shape: tuple[int, int], motion: Motio
     return replace(
         problem,
         modes=modes,
-        basis=tile_means(modes, problem.tiles, shape),
+        basis=mode_tile_means(modes, problem.tiles, shape),
         damping=damping,
     )
 
 
-def tile_means(modes, tiles: Tiles, shape: tuple[int, int]) -> np.ndarray:
+def mode_tile_means(modes, tiles: Tiles, shape: tuple[int, int]) -> np.ndarray:
     """Each mode's mean over what each tile shows of motion, (modes, p)."""
     at = tiles.windows.corners * tiles.factor
     highest = max(max(m) for m in modes)

@@ -20,7 +20,9 @@ def patch_centres(shape: tuple[int, int], patches: tuple[int, int]) -> np.ndarra
     return np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
 
 
-def members(centres: np.ndarray, tiles: np.ndarray, shape: tuple[int, int], patches: tuple[int, int]) -> np.ndarray:
+def tiles_of_patches(
+    centres: np.ndarray, tiles: np.ndarray, shape: tuple[int, int], patches: tuple[int, int]
+) -> np.ndarray:
     """Tiles whose centres lie in each patch, else the nearest one: (patches, tiles) bool."""
     away = np.abs(centres[:, None] - tiles[None])
     inside = (away[..., 0] <= shape[1] / patches[0] / 2) & (away[..., 1] <= shape[0] / patches[1] / 2)
@@ -29,7 +31,7 @@ def members(centres: np.ndarray, tiles: np.ndarray, shape: tuple[int, int], patc
     return inside
 
 
-def shifts_of_field(field: MotionField, patches: tuple[int, int]) -> PatchShifts:
+def patch_shifts_from_field(field: MotionField, patches: tuple[int, int]) -> PatchShifts:
     """Shifts at the patch centres of motion that is known: nothing was measured, so ``raw`` is the field too."""
     centres = patch_centres(field.shape, patches)
     local = np.moveaxis(field(*centres.T) - field.whole_frame()[:, None], 0, 1)  # (patches, t, 2)
@@ -48,7 +50,7 @@ def patch_shifts(
     factor = problem.tiles.factor
     centres = patch_centres(field.shape, patches)
     local = np.moveaxis(field(centres[:, 0], centres[:, 1]) - field.whole_frame()[:, None], 0, 1)  # (patches, t, 2)
-    mine = members(centres, problem.tiles.centres, field.shape, patches).astype(float)
+    mine = tiles_of_patches(centres, problem.tiles.centres, field.shape, patches).astype(float)
     slope = np.tensordot(mine, slopes, 1)
     curvature = mine @ np.diagonal(information, axis1=1, axis2=2)  # (patches, t)
     step = slope / np.maximum(curvature, 1e-12)[..., None]

@@ -19,10 +19,10 @@ LATTICES = ((32, 2.0), (32, 2.0), (32, 2.0), (32, 2.0), *6 * ((16, 1.0),))  # ro
 LOWEST_RING = 3  # cycles across the frame; what is slower is illumination
 
 
-def likely_path(kernels, band, small: tuple[int, int], start: np.ndarray) -> np.ndarray:
+def most_probable_path(kernels, band, small: tuple[int, int], start: np.ndarray) -> np.ndarray:
     """Displacement of each frame, (t, 2) x, y in small pixels, relative to their mean.
 
-    ``band``: `whole_frame.low_band`'s spectra of frames (h, w) = ``small``; ``start``: (t, 2), where to look first.
+    ``band``: `low_frequency_band`'s spectra of frames (h, w) = ``small``; ``start``: (t, 2), where to look first.
     """
     track = start
     auto = kernels.to_host(sum((abs(f) ** 2 for f in band), start=0 * abs(band[0])))

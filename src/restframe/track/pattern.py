@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace
 
-from restframe.detector.small import SmallFrames
+from restframe.detector.small import BinnedFrames
 from restframe.track.tiles import Tiles
 
 NOTABLE = 0.05  # power of the pattern in the sum, of the noise's, above which it is taken out
@@ -22,7 +22,7 @@ DIRECTIONS = 8  # of the waves of one ring that are looked at, over half a turn
 
 
 @dataclass(frozen=True, eq=False)
-class Pattern:
+class FixedPattern:
     """What is fixed on the detector, the same in every frame but for its strength."""
 
     power: float  # t P / N: in the sum of the frames, of the noise's
@@ -34,21 +34,21 @@ class Pattern:
         return float(1 - 1 / np.sqrt(1 + self.power)) / len(self.strength) if self.power > NOTABLE else 0.0
 
 
-def find_pattern(kernels, small: SmallFrames, exposure: np.ndarray) -> Pattern:
+def estimate_fixed_pattern(kernels, small: BinnedFrames, exposure: np.ndarray) -> FixedPattern:
     """The pattern in frames of ``exposure`` (t,), in any unit.
 
     From their highest frequency along both axes at once: no specimen reaches there.
     """
     strength = np.sqrt(exposure / exposure.mean())
-    together, noise = kernels.corners(small.stack)  # in steps: only the ratio counts
+    together, noise = kernels.nyquist_power(small.stack)  # in steps: only the ratio counts
     if noise == 0:  # no counts, or the same everywhere
-        return Pattern(0.0, strength)
+        return FixedPattern(0.0, strength)
     n = small.n_frames
     found, pairs = together / noise - 1, strength.sum() ** 2 / n - 1  # found: pairs * P / (N + P)
-    return Pattern(max(n * found / max(pairs - found, 1e-6), 0.0), strength)
+    return FixedPattern(max(n * found / max(pairs - found, 1e-6), 0.0), strength)
 
 
-def take_off_band(band, pattern: Pattern, small: tuple[int, int]):
+def subtract_pattern_from_band(band, pattern: FixedPattern, small: tuple[int, int]):
     """Spectra of whole frames ``small`` (h, w), (t, 2m, m'+1) in FFT order, without the pattern, and without those
     coefficients to which what is smooth and not periodic leaks.
     """
@@ -60,7 +60,7 @@ def take_off_band(band, pattern: Pattern, small: tuple[int, int]):
     return (band - np.float32(pattern.part) * h * (h * band).sum(0)) * xp.asarray(far)
 
 
-def take_off_tiles(kernels, tiles: Tiles, pattern: Pattern) -> None:
+def subtract_pattern_from_tiles(kernels, tiles: Tiles, pattern: FixedPattern) -> None:
     """The same for tiles, in place; a tile of frame t sees the pattern displaced by minus its offset."""
     if not pattern.part:
         return
@@ -69,11 +69,11 @@ def take_off_tiles(kernels, tiles: Tiles, pattern: Pattern) -> None:
     steps = -2 * np.pi / tiles.size * tiles.offsets  # what brings the pattern of each frame to the same place
     down = pattern.strength[:, None] * np.exp(1j * steps[:, 1, None] * ky)
     down, across = (kernels.to_device(v.astype(np.complex64)) for v in (down, np.exp(1j * steps[:, 0, None] * kx)))
-    kernels.take_off(tiles.re, tiles.im, down[:, :, None] * across[:, None, :], np.float32(pattern.part))
+    kernels.subtract_fixed_pattern(tiles.re, tiles.im, down[:, :, None] * across[:, None, :], np.float32(pattern.part))
 
 
 @dataclass(frozen=True)
-class Lost:
+class PatternBias:
     """Specimen that went with the pattern, because it moves so little: the likelihood alone would drive frames apart.
 
     With part f taken off, frame t holds X (a_t e_t - f h_t V), e_t = exp(-i k u_t), V = sum_t h_t a_t e_t, of an image
@@ -81,12 +81,12 @@ class Lost:
     A = sum_t a_t², S' = S (1 - f |V|² / A)², the signal that is left.
     """
 
-    pattern: Pattern
+    pattern: FixedPattern
     amplitude: np.ndarray  # (t, rings): a
     weight: np.ndarray  # (p, rings): W S' of each ring, times the number of its coefficients
     size: int  # small pixels a side of a tile
 
-    def put_back(self, kernels, displacement: np.ndarray, slopes: bool = True) -> tuple[float, np.ndarray]:
+    def pattern_bias(self, kernels, displacement: np.ndarray, slopes: bool = True) -> tuple[float, np.ndarray]:
         """What makes the likelihood fair again at displacements (p, t, 2), and its slopes, (p, t, 2), small pixels;
         zeros where no ``slopes`` are asked for.
         """
@@ -95,4 +95,4 @@ class Lost:
         every = (self.amplitude**2).sum(0)  # A
         strength = self.pattern.strength[:, None] * self.amplitude / np.sqrt(every)
         power = self.weight * every**2 / DIRECTIONS
-        return kernels.put_back(displacement, across, strength, power, self.pattern.part, self.size, slopes)
+        return kernels.pattern_bias(displacement, across, strength, power, self.pattern.part, self.size, slopes)

@@ -64,7 +64,7 @@ class Prior:
         return 1 / self.speed[degree] + rough / self.roughness[degree]
 
 
-def usual_prior(pixel: float, highest_degree: int) -> Prior:
+def default_prior(pixel: float, highest_degree: int) -> Prior:
     """Scales before any data, for ``pixel`` A: whole-frame drift of 1 A, local motion of 0.3 A (sd of one mode) in 1
     e/A² of quiet time, both changing slowly.
     """

@@ -22,10 +22,10 @@ LEAST = 0.1  # of the mean power, however little there seems to be
 BEYOND = 0.25  # of r here is that of all frequencies: beyond the low ones the signal is weaker
 
 
-def specimen_weight(kernels, band, small: tuple[int, int], track: np.ndarray, pixel: float) -> np.ndarray:
+def specimen_weight_map(kernels, band, small: tuple[int, int], track: np.ndarray, pixel: float) -> np.ndarray:
     """How much each place counts, an image of the whole frame at rest of any size, positive.
 
-    ``band``: `whole_frame.low_band`'s spectra of frames (h, w) = ``small``; ``track``: their displacements, (t, 2)
+    ``band``: `low_frequency_band`'s spectra of frames (h, w) = ``small``; ``track``: their displacements, (t, 2)
     small pixels of ``pixel`` A.
     """
     ny, nx = band.shape[1:]
@@ -66,8 +66,8 @@ def summed(kernels, band, track: np.ndarray, ky: np.ndarray, kx: np.ndarray):
     xp = array_namespace(band)
     y, x = phase(*map(kernels.to_device, (track, ky, kx)))
     together, alone = 0, 0
-    for i in range(0, len(band), kernels.TOGETHER):
-        part = slice(i, i + kernels.TOGETHER)
+    for i in range(0, len(band), kernels.frames_per_block):
+        part = slice(i, i + kernels.frames_per_block)
         together = together + (band[part] * y[part] * x[part]).sum(0)
         alone = alone + (xp.abs(band[part]) ** 2).sum(0)
     return together, alone
@@ -80,7 +80,8 @@ def local_power(kernels, spectrum, shape: tuple[int, int], near: float) -> tuple
     xp = array_namespace(spectrum)
     ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
     weights = kernels.to_device(np.exp(-2 * (np.pi * near) ** 2 * (ky**2 + kx**2)).astype(np.float32))
-    image, correlation = kernels.irfft2(xp.stack([spectrum, abs(spectrum) ** 2]), shape, 1)
-    squares = kernels.rfft2(xp.stack([image**2, (correlation / image.size) ** 2]), 1)
-    power, chance = kernels.irfft2(squares * xp.stack([weights, weights**2]), shape, 1)
+    serial = kernels.single_threaded()
+    image, correlation = serial.irfft2(xp.stack([spectrum, abs(spectrum) ** 2]), shape)
+    squares = serial.rfft2(xp.stack([image**2, (correlation / image.size) ** 2]))
+    power, chance = serial.irfft2(squares * xp.stack([weights, weights**2]), shape)
     return kernels.to_host(power), 2 * float(chance[0, 0])

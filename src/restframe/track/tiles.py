@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from restframe import pages
-from restframe.detector.small import SmallFrames
+from restframe.detector.small import BinnedFrames
 from restframe.track.windows import Windows, make_windows
 
 
@@ -66,7 +66,7 @@ def taper(size: int, overlap: float) -> np.ndarray:
 
 
 def make_tiles(
-    kernels, small: SmallFrames, offsets, weight: np.ndarray, size: int, overlap: float, band: int, threads: int
+    kernels, small: BinnedFrames, offsets, weight: np.ndarray, size: int, overlap: float, band: int
 ) -> Tiles:
     """Cut, window and transform, frame by frame, each tile less its mean, which would leak along both axes; the noise
     of every coefficient has power one. Uses ``small`` up. ``weight``: how much each place counts (`specimen.py`).
@@ -81,10 +81,10 @@ def make_tiles(
     places = corners + np.asarray(offsets)[:, None, ::-1]
 
     def some(part: slice) -> None:
-        kernels.cut_spectra(small.stack[part], places[part], windows.taper, lattice, re[:, part], im[:, part], 1)
+        kernels.tile_spectra(small.stack[part], places[part], windows.taper, lattice, re[:, part], im[:, part])
         pages.give_back(small.stack[part])
 
-    parts = [slice(i, i + kernels.TOGETHER) for i in range(0, small.n_frames, kernels.TOGETHER)]
-    kernels.over(some, parts, threads)  # to share out each step takes longer than the step
+    parts = [slice(i, i + kernels.frames_per_block) for i in range(0, small.n_frames, kernels.frames_per_block)]
+    kernels.parallel_map(some, parts)  # to share out each step takes longer than the step
     middle = corners[:, ::-1] + (size - 1) / 2
     return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor, windows)

@@ -5,30 +5,30 @@ from __future__ import annotations
 import numpy as np
 from array_api_compat import array_namespace
 
-from restframe.detector.small import SmallFrames
+from restframe.detector.small import BinnedFrames
 
 COARSE_SIDE = 512  # samples across the short side of the images that are correlated
-TOGETHER = 4  # frames correlated at a time, to stay in the cache
+FRAMES_PER_BLOCK = 4  # frames correlated at a time, to stay in the cache
 SLOWEST = 6.0  # cycles across the frame, below which correlation means little
 REFERENCE_SIDE = 2048  # MotionCor's B-factors are in pixels of an image with this short side
 
 
-def low_band(kernels, small: SmallFrames, side: int, threads: int) -> np.ndarray:
+def low_frequency_band(kernels, small: BinnedFrames, side: int) -> np.ndarray:
     """The low frequencies of every small frame: (t, 2m, m'+1) complex64 in FFT order, the short side cropped to
     ``side``.
     """
     h, w = small.shape
     scale = min(1.0, side / min(h, w))
     nh, nw = (2 * round(n * scale / 2) for n in (h, w))
-    half = nh // 2
+    half, serial = nh // 2, kernels.single_threaded()
 
     def some(part: slice):
-        f = kernels.rfft2(small.stack[part], 1, nw // 2 + 1)
+        f = serial.rfft2(small.stack[part], nw // 2 + 1)
         xp = array_namespace(f)
         return np.float32(small.scale) * (xp.concat([f[:, :half], f[:, h - half :]], axis=1) if nh < h else f)
 
-    parts = [slice(i, i + kernels.TOGETHER) for i in range(0, small.n_frames, kernels.TOGETHER)]
-    out = kernels.over(some, parts, threads)
+    parts = [slice(i, i + kernels.frames_per_block) for i in range(0, small.n_frames, kernels.frames_per_block)]
+    out = kernels.parallel_map(some, parts)
     return array_namespace(out[0]).concat(out)
 
 
@@ -50,7 +50,7 @@ def parabola(c: np.ndarray, y: int, x: int) -> tuple[float, float]:
     return top(c[y - 1, x], c[y, x], c[(y + 1) % h, x]), top(c[y, x - 1], c[y, x], c[y, (x + 1) % w])
 
 
-def coarse_track(
+def estimate_coarse_shifts(
     kernels,
     band: np.ndarray,
     small: tuple[int, int],
@@ -58,7 +58,6 @@ def coarse_track(
     iterations: int,
     tolerance: float,
     phase_only: bool,
-    threads: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Displacement of each frame, (t, 2) x, y in small pixels, relative to their mean; and how many standard deviations
     each one's correlation peak was high, (t,).
@@ -83,9 +82,9 @@ def coarse_track(
         return shift, clear
     # samples of a correlation surface per small pixel
     per_y, per_x = ny / small[0], width / small[1]
-    few = max(TOGETHER, kernels.TOGETHER)
+    few = max(FRAMES_PER_BLOCK, kernels.frames_per_block)
     parts = [slice(i, i + few) for i in range(0, t, few)]
-    moved = xp.empty_like(band)
+    moved, serial = xp.empty_like(band), kernels.single_threaded()
     surfaces = xp.empty((t, ny, width), dtype=xp.float32)
 
     def bring(part: slice) -> None:
@@ -97,14 +96,14 @@ def coarse_track(
         if phase_only:
             product /= xp.abs(product) + np.float32(1e-20)
         product *= damping
-        surfaces[part] = kernels.irfft2(product, (ny, width), 1)
+        surfaces[part] = serial.irfft2(product, (ny, width))
 
     for _ in range(max(iterations, 1)):
         y, x = phase(kernels.to_device(shift), ky, kx)
-        kernels.over(bring, parts, threads)
+        kernels.parallel_map(bring, parts)
         total = moved.sum(0)
-        kernels.over(correlate, parts, threads)
-        step, clear = help_weak(kernels, surfaces)
+        kernels.parallel_map(correlate, parts)
+        step, clear = average_weak_correlations(kernels, surfaces)
         step /= per_x, per_y
         shift += step
         if np.abs(step).max() < tolerance:
@@ -123,7 +122,7 @@ def phase(shift, ky, kx):
 def peaks(kernels, surfaces) -> tuple[np.ndarray, np.ndarray]:
     """Where each periodic surface (t, h, w) is highest, (t, 2) x, y in samples, and how high, in its own sd, (t,)."""
     t, h, w = surfaces.shape
-    highest, clear = kernels.peaks(surfaces)
+    highest, clear = kernels.correlation_peaks(surfaces)
     y, x = np.divmod(highest, w)
     rows, columns = (y[:, None] + (-1, 0, 1)) % h, (x[:, None] + (-1, 0, 1)) % w
     frame, around = np.arange(t)[:, None, None], (rows[:, :, None], columns[:, None, :])
@@ -136,7 +135,7 @@ def peaks(kernels, surfaces) -> tuple[np.ndarray, np.ndarray]:
 CLEAR = 6.0  # a peak this many standard deviations high is no accident among 2e5 samples
 
 
-def help_weak(kernels, surfaces) -> tuple[np.ndarray, np.ndarray]:
+def average_weak_correlations(kernels, surfaces) -> tuple[np.ndarray, np.ndarray]:
     """Displacement of every frame in samples of its surface, (t, 2) x, y; and how high its own peak was, (t,).
 
     Surfaces whose best peak is no clearer than noise are averaged with as many neighbours in time as it takes.

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from restframe.kernels.reference import cell_hats
+from restframe.kernels.reference import hat_functions
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +35,14 @@ class Windows:
     @cached_property
     def weight(self) -> np.ndarray:
         """(p, n+1, n+1) of each corner in means over what a tile shows of motion: the power seen there, squared."""
-        reach = self.taper**2 @ cell_hats(len(self.taper), self.lattice.shape[1] - 1)
+        reach = self.taper**2 @ hat_functions(len(self.taper), self.lattice.shape[1] - 1)
         weight = np.outer(reach, reach) * self.lattice**4
         return weight / weight.sum((1, 2), keepdims=True)
 
 
 def squares(taper: np.ndarray, lattice: np.ndarray) -> np.ndarray:
     """Sums over the pixels of the squares of such windows, (p,)."""
-    hats = cell_hats(len(taper), lattice.shape[1] - 1) * taper[:, None]
+    hats = hat_functions(len(taper), lattice.shape[1] - 1) * taper[:, None]
     overlap = hats.T @ hats
     return np.einsum("pij,pij->p", lattice, overlap @ lattice @ overlap)
 

@@ -29,7 +29,7 @@ def _take_off(re, im, turns, part):
                 _store(imaginary, im[i, f, y])
 
 
-def take_off(re, im, turns, part) -> None:
+def subtract_fixed_pattern(re, im, turns, part) -> None:
     """Spectra of every tile less ``part`` of what they share once turned, in place."""
     _take_off(re, im, turns, np.float32(part))
 
@@ -76,10 +76,10 @@ def _put_back(turn_re, turn_im, strength, power, part, slopes, value, out):
                 _add_slopes(real, imaginary, v_re, v_im, strength[r], out[i])
 
 
-def put_back(displacement, across, strength, power, part, size, slopes=True):
+def pattern_bias(displacement, across, strength, power, part, size, slopes=True):
     """As in reference.py."""
     turn = np.exp(-2j * np.pi / size * displacement @ across).astype(np.complex64)
     value, out = np.zeros(len(turn)), np.zeros(turn.shape, np.float32)
-    by_ring = np.ascontiguousarray(strength.T, np.float32)
-    _put_back(turn.real.copy(), turn.imag.copy(), by_ring, power, np.float32(part), slopes, value, out)
+    ring_sums = np.ascontiguousarray(strength.T, np.float32)
+    _put_back(turn.real.copy(), turn.imag.copy(), ring_sums, power, np.float32(part), slopes, value, out)
     return float(value.sum()), 2 * np.pi / size * out @ across.T

@@ -15,7 +15,7 @@ from restframe.kernels.cpu.counts import corrected_span
 
 TILE = (16, 1024)  # output pixels
 PITCH = TILE[1]
-TOGETHER = 4  # frames
+FRAMES_PER_BLOCK = 4  # frames
 
 
 TERMS = 4  # of each polynomial: error 1e-6
@@ -153,9 +153,9 @@ def _gather(frames, calibration, lattice, spacing, origin, polynomials, numbers,
         m0, m1 = x0 // spacing, (x1 - 1) // spacing + 2
         sums = out[:, y0:y1, x0:x1].copy()
         at = np.empty(4 * PITCH, np.float32)
-        lines = np.empty((TOGETHER, y1 - y0, x1 - x0), np.float32)
-        for start in range(0, t, TOGETHER):
-            some = min(TOGETHER, t - start)
+        lines = np.empty((FRAMES_PER_BLOCK, y1 - y0, x1 - x0), np.float32)
+        for start in range(0, t, FRAMES_PER_BLOCK):
+            some = min(FRAMES_PER_BLOCK, t - start)
             for f in range(some):
                 i = numbers[start + f]
                 part = lattice[i, l0:l1, m0:m1]
@@ -178,7 +178,7 @@ def _gather(frames, calibration, lattice, spacing, origin, polynomials, numbers,
                     c = coefficients[k, start : start + some]
                     if not c.any():
                         continue
-                    if some == TOGETHER:
+                    if some == FRAMES_PER_BLOCK:
                         _add_four(
                             sums[k, y], lines[0, y], lines[1, y], lines[2, y], lines[3, y], c[0], c[1], c[2], c[3]
                         )
@@ -209,7 +209,7 @@ def _offset_counts(positions, bins, out):
                 out[i, y, x] /= n
 
 
-def offset_counts(positions, bins):
+def subpixel_histogram(positions, bins):
     """How often each sub-pixel offset occurs: (t, n, 2) displacements x, y -> fractions (t, bins, bins), y first."""
     out = np.zeros((len(positions), bins, bins))
     _offset_counts(positions, bins, out)

@@ -79,7 +79,7 @@ def _good_sums(image, bad, totals, counts):
         totals[y], counts[y] = _good_sum(image[y], bad[y])
 
 
-def good_mean(image, bad):
+def mean_of_good_pixels(image, bad):
     """Mean of the pixels that are not bad; 0 if there are none."""
     totals, counts = np.empty(len(image)), np.empty(len(image), np.int64)
     _good_sums(image, bad, totals, counts)
@@ -154,7 +154,7 @@ def _crowded(bad, rows, columns, out):
                 out[y, x] = n >= 3
 
 
-def crowded(bad):
+def defect_cluster_mask(bad):
     """Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them."""
     out = np.zeros(bad.shape, bool)
     _crowded(bad, *np.divmod(np.flatnonzero(bad), bad.shape[1]), out)
@@ -195,7 +195,7 @@ def _peaks(surfaces, place, clear):
         place[i] = at * w + surfaces[i, at].argmax()
 
 
-def peaks(surfaces):
+def correlation_peaks(surfaces):
     """Of each surface (t, h, w): where it is highest, as a place in h * w, and how high, less its mean, in its own
     standard deviation; (t,).
     """
@@ -226,7 +226,7 @@ def _corners(stack, together, each):
         _, together[y] = _moments(total)
 
 
-def corners(stack):
+def nyquist_power(stack):
     """The highest frequency along both axes at once, of images (t, h, w) of small integers, one value for each 2 x 2
     pixels: the mean power of its sum over the images, and the sum of its mean powers in each.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from restframe.kernels.cpu.counts import corrected_span
 
 STRIP = 32  # small rows
-TOGETHER = 4  # frames
+FRAMES_PER_BLOCK = 4  # frames
 
 
 @nb.njit(cache=True, nogil=True, fastmath=True)
@@ -100,16 +100,16 @@ def _rounded(frame, scale, out):
             o[x] = np.int8(np.rint(min(max(a[x] * scale, np.float32(-127)), np.float32(127))))
 
 
-def small_frames(frames, calibration, taps, factor, steps, out):
+def make_binned_frames(frames, calibration, taps, factor, steps, out):
     """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
     deviation of each.
     """
     first = (factor - 1) // 2 - (len(taps) - 1) // 2
     taps = np.pad(taps, (0, -len(taps) % 4))
     calibration = tuple(calibration)
-    some = np.empty((min(TOGETHER, len(out)), *out.shape[1:]), np.float32)
-    for start in range(0, len(out), TOGETHER):
-        part = out[start : start + TOGETHER]
+    some = np.empty((min(FRAMES_PER_BLOCK, len(out)), *out.shape[1:]), np.float32)
+    for start in range(0, len(out), FRAMES_PER_BLOCK):
+        part = out[start : start + FRAMES_PER_BLOCK]
         moments = np.empty((len(part), part.shape[1], 2))
         _decimated(frames, calibration, start, taps, first, factor, some[: len(part)], moments)
         mean, square = np.moveaxis(moments.sum(1), 1, 0) / some[0].size

@@ -12,7 +12,7 @@ STEP = np.float32(1 / 256)  # of 16-bit spectra, whose noise has power one; roun
 PITCH = 136  # the longest row that is taken
 LANES = 8  # samples that one instruction takes
 ROWS = 16  # whose sums stay in the cache
-TOGETHER = 4  # tiles that are transformed at a time, to stay in the cache
+FRAMES_PER_BLOCK = 4  # tiles that are transformed at a time, to stay in the cache
 
 
 def empty_spectra(shape):
@@ -98,15 +98,15 @@ def _keep_band(spectra, re, im):
             _store(b, im[i, ky])
 
 
-def cut_spectra(frames, corners, taper, lattice, re, im, threads):
+def tile_spectra(frames, corners, taper, lattice, re, im):
     """As in reference.py."""
     for f, frame in enumerate(frames):
-        for start in range(0, len(corners[f]), TOGETHER):
-            part = slice(start, start + TOGETHER)
+        for start in range(0, len(corners[f]), FRAMES_PER_BLOCK):
+            part = slice(start, start + FRAMES_PER_BLOCK)
             stack = np.empty((len(corners[f, part]), len(taper), len(taper)), np.float32)
             _cut(frame, corners[f, part], taper, lattice[part], stack)
-            across = fft.rfft(stack, axis=2, overwrite_x=True, workers=threads)[:, :, : re.shape[-1]]
-            _keep_band(fft.fft(across, axis=1, overwrite_x=True, workers=threads), re[part, f], im[part, f])
+            across = fft.rfft(stack, axis=2, overwrite_x=True, workers=1)[:, :, : re.shape[-1]]
+            _keep_band(fft.fft(across, axis=1, overwrite_x=True, workers=1), re[part, f], im[part, f])
 
 
 @nb.njit(cache=True, parallel=True)
@@ -137,7 +137,7 @@ def _by_ring(values, ring, weight, out):
                     out[i, ring[y, x]] += values[i, y, x] * weight[y, x]
 
 
-def by_ring(values, ring, weight):
+def ring_sums(values, ring, weight):
     """Sums of values (p, 2m+1, m+1) times ``weight`` over the coefficients of every ring, (p, m+1) float64."""
     out = np.zeros((len(values), ring.shape[-1]))
     _by_ring(values, ring, weight, out)
@@ -154,8 +154,8 @@ def _ring_power(re, im, ring, weight, out):
                     out[i, ring[y, x]] += (a * a + b * b) * weight[y, x]
 
 
-def ring_power(re, im, ring, weight):
-    """`by_ring` of re² + im²."""
+def ring_power_sums(re, im, ring, weight):
+    """`ring_sums` of re² + im²."""
     out = np.zeros((len(re), ring.shape[-1]))
     _ring_power(re, im, ring, weight, out)
     return out
@@ -171,7 +171,7 @@ def _filtered(re, im, w, ring, weight, out_re, out_im):
                 out_im[i, y, x] = f * im[i, y, x]
 
 
-def filtered(re, im, w, ring, weight):
+def filter_spectra(re, im, w, ring, weight):
     """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
     out = np.empty_like(re), np.empty_like(im)
     _filtered(re, im, w, ring, weight, *out)
@@ -269,7 +269,7 @@ def _align(re, im, shift, spread, total_re, total_im, auto):
                     total_re[i, top + r, k] = total_im[i, top + r, k] = auto[i, top + r, k] = 0
 
 
-def align(re, im, steps, spread):
+def align_spectra(re, im, steps, spread):
     """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
     (p, 2m+1, m+1), zero beyond the band.
     """
@@ -320,7 +320,7 @@ def _gradient(re, im, shift, spread, weighted_re, weighted_im, ny, nx, out):
             out[i, f, 1] = -step * gy
 
 
-def gradient(re, im, steps, spread, weighted_re, weighted_im):
+def shift_gradient(re, im, steps, spread, weighted_re, weighted_im):
     """-sum_k k Im(conj(weighted) G_t exp(i k·step_t)), (p, t, 2), k in cycles a tile, G as in `align`."""
     assert re.shape[-1] <= PITCH
     out = np.empty((*re.shape[:2], 2))

@@ -7,7 +7,8 @@ gives equal bytes on one kind of device.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -16,83 +17,29 @@ import numpy as np
 
 from restframe.errors import DeviceError
 from restframe.kernels import reference
-from restframe.kernels.cuda.arrays import BLOCK, blocks_of, empty, to_device
-from restframe.kernels.cuda.arrays import to_host as to_host
-from restframe.kernels.cuda.arrays import zeros as zeros
-from restframe.kernels.cuda.courses import of_courses as of_courses
-from restframe.kernels.cuda.courses import place_courses as place_courses
-from restframe.kernels.cuda.fixed import put_back as put_back
-from restframe.kernels.cuda.fixed import take_off as take_off
+from restframe.kernels.cuda.arrays import BLOCK, blocks_of, empty, to_device, to_host, zeros
+from restframe.kernels.cuda.courses import log_evidence, trajectories_to_device
+from restframe.kernels.cuda.fixed import pattern_bias, subtract_fixed_pattern
 from restframe.kernels.cuda.source import HERE, launch, module, raw_definitions
-from restframe.kernels.cuda.spectra import align as align
-from restframe.kernels.cuda.spectra import by_ring as by_ring
-from restframe.kernels.cuda.spectra import cut_spectra as cut_spectra
-from restframe.kernels.cuda.spectra import empty_spectra as empty_spectra
-from restframe.kernels.cuda.spectra import filtered as filtered
-from restframe.kernels.cuda.spectra import gradient as gradient
-from restframe.kernels.cuda.spectra import ring_power as ring_power
-from restframe.kernels.cuda.spectra import scale_spectra as scale_spectra
-from restframe.kernels.cuda.values import good_mean as good_mean
-from restframe.kernels.cuda.values import ranked as ranked
-from restframe.kernels.reference import over as over
+from restframe.kernels.cuda.spectra import (
+    align_spectra,
+    empty_spectra,
+    filter_spectra,
+    ring_power_sums,
+    ring_sums,
+    scale_spectra,
+    shift_gradient,
+    tile_spectra,
+)
+from restframe.kernels.cuda.values import mean_of_good_pixels, order_statistics
 
 HIGHEST = 15  # degree of a field's modes, as in images.cu
 
 
-def use_device(number: int) -> None:
-    """Work on GPU ``number`` from here on. Raises `DeviceError` if there is none."""
-    import cupy
-
-    try:
-        cupy.cuda.Device(number).use()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(
-            f"-Gpu {number}: no such GPU ({error}). nvidia-smi lists what is there; -Gpu -1 uses the CPU."
-        ) from None
+COMPILING_NOTICE = "The kernels are compiled for this GPU, which takes up to 20 seconds. Later runs start at once."
 
 
-COMPILING = "The kernels are compiled for this GPU, which takes up to 20 seconds. Later runs start at once."
-
-
-def compiled() -> bool:
-    """Whether an earlier process compiled these kernels for this kind of GPU, where CuPy keeps them. Notes it if not,
-    for the next one.
-    """
-    import cupy
-
-    kind = cupy.__version__, cupy.cuda.runtime.runtimeGetVersion(), cupy.cuda.Device().compute_capability
-    text = "".join(path.read_text() for path in sorted(HERE.glob("*.cu*")))
-    digest = sha256("\n".join(map(str, (*kind, text))).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
-    note = folder / f"restframe-{digest}"
-    if note.exists():
-        return True
-    with suppress(OSError):  # CuPy then keeps nothing either
-        folder.mkdir(parents=True, exist_ok=True)
-        note.touch()
-    return False
-
-
-def device_frames(raw, machine):
-    """Raw frames whose blocks lie on the GPU."""
-    from restframe.kernels.cuda.frames import DeviceFrames
-
-    return DeviceFrames(raw, machine.gpu_memory)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether it says that the GPU has too little memory; what is not used is given back then."""
-    import cupy
-
-    short = isinstance(error, cupy.cuda.memory.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
-    if short:
-        error.__traceback__ = None  # it holds arrays
-        cupy.fft.config.get_plan_cache().clear()
-        cupy.get_default_memory_pool().free_all_blocks()
-    return short
-
-
-def rfft2(images, threads, columns=None):
+def rfft2(images, columns=None):
     import cupy
 
     images = _widened(images) if images.dtype == np.int8 else images.astype(np.float32, copy=False)
@@ -108,13 +55,13 @@ def _widened(images):
     return out
 
 
-def irfft2(spectra, size, threads):
+def irfft2(spectra, size):
     import cupy
 
     return cupy.fft.irfft2(spectra, s=size)
 
 
-def pixels(frames, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def pixel_counts(frames, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Counts of single pixels in every frame, (t, n) on the host."""
     return to_host(frames[:, to_device(rows), to_device(columns)])
 
@@ -137,7 +84,7 @@ def _add_up(partial):
     return out
 
 
-def mark_bad(gain, rows: np.ndarray, columns: np.ndarray):
+def mark_bad_pixels(gain, rows: np.ndarray, columns: np.ndarray):
     """A copy of the gain with NaN at bad pixels: that is how these kernels know them."""
     gain = to_device(gain).copy()
     gain[to_device(rows), to_device(columns)] = np.float32(np.nan)
@@ -168,7 +115,7 @@ def _calibration(c) -> tuple:
     return gain, dark, levels, limits, first, columns, values, edge_rows, edge_columns, *c.gain.shape
 
 
-def corrected(frames, calibration, i):
+def corrected_frame(frames, calibration, i):
     """Frame i as (raw - dark) * gain less its mean count, bad pixels and outliers filled; (h, w) float32."""
     h, w = frames.shape[1:]
     out = empty((h, w), np.float32)
@@ -178,10 +125,10 @@ def corrected(frames, calibration, i):
 
 
 COLUMNS, ROWS = 256, 40  # that a block of small.cu goes through
-TOGETHER = 8  # frames that one launch makes small, or transforms
+FRAMES_PER_BLOCK = 8  # frames that one launch makes small, or transforms
 
 
-def small_frames(frames, calibration, taps, factor, steps, out) -> None:
+def make_binned_frames(frames, calibration, taps, factor, steps, out) -> None:
     """Every frame, corrected and decimated, into ``out`` (t, h // factor, w // factor) int8: ``steps`` to the standard
     deviation of each.
     """
@@ -191,14 +138,14 @@ def small_frames(frames, calibration, taps, factor, steps, out) -> None:
     h, w = out.shape[1:]
     grid = blocks_of(w, across), blocks_of(h, down)
     taps, table = to_device(taps), _calibration(calibration)
-    image = empty((min(TOGETHER, len(frames)), h, w), np.float32)
-    for i in range(0, len(frames), TOGETHER):
-        part, here = frames[i : i + TOGETHER], list(table)
+    image = empty((min(FRAMES_PER_BLOCK, len(frames)), h, w), np.float32)
+    for i in range(0, len(frames), FRAMES_PER_BLOCK):
+        part, here = frames[i : i + FRAMES_PER_BLOCK], list(table)
         here[2:4] = (v[4 * i :] for v in table[2:4])  # levels and limits of these frames
         partial = empty((len(part), 2, grid[0] * grid[1]), np.float64)
         arguments = *here, part, taps, image, h, w, partial
         launch("small", "small_frames", (len(part), *grid), COLUMNS, arguments, 0, definitions)
-        arguments = image, _add_up(partial), float(steps), np.int64(h * w), out[i : i + TOGETHER]
+        arguments = image, _add_up(partial), float(steps), np.int64(h * w), out[i : i + FRAMES_PER_BLOCK]
         launch("images", "rounded", (min(blocks_of(h * w), 1024), len(part)), BLOCK, arguments)
 
 
@@ -233,13 +180,13 @@ def gather(frames, calibration, lattice, spacing, origin, table, coefficients, o
         launch("raw", "gather", grid, threads, arguments, weights.nbytes + 24 * t, definitions)
 
 
-def lattice(field, x, y, moved):
+def displacement_grid(field, x, y, moved):
     """``moved`` and the field's displacement at positions x, y (n,), in every frame: (t, *moved.shape), float32."""
     h, w = field.shape
     at = (2 * np.stack([x.ravel(), y.ravel()]) + 1) / np.array([[w], [h]]) - 1  # as `mode_values` has it
     modes = np.array(getattr(field, "modes", ()), np.int32)  # the simulator's truth has a form of its own
     if not modes.size or modes.max() > HIGHEST:
-        return to_device(reference.lattice(field, x, y, moved))
+        return to_device(reference.displacement_grid(field, x, y, moved))
     t, n = field.n_frames, x.size
     out = empty((t, *moved.shape), np.float32)
     amplitudes = np.ascontiguousarray(field.amplitudes, np.float64)
@@ -248,7 +195,7 @@ def lattice(field, x, y, moved):
     return out
 
 
-def offset_counts(positions, bins: int) -> np.ndarray:
+def subpixel_histogram(positions, bins: int) -> np.ndarray:
     """How often each sub-pixel offset occurs in (t, n, 2) displacements x, y: fractions (t, bins, bins) on the host."""
     t, n = positions.shape[:2]
     counts = zeros((t, bins, bins), np.uint64)
@@ -287,25 +234,25 @@ def _polynomials(table: bytes, order: int = 4) -> np.ndarray:
     return np.array(out, np.float32)
 
 
-def add_weighted(total, spectrum, samples, steps) -> None:
+def add_weighted_spectrum(total, spectrum, samples, steps) -> None:
     """total += samples(|k|) * the middle of the half spectrum; ``steps``: samples per row and column."""
     arguments = total, *total.shape, spectrum, *spectrum.shape, to_device(samples), len(samples), *map(float, steps)
     launch("images", "add_weighted", (blocks_of(total.shape[1]), total.shape[0]), BLOCK, arguments)
 
 
-def multiply_smooth(total, grid) -> None:
+def multiply_interpolated(total, grid) -> None:
     """total *= grid, given at frequencies from -Nyquist to Nyquist and from 0 to Nyquist, linear between."""
     grid = to_device(np.ascontiguousarray(grid, np.complex64))
     arguments = total, *total.shape, grid, *grid.shape
     launch("images", "multiply_smooth", (blocks_of(total.shape[1]), total.shape[0]), BLOCK, arguments)
 
 
-def deviation(values) -> float:
+def standard_deviation(values) -> float:
     """Standard deviation; CuPy's own works on one multiprocessor."""
     return float(((values - values.mean()) ** 2).mean() ** 0.5)
 
 
-def corners(stack) -> tuple[float, float]:
+def nyquist_power(stack) -> tuple[float, float]:
     """As in reference.py, of int8."""
     t, h, w = stack.shape
     n = (h // 2) * (w // 2)
@@ -328,7 +275,7 @@ def local_mean(image, bad, size: int, other: float):
     return out
 
 
-def crowded(bad):
+def defect_cluster_mask(bad):
     """Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them."""
     h, w = bad.shape
     out = empty((h, w), np.bool_)
@@ -336,7 +283,7 @@ def crowded(bad):
     return out
 
 
-def peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
+def correlation_peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
     """Of each surface (t, h, w): where it is highest, as a place in h * w, and how high, less its mean, in its own
     standard deviation; (t,) on the host.
     """
@@ -351,3 +298,109 @@ def peaks(surfaces) -> tuple[np.ndarray, np.ndarray]:
     mean = sums[:, 0] / n
     sd = np.sqrt(np.maximum(sums[:, 1] / n - mean**2, 0))
     return at, (top - mean) / np.maximum(sd, 1e-30)
+
+
+class Cuda:
+    """The kernels on one NVIDIA GPU; see `interface.Kernels`. Raises `DeviceError` where there is no such GPU."""
+
+    frames_per_block = FRAMES_PER_BLOCK
+    compiling_notice = COMPILING_NOTICE
+
+    def __init__(self, device: int = 0) -> None:
+        import cupy
+
+        self.device = device
+        try:
+            with cupy.cuda.Device(device):
+                pass
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            raise DeviceError(
+                f"-Gpu {device}: no such GPU ({error}). nvidia-smi lists what is there; -Gpu -1 uses the CPU."
+            ) from None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        import cupy
+
+        with cupy.cuda.Device(self.device):
+            yield
+
+    def single_threaded(self) -> Cuda:
+        return self
+
+    def parallel_map(self, work, items):
+        return [work(item) for item in items]
+
+    def is_compiled(self) -> bool:
+        """Whether an earlier process compiled these kernels for this kind of GPU, where CuPy keeps them.
+
+        Leaves a note for the next process if not.
+        """
+        import cupy
+
+        kind = cupy.__version__, cupy.cuda.runtime.runtimeGetVersion(), cupy.cuda.Device().compute_capability
+        text = "".join(path.read_text() for path in sorted(HERE.glob("*.cu*")))
+        digest = sha256("\n".join(map(str, (*kind, text))).encode()).hexdigest()[:16]
+        folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+        note = folder / f"restframe-{digest}"
+        if note.exists():
+            return True
+        with suppress(OSError):  # CuPy then keeps nothing either
+            folder.mkdir(parents=True, exist_ok=True)
+            note.touch()
+        return False
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether it says that the GPU has too little memory; what is not used is given back then."""
+        import cupy
+
+        short = isinstance(error, cupy.cuda.memory.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
+        if short:
+            error.__traceback__ = None  # it holds arrays
+            cupy.fft.config.get_plan_cache().clear()
+            cupy.get_default_memory_pool().free_all_blocks()
+        return short
+
+    def device_frames(self, raw, memory_share: float):
+        """Raw frames whose blocks lie on the GPU."""
+        from restframe.kernels.cuda.frames import DeviceFrames
+
+        return DeviceFrames(raw, memory_share)
+
+    def zeros(self, shape, dtype):
+        return zeros(shape, dtype)
+
+    to_device = staticmethod(to_device)
+    to_host = staticmethod(to_host)
+    rfft2 = staticmethod(rfft2)
+    irfft2 = staticmethod(irfft2)
+    add_frames = staticmethod(add_frames)
+    pixel_counts = staticmethod(pixel_counts)
+    corrected_frame = staticmethod(corrected_frame)
+    mark_bad_pixels = staticmethod(mark_bad_pixels)
+    mean_of_good_pixels = staticmethod(mean_of_good_pixels)
+    local_mean = staticmethod(local_mean)
+    defect_cluster_mask = staticmethod(defect_cluster_mask)
+    order_statistics = staticmethod(order_statistics)
+    standard_deviation = staticmethod(standard_deviation)
+    nyquist_power = staticmethod(nyquist_power)
+    correlation_peaks = staticmethod(correlation_peaks)
+    make_binned_frames = staticmethod(make_binned_frames)
+    tile_spectra = staticmethod(tile_spectra)
+    scale_spectra = staticmethod(scale_spectra)
+    subtract_fixed_pattern = staticmethod(subtract_fixed_pattern)
+    pattern_bias = staticmethod(pattern_bias)
+    ring_sums = staticmethod(ring_sums)
+    ring_power_sums = staticmethod(ring_power_sums)
+    filter_spectra = staticmethod(filter_spectra)
+    align_spectra = staticmethod(align_spectra)
+    shift_gradient = staticmethod(shift_gradient)
+    trajectories_to_device = staticmethod(trajectories_to_device)
+    log_evidence = staticmethod(log_evidence)
+    displacement_grid = staticmethod(displacement_grid)
+    subpixel_histogram = staticmethod(subpixel_histogram)
+    gather = staticmethod(gather)
+    add_weighted_spectrum = staticmethod(add_weighted_spectrum)
+    multiply_interpolated = staticmethod(multiply_interpolated)
+    empty = staticmethod(empty)
+    empty_spectra = staticmethod(empty_spectra)

@@ -11,13 +11,13 @@ IN_SHARED = 72  # coefficients of a course whose matrix lies in the shared memor
 THREADS = {True: 256, False: 1024}  # of a block, by whether it does
 
 
-def place_courses(data: np.ndarray, linear: np.ndarray) -> tuple:
-    """The log likelihood (`of_courses`) to where it is worked on."""
+def trajectories_to_device(data: np.ndarray, linear: np.ndarray) -> tuple:
+    """The log likelihood (`log_evidence`) to where it is worked on."""
     return to_device(data), to_device(linear)
 
 
-def of_courses(data, linear, a: np.ndarray, negligible: float) -> tuple[np.ndarray, ...]:
-    """As in reference.py, of what `place_courses` gave; courses have as many coefficients together as each needs."""
+def log_evidence(data, linear, a: np.ndarray, negligible: float) -> tuple[np.ndarray, ...]:
+    """As in reference.py, of what `trajectories_to_device` gave."""
     m, n = data.shape[:2]
     out, fits = empty((m, 9), np.float64), n <= IN_SHARED
     room = None if fits else empty((m, n, n), np.float64)

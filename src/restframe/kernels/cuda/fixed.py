@@ -8,14 +8,14 @@ from restframe.kernels.cuda.arrays import BLOCK, blocks_of, empty, to_device, to
 from restframe.kernels.cuda.source import launch
 
 
-def take_off(re, im, turns, part) -> None:
+def subtract_fixed_pattern(re, im, turns, part) -> None:
     """As in reference.py, for spectra of `empty_spectra`."""
     p, t, ny, nx = re.shape
     arguments = re, im, turns, t, ny, nx, re.strides[-2] // re.itemsize, float(part)
     launch("fixed", "take_off", (blocks_of(ny * nx), p), BLOCK, arguments)
 
 
-def put_back(displacement, across, strength, power, part, size, slopes=True) -> tuple[float, np.ndarray]:
+def pattern_bias(displacement, across, strength, power, part, size, slopes=True) -> tuple[float, np.ndarray]:
     """As in reference.py."""
     (p, t, _), directions, rings = displacement.shape, across.shape[1], power.shape[1]
     tables = displacement / size, across, strength, power

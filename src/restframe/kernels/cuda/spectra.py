@@ -49,7 +49,7 @@ def transform(size: int, cells: int, band: int) -> tuple[str, ...]:
     return f"SIZE={size}", f"N1={cells}", f"N2={size // cells}", f"M={band}", f"ROOTS={roots}"
 
 
-def cut_spectra(frames, corners, taper, lattice, re, im, threads) -> None:
+def tile_spectra(frames, corners, taper, lattice, re, im) -> None:
     """As in reference.py, of int8, into spectra of `empty_spectra`."""
     p, t, _, nx = re.shape
     size, cells = len(taper), lattice.shape[-1] - 1
@@ -65,7 +65,7 @@ def cut_spectra(frames, corners, taper, lattice, re, im, threads) -> None:
 FRAMES, ALIGN_BLOCK, SLOPES = 20, 512, 2  # as in spectra.cu
 
 
-def align(re, im, steps, spread):
+def align_spectra(re, im, steps, spread):
     """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
     (p, 2m+1, m+1), zero beyond the band.
     """
@@ -108,13 +108,13 @@ def _rings(ring: np.ndarray, weight: np.ndarray):
     return tables
 
 
-def by_ring(values, ring, weight) -> np.ndarray:
+def ring_sums(values, ring, weight) -> np.ndarray:
     """Sums of values (p, 2m+1, m+1) times ``weight`` over the coefficients of every ring, (p, m+1) on the host."""
     return _by_ring(values, None, ring, weight)
 
 
-def ring_power(re, im, ring, weight) -> np.ndarray:
-    """`by_ring` of re² + im²."""
+def ring_power_sums(re, im, ring, weight) -> np.ndarray:
+    """`ring_sums` of re² + im²."""
     return _by_ring(re, im, ring, weight)
 
 
@@ -128,7 +128,7 @@ def _by_ring(values, other, ring, weight) -> np.ndarray:
     return to_host(out)
 
 
-def filtered(re, im, w, ring, weight):
+def filter_spectra(re, im, w, ring, weight):
     """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
     _, _, value, number = _rings(ring, weight)
     out = tuple(_rows_of_four(re.shape, np.float32) for _ in range(2))
@@ -143,7 +143,7 @@ def _phases(steps, spread):
     return to_device(np.concatenate([steps.ravel(), spread.ravel()], dtype=np.float32))
 
 
-def gradient(re, im, steps, spread, weighted_re, weighted_im) -> np.ndarray:
+def shift_gradient(re, im, steps, spread, weighted_re, weighted_im) -> np.ndarray:
     """-sum_k k Im(conj(weighted) G_t exp(i k·step_t)), (p, t, 2) on the host, k in cycles a tile, G as in `align`."""
     (re, pitch), (im, _) = padded(re), padded(im)
     weighted = padded(weighted_re)[0], padded(weighted_im)[0]

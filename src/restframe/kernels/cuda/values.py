@@ -11,7 +11,7 @@ from restframe.kernels.cuda.source import launch
 BLOCK, BLOCKS = 256, 1024
 
 
-def good_mean(image, bad) -> float:
+def mean_of_good_pixels(image, bad) -> float:
     """Mean of the pixels that are not bad; 0 if there are none."""
     import cupy
 
@@ -21,7 +21,7 @@ def good_mean(image, bad) -> float:
     return float(total / number) if number else 0.0
 
 
-def ranked(values, ranks: Sequence[int]) -> np.ndarray:
+def order_statistics(values, ranks: Sequence[int]) -> np.ndarray:
     """Those of ``values`` (n,) float32 that have these places in their ascending order, from 0; on the host.
 
     By digits of 8 bits: of those whose digits before are known, how many have which digit next? Nothing waits for the

@@ -10,7 +10,7 @@ from restframe.track import fit as ft
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ModelSelection:
     degree: int  # highest degree of the modes that are kept; 0: whole frame only
     sentence: str
     numbers: dict[str, float]
@@ -23,7 +23,7 @@ def checkerboard(centres: np.ndarray) -> np.ndarray:
     return (row + column) % 2 == 0
 
 
-def accept(problem: ft.Problem, result: ft.Fit, slopes: np.ndarray) -> Verdict:
+def select_degree(problem: ft.Problem, result: ft.Fit, slopes: np.ndarray) -> ModelSelection:
     """Fit each half of a checkerboard of tiles with modes up to every degree, on the likelihood's quadratic form at
     the field, and ask the other half.
 
@@ -43,14 +43,16 @@ def accept(problem: ft.Problem, result: ft.Fit, slopes: np.ndarray) -> Verdict:
         start = result.x[:n]
         for (data, linear), (other, other_linear) in zip(parts, parts[::-1], strict=True):
             among = data[:n, :n]
-            x = ft.settle(among, linear[:n] - among @ start, precision[:n], start).x
+            x = ft.solve_posterior(among, linear[:n] - among @ start, precision[:n], start).x
             gain[degree] += float(np.sum(other_linear[:n] * x) - 0.5 * np.sum(x * (other[:n, :n] @ x)))
     gain -= gain[0]
     degree = int(np.argmax(gain))
     numbers = {"held_out_gain": float(gain[degree])}
     if degree == 0:
-        return Verdict(0, "Local motion: none that tiles left out of the fit confirm; whole frames only.", numbers)
-    return Verdict(
+        return ModelSelection(
+            0, "Local motion: none that tiles left out of the fit confirm; whole frames only.", numbers
+        )
+    return ModelSelection(
         degree,
         f"Local motion: degree {degree} of {highest}, confirmed by tiles left out of the fit "
         f"(log likelihood +{gain[degree]:.1f}).",

@@ -10,14 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from restframe.track import fit as ft
-from restframe.track.evidence import Courses, best_scales
+from restframe.track.evidence import Trajectories, maximize_evidence
 from restframe.track.prior import Prior
 
 SPEED, ROUGHNESS = 0.03**2, 0.003**2  # A² a unit of time, and of its change: the usual scales
 STEPS = 40  # of the search for the scales
 
 
-def own_motion(kernels, problem: ft.Problem, information: np.ndarray, slopes: np.ndarray, pixel: float) -> float:
+def residual_local_motion(
+    kernels, problem: ft.Problem, information: np.ndarray, slopes: np.ndarray, pixel: float
+) -> float:
     """Sd of the tiles' own displacements, both axes together, rms over frames less the mean over time; small pixels.
 
     ``information`` (p, t, t) and ``slopes`` (p, t, 2) of the log likelihood by each tile's displacement at the field;
@@ -26,7 +28,7 @@ def own_motion(kernels, problem: ft.Problem, information: np.ndarray, slopes: np
     time = problem.local_time
     b, tiles = time.values, len(slopes)
     rough = np.broadcast_to(time.rough, (tiles, len(time.rough)))
-    courses = Courses(b.T @ information @ b, b.T @ slopes, rough, np.zeros(tiles, int))
+    courses = Trajectories(b.T @ information @ b, b.T @ slopes, rough, np.zeros(tiles, int))
     usual = Prior(np.array([SPEED]) / pixel**2, np.array([ROUGHNESS]) / pixel**2)
-    found = Prior(*np.exp(best_scales(kernels, courses, usual.logs(), usual.logs(), STEPS)[0]).T)
+    found = Prior(*np.exp(maximize_evidence(kernels, courses, usual.logs(), usual.logs(), STEPS)[0]).T)
     return float(np.sqrt(2 * ((b - b.mean(0)) ** 2 / found.precision(0, time.rough)).sum() / len(b)))
