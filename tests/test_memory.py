@@ -34,7 +34,7 @@ def test_smaller_blocks_when_there_is_little_room():
     least = next(limit for limit in range(10**8, 10**10, 10**6) if _allowed(limit))
     assert fits(least).block == 1
     assert fits(least + 2 * 10**8).block > 1
-    with pytest.raises(SettingsError, match=r"--max-memory 0.05GB: this movie needs .*GB"):
+    with pytest.raises(SettingsError, match=r"max_memory=50000000: this movie needs .*GB"):
         fits(5 * 10**7)
 
 

@@ -1,19 +1,46 @@
-"""What can go wrong because of the input, and the exit code that tells a pipeline.
+"""The errors that restframe raises on purpose, and the exit code of the command for each.
 
-Messages name the file or flag, what was found, what was expected and what to do.
+    RestframeError             6  base class of all
+        SettingsError          6  a value that cannot be used
+        SameFileError          2  the output would overwrite the input
+        InputError             3  the input is missing or unreadable
+            ReferenceInputError   a reference or a list of defects is
+        OutputError            4  the output cannot be written
+        DeviceError            5  the requested GPU cannot be used
+        BatchError             6  some movies of a batch failed
+        DetectorError          6  a reference does not fit the movie
+        WorkerError            6  the process of a movie ended too early
+
+A message names the file or the setting, what was found, what was expected, and what the user can do. Settings are named
+by their field; the command shows the flag instead (`restframe.messages`).
 """
+
+from __future__ import annotations
 
 import traceback
 
+from restframe.messages import Message, Setting
+
 
 class RestframeError(Exception):
-    """Base of every error that restframe raises on purpose; the command exits with ``exit_code``."""
+    """Base of every error that restframe raises on purpose. The command exits with ``exit_code``."""
 
     exit_code = 6
 
+    def __init__(self, *parts: str | Setting) -> None:
+        super().__init__(*Message(*parts).parts)
+
+    @property
+    def message(self) -> Message:
+        """The text, which names fields; its parts let the command name flags."""
+        return Message(*self.args)
+
+    def __str__(self) -> str:
+        return str(self.message)
+
 
 class SettingsError(RestframeError):
-    """A value that cannot be used, or a feature that is not there yet."""
+    """A value that cannot be used, or a feature that does not exist yet."""
 
 
 class SameFileError(RestframeError):
@@ -29,7 +56,7 @@ class InputError(RestframeError):
 
 
 class ReferenceInputError(InputError):
-    """A reference or list of defects cannot be read: no movie can be corrected with it."""
+    """A reference or a list of defects cannot be read, so no movie can be corrected with it."""
 
 
 class OutputError(RestframeError):
@@ -39,32 +66,35 @@ class OutputError(RestframeError):
 
 
 class DeviceError(RestframeError):
-    """CUDA is there, the GPU that was asked for is not."""
+    """The requested GPU does not exist or cannot be used."""
 
     exit_code = 5
 
 
 class BatchError(RestframeError):
-    """Some movies of a batch failed; the others are done."""
+    """Some movies of a batch failed. The others are corrected."""
 
 
 class DetectorError(RestframeError):
-    """A gain, dark or defect file does not fit the movie or cannot be read."""
+    """A gain, dark or defect file does not fit the movie or is not valid."""
 
 
 class WorkerError(RestframeError):
-    """The process that corrected a movie ended before it was done."""
+    """The process that corrected a movie ended before the movie was finished."""
 
 
-def explained(error: BaseException) -> tuple[str, int]:
-    """Any error as a message for the user, and the exit code that goes with it."""
+def error_message(error: BaseException) -> tuple[Message, int]:
+    """The text of any error for the user, and the exit code for it."""
     if isinstance(error, RestframeError):
-        return str(error), error.exit_code
+        return error.message, error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted.", 130
+        return Message("interrupted."), 130
     if isinstance(error, MemoryError):
-        return f"out of memory ({error or 'no details'}). Use fewer --threads, or a machine with more memory.", 6
+        details = str(error) or "no details"
+        advice = "Use fewer ", Setting("threads"), ", or a machine with more memory."
+        return Message(f"out of memory ({details}). ", *advice), 6
     if isinstance(error, OSError):
-        return f"{error.filename or 'a file'}: {error.strerror or error}.", 6
-    last = traceback.format_exception_only(error)[-1].strip()
-    return f"restframe failed: {last}\nPlease report it; RESTFRAME_DEBUG=1 shows where it happened.", 6
+        return Message(f"{error.filename or 'a file'}: {error.strerror or error}."), 6
+    summary = traceback.format_exception_only(error)[-1].strip()
+    advice_to_report = "Please report it; RESTFRAME_DEBUG=1 shows where it happened."
+    return Message(f"restframe failed: {summary}\n{advice_to_report}"), 6

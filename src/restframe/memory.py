@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from restframe.errors import SettingsError
+from restframe.messages import Setting
 from restframe.movie.raw import BLOCK
 from restframe.settings import Machine
 
@@ -43,8 +44,9 @@ def room(
     fitting = (machine.max_memory - rest) // (2 * frame)
     if fitting < 1:
         raise SettingsError(
-            f"--max-memory {machine.max_memory / 1e9:.3g}GB: this movie needs {(rest + 2 * frame) / 1e9:.2g}GB even "
-            "when its frames are read again in every pass. Allow more."
+            Setting("max_memory", machine.max_memory),
+            f": this movie needs {(rest + 2 * frame) / 1e9:.2g}GB even when its frames are read again in every pass. "
+            "Allow more.",
         )
     return Room(False, min(fitting, BLOCK))
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from restframe.detector.small import binning_factor
 from restframe.detector.survey import Survey, survey_frames
 from restframe.errors import InputError, SettingsError
 from restframe.kernels import Kernels, make_kernels, thread_count
+from restframe.messages import Message, Setting
 from restframe.movie import Movie, RawFrames, open_movie
 from restframe.movie.fractions import Fractions, fractions
 from restframe.movie.rendered import Rendered, all_numbers
@@ -28,7 +29,7 @@ from restframe.restore.placement import Placement, placement
 from restframe.restore.stack import corrected_frame_groups
 from restframe.restore.sums import make_sums
 from restframe.result import Result
-from restframe.settings import Detector, Settings, with_choices
+from restframe.settings import Choices, Detector, Settings, with_choices
 from restframe.track.field import MotionField
 from restframe.track.groups import groups
 from restframe.track.measure import Measured, measure, reference_frame
@@ -51,7 +52,7 @@ def correct(
     field: MotionField | None = None,
     stack: TakeStack | None = None,
     report: Report | None = None,
-    **choices,
+    **choices: Unpack[Choices],
 ) -> Result:
     """Bring a movie to rest.
 
@@ -72,7 +73,7 @@ def measure_motion(
     settings: Settings | None = None,
     *,
     report: Report | None = None,
-    **choices,
+    **choices: Unpack[Choices],
 ) -> Measured:
     """The motion of a movie as `correct` finds it, with the same arguments; no sum is made."""
     settings = with_choices(settings or Settings(), choices)
@@ -112,7 +113,7 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     if used.summed or movie.spare or not all_numbers(movie):
         frames, numbers, refs = Rendered(movie, used.frames, refs.dark), None, replace(refs, dark=None)
     shape = len(used.frames), *movie.shape[1:]
-    sums = len(plan.combine) + settings.sums.whole_frame
+    sums = len(plan.combine) + settings.sums.global_sum
     room = memory.room(shape, frames.dtype, binning_factor(shape[1:]), plan.sizes, sums, settings.machine)
     on_host = RawFrames(frames, numbers, thread_count(settings.machine), room.keep, room.block)
     kernels = make_kernels(settings.machine)
@@ -126,12 +127,14 @@ def check_sizes(shape: tuple[int, int], settings: Settings) -> None:
     (h, w), bin, (nx, ny) = shape, settings.sums.bin, settings.motion.patches
     if bin > 1 and min(sizes(shape, bin).output) < LEAST_SIDE:
         raise SettingsError(
-            f"-FtBin {bin:g}: next to nothing would be left of {w} x {h} pixels; at most {min(h, w) / LEAST_SIDE:g}."
+            Setting("bin", bin),
+            f": next to nothing would be left of {w} x {h} pixels; at most {min(h, w) / LEAST_SIDE:g}.",
         )
     if min(nx, ny) > 1 and (w < nx * LEAST_SIDE or h < ny * LEAST_SIDE):
         raise SettingsError(
-            f"-Patch {nx} {ny}: patches of {w / nx:.3g} x {h / ny:.3g} pixels. Use at most {w // LEAST_SIDE} "
-            f"{h // LEAST_SIDE}; 5 5 or 7 5 is usual, more do not make the field finer."
+            Setting("patches", (nx, ny)),
+            f": patches of {w / nx:.3g} x {h / ny:.3g} pixels. Use at most {w // LEAST_SIDE} {h // LEAST_SIDE}; 5 5 or "
+            "7 5 is usual, more do not make the field finer.",
         )
 
 
@@ -245,7 +248,8 @@ def _track(
     if not kernels.is_compiled():
         say(kernels.compiling_notice)
     if not prepared.raw.keep:
-        say(f"Frames are read {prepared.raw.block} at a time and again in every pass, as {prepared.raw.limit} asks.")
+        times = f"Frames are read {prepared.raw.block} at a time and again in every pass, as "
+        say(Message(times, prepared.raw.limit, " asks."))
     raw = prepared.raw
     shown = settings.motion.align or field is not None
     if not shown:
@@ -275,7 +279,8 @@ def _track(
     reference = reference_frame(len(used.frames), settings.motion.reference)
     # callers that count from one give the number of frames for the last
     if settings.motion.reference > len(used.frames):
-        say(f"Warning: -FmRef {settings.motion.reference}: the last frame used, {reference} from 0, is the reference.")
+        given = Setting("reference", settings.motion.reference)
+        say(Message("Warning: ", given, f": the last frame used, {reference} from 0, is the reference."))
     tracked = Tracked(survey, replace(measured, field=measured.field.relative_to(reference)))
     if shown:
         say("\n".join(shift_table(tracked.global_shifts)))  # in one piece: nothing may come between its lines
@@ -302,8 +307,8 @@ def _restore(
     survey, measured = tracked.survey, tracked.measured
     field = measured.field
     if any(not made.part.any() for made in plan.sums if made.name == "dose_weighted_range"):
-        low, high = settings.sums.sum_range
-        say(f"Warning: no frame lies within -SumRange {low:g} {high:g}: that sum (_DWS) is zero everywhere.")
+        dose_range = Setting("sum_range", settings.sums.sum_range)
+        say(Message("Warning: no frame lies within ", dose_range, ": that sum (_DWS) is zero everywhere."))
     if place.stretched:
         major, minor, angle = settings.sums.magnification
         say(f"Mag stretch: {major / minor:.3f}  {-angle:.3f}")
@@ -311,15 +316,15 @@ def _restore(
     size = sizes(place.shape, settings.sums.bin)
     calibration = survey.calibration
     levels = calibration.levels.astype(np.float64)
-    whole_frame = None
-    if settings.sums.whole_frame:
+    global_sum = None
+    if settings.sums.global_sum:
         only, way = dw.unweighted_plan(len(used.frames)), make_resampling_map(kernels, field.global_only(), place, size)
         gathered = gather(kernels, raw, calibration, way, only.coefficients)
-        whole_frame = finish(kernels, gathered, only, way.counts, levels, place, size)["sum"]
+        global_sum = finish(kernels, gathered, only, way.counts, levels, place, size)["sum"]
     way = make_resampling_map(kernels, field, place, size)
     if stack:
         stack(corrected_frame_groups(kernels, raw, calibration, way, settings.sums.stack_group))
-    if settings.sums.during_frame:
+    if settings.sums.intraframe_motion:
         moved = travel(field.whole_frame(), [len(raws) for raws in used.frames])
         images = blur_weighted_sums(kernels, raw, calibration, way, plan, moved)
         raw.forget()
@@ -334,7 +339,7 @@ def _restore(
         dose_weighted_range=images.get("dose_weighted_range"),
         odd=images.get("odd"),
         even=images.get("even"),
-        whole_frame=whole_frame,
+        global_sum=global_sum,
         patches=measured.patches,
         global_shifts=tracked.global_shifts,
         movie_shape=(len(used.frames), *movie.shape[1:]),
@@ -353,8 +358,11 @@ def check_field(field: MotionField, shape: tuple[int, int, int]) -> None:
     if found != shape:
         raise InputError(
             f"The known motion is that of {found[0]} frames of {found[2]} x {found[1]} pixels, this movie has "
-            f"{shape[0]} used frames of {shape[2]} x {shape[1]}. Use the same -Throw, -Trunc and frames as when it was "
-            "measured."
+            f"{shape[0]} used frames of {shape[2]} x {shape[1]}. Use the same ",
+            Setting("throw"),
+            ", ",
+            Setting("trunc"),
+            " and frames as when it was measured.",
         )
 
 
@@ -372,9 +380,9 @@ def wanted_sums(used: Fractions, settings: Settings) -> list[dw.Sum]:
     pixel = output_pixel(settings)
     if not (settings.motion.align and pixel > 0 and used.dose.sum() > 0):
         return dw.unweighted_sums(t, {"sum": everything, **halves})
-    low, high = max(settings.sums.sum_range[0], 0), settings.sums.sum_range[1]
     weighted = {"dose_weighted": everything}
-    if high > 0 and high - low > 1:
+    if settings.sums.dose_range:
+        low, high = settings.sums.dose_range
         weighted["dose_weighted_range"] = ((used.accumulated >= low) & (used.accumulated <= high)).astype(float)
     plain = dw.unweighted_sums(t, {"sum": everything})
     return plain + dw.dose_weighted_sums(used.accumulated, pixel, settings.exposure.voltage, weighted | halves)

@@ -34,7 +34,7 @@ class Result:
     dose_weighted_range: np.ndarray | None = None
     odd: np.ndarray | None = None
     even: np.ndarray | None = None
-    whole_frame: np.ndarray | None = None  # the plain sum without local motion
+    global_sum: np.ndarray | None = None  # the plain sum without local motion
     patches: PatchShifts | None = None  # None: whole frames only
     # (t, 2) px, relative to the first used frame
     global_shifts: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))

@@ -1,101 +1,266 @@
-"""Every choice a user can make, one frozen dataclass a concern. The only place where defaults live."""
+"""All settings of a correction: one frozen dataclass per topic.
+
+This is the only place for defaults, bounds, choices, units, descriptions and names of flags. Each field carries them in
+its metadata (`setting`); `SETTINGS` is the same as a table. The classes check their values when they are made, and the
+flags of the command, its help and docs/flags.md are derived from this table.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from os import PathLike
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 
+from restframe.arrays import AnyArray
 from restframe.errors import SettingsError
+from restframe.fields import Checked, SettingInfo, bounds_text, fields_of, setting
+from restframe.messages import Setting
 
-Reference = str | PathLike[str] | np.ndarray | None
+FilePath: TypeAlias = str | PathLike[str]
+Reference: TypeAlias = FilePath | AnyArray | None
+QuarterTurns: TypeAlias = Literal[0, 1, 2, 3]
+FlipAxis: TypeAlias = Literal[0, 1, 2]
+EerSampling: TypeAlias = Literal[1, 2, 3]
+Weights: TypeAlias = Literal["data", "bfactor"]
+
+VOLTAGE_RANGE_KV = 80.0, 300.0  # for which the critical dose is known
+MIN_SUM_RANGE_WIDTH = 1.0  # e/A²: MotionCor2 makes no sum over a narrower range of dose
 
 
 class Row(NamedTuple):
-    """Of an integration file: consecutive raw frames of equal exposure."""
+    """One row of an integration file: consecutive raw frames of equal exposure."""
 
-    frames: int  # how many
-    size: int  # of them summed to one fraction
-    dose: float = 0.0  # e/A² of one raw frame; 0: as frame_dose says
+    frames: int  # number of raw frames
+    size: int  # number of raw frames that are summed to one fraction
+    dose: float = 0.0  # e/A² per raw frame; 0: as frame_dose says
 
 
 @dataclass(frozen=True)
-class Detector:
-    """What is known about the camera: references and defects.
+class Detector(Checked):
+    """References and defects of the camera.
 
-    ``gain`` multiplies, ``dark`` is subtracted before; a path or an array (h, w). Both are rotated, then flipped,
-    the gain then inverted. Defects are bad pixels that are known: a text file of rectangles, an image whose odd values
-    mark them.
+    References are paths or arrays (h, w). Both are rotated, then flipped; then the gain is inverted. The dark reference
+    is subtracted before the gain multiplies.
     """
 
-    gain: Reference = None
-    dark: Reference = None
-    rot_gain: int = 0  # quarter turns: numpy.rot90(gain, -rot_gain) in memory order
-    flip_gain: int = 0  # 1: rows reversed, 2: columns reversed
-    inv_gain: bool = False
-    defect_file: str | PathLike[str] | None = None  # x y w h a line, in memory order
-    defect_map: Reference = None  # not rotated or flipped with the gain
-    find_defects: bool = True
+    gain: Reference = setting(None, "Gain reference, MRC or TIFF. Frames are multiplied by it.", "-Gain")
+    dark: Reference = setting(None, "Dark reference, MRC or TIFF, subtracted before the gain is applied.", "-Dark")
+    rot_gain: QuarterTurns = setting(
+        0,
+        "Rotate gain and dark reference by this number of quarter turns; counter-clockwise when row 0 is drawn at the "
+        "bottom.",
+        "-RotGain",
+    )
+    flip_gain: FlipAxis = setting(
+        0, "After the rotation: 1 reverses the rows (upside down), 2 the columns (left and right).", "-FlipGain"
+    )
+    inv_gain: bool = setting(False, "After that, use the reciprocal of the gain (zeros stay zero).", "-InvGain")
+    defect_file: FilePath | None = setting(
+        None,
+        "Text file of bad pixels, one rectangle x y w h per line; x, y from 0 at the lower left of a TIFF movie, "
+        "at the first pixel of others.",
+        "-DefectFile",
+    )
+    defect_map: Reference = setting(
+        None,
+        "Image of bad pixels, MRC or TIFF: 1 where a pixel is bad. It is not rotated or flipped with the gain.",
+        "-DefectMap",
+    )
+    find_defects: bool = setting(
+        True,
+        "Find bad pixels in the movie itself, in addition to those of {defect_file}, {defect_map} and the gain "
+        "reference.",
+        "--find-defects",
+    )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Detector):
+            return NotImplemented
+        return all(_same_value(getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
 
 
 @dataclass(frozen=True)
-class Exposure:
-    """What the specimen received and which frames are used."""
+class Exposure(Checked):
+    """What the specimen received, and which frames are used."""
 
-    pixel_size: float = 0.0  # A of an unbinned input pixel; 0: unknown
-    voltage: float = 300.0  # kV
-    frame_dose: float = 0.0  # e/A² of one raw frame; 0: unknown, no dose weighting
-    initial_dose: float = 0.0  # e/A² before the first raw frame
-    throw: int = 0  # raw frames left out at the start
-    trunc: int = 0  # raw frames left out at the end
-    integration: str | PathLike[str] | tuple[Row, ...] | None = None  # raw frames to fractions: a file, or its rows
-    eer_sampling: int = 1  # pixels of an EER movie: 1, 2 or 3 for 1, 2 or 4 to a side
+    pixel_size: float = setting(
+        0.0,
+        "Pixel size of the movie, for EER of the pixels that {eer_sampling} makes. Needed for dose weighting, and "
+        "written to the headers. 0: unknown.",
+        "-PixSize",
+        unit="A",
+        low=0,
+    )
+    voltage: float = setting(
+        300.0,
+        f"Acceleration voltage. Dose weighting is defined for {bounds_text(*VOLTAGE_RANGE_KV)}.",
+        "-kV",
+        unit="kV",
+        low=0,
+    )
+    frame_dose: float = setting(
+        0.0,
+        "Dose of one raw frame, where {integration} gives none. 0: unknown, no dose weighting.",
+        "-FmDose",
+        unit="e/A²",
+        low=0,
+    )
+    initial_dose: float = setting(
+        0.0, "Dose that the specimen received before the first raw frame.", "-InitDose", unit="e/A²", low=0
+    )
+    throw: int = setting(
+        0, "Number of raw frames left out at the start. Their dose counts.", "-Throw", unit="frames", low=0
+    )
+    trunc: int = setting(0, "Number of raw frames left out at the end.", "-Trunc", unit="frames", low=0)
+    integration: FilePath | tuple[Row, ...] | None = setting(
+        None,
+        "Text file that says which raw frames are summed. Each row holds the number of raw frames, how many of them "
+        "are summed to one fraction, and the dose of a raw frame.",
+        "-FmIntFile",
+    )
+    eer_sampling: EerSampling = setting(
+        1, "Pixels of an EER movie: 1, 2 or 3 for 1, 2 or 4 per physical pixel along each axis.", "-EerSampling"
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.integration, list):
+            object.__setattr__(self, "integration", tuple(self.integration))
+        super().__post_init__()
+        rows: tuple[Row, ...] = ()
+        if isinstance(self.integration, tuple):
+            rows = _checked_rows(self.integration)
+            object.__setattr__(self, "integration", rows)
+        if self.frame_dose > 0 or any(row.dose > 0 for row in rows):
+            check_voltage(self.voltage)
 
 
 @dataclass(frozen=True)
-class Motion:
+class Motion(Checked):
     """How motion is measured."""
 
-    align: bool = True  # False: not at all; the plain sum as the frames lie
-    patches: tuple[int, int] = (0, 0)  # across x and y; below 2: whole frames only
-    iterations: int = 15
-    tolerance: float = 0.1  # unbinned pixels
-    bfactor: tuple[float, float] = (500.0, 100.0)  # px² of the image whose short side is 2048: whole frame, patches
-    group: tuple[int, int] = (1, 1)  # frames aligned together: whole frame, patches
-    phase_only: bool = False  # the coarse search by phase correlation
-    reference: int = -1  # frame at rest, from 0 among the used ones; below 0: the middle
-    weights: str = "data"  # "data": from the FRC of half sums; "bfactor": MotionCor's filter
+    align: bool = setting(True, "Measure and correct motion; otherwise the frames are summed as they are.", "-Align")
+    patches: tuple[int, int] = setting(
+        (0, 0), "Number of patches across x and y for local motion; below 2: global motion only.", "-Patch", low=0
+    )
+    iterations: int = setting(15, "Maximum number of iterations of the alignment.", "-Iter", low=1)
+    tolerance: float = setting(
+        0.1, "The alignment ends when shifts change by less than this.", "-Tol", unit="unbinned px", low=0
+    )
+    bfactor: tuple[float, float] = setting(
+        (500.0, 100.0),
+        "B-factors. The first is used in the coarse search for global motion, where larger ones suit weaker signals. "
+        "With {weights} bfactor, the first is also used in the fit of global motion and the second in the fit of local "
+        "motion; otherwise the second has no effect. In pixels of an image whose short side is 2048.",
+        "-Bft",
+        unit="px²",
+        low=0,
+    )
+    group: tuple[int, int] = setting(
+        (1, 1), "Number of frames aligned together: for global and for local motion.", "-Group", unit="frames", low=1
+    )
+    phase_only: bool = setting(False, "Use phase correlation in the coarse search.", "-PhaseOnly")
+    reference: int = setting(
+        -1,
+        "Frame whose positions the sum shows, counted from 0 among the used frames; below 0: the middle one.",
+        "-FmRef",
+    )
+    weights: Weights = setting(
+        "data",
+        "Weights of the frequencies in the fit: data (from the correlation of half sums) or bfactor (from {bfactor}, "
+        "as in MotionCor2).",
+        "--weights",
+    )
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Which sums are made, of what, and at what size."""
+class Sums(Checked):
+    """Which sums are made, and their size."""
 
-    bin: float = 1.0  # Fourier cropping, >= 1
-    crop: tuple[int, int] = (0, 0)  # width and height of the middle that is wanted, unbinned; 0: all
-    magnification: tuple[float, float, float] = (1.0, 1.0, 0.0)  # major scale, minor scale, degrees; see -Mag
-    sum_range: tuple[float, float] = (3.0, 25.0)  # e/A² of the _DWS sum; (0, 0): none
-    split: bool = False  # sums of odd and even frames too
-    whole_frame: bool = False  # the plain sum after the motion of the whole frame alone, too
-    stack_group: int = 1  # frames that follow each other and are summed to one image of a stack
-    during_frame: bool = False  # frequencies that motion during a frame blurs count less in it
+    bin: float = setting(1.0, "Bin the sums by this factor, by cropping in Fourier space.", "-FtBin", low=1)
+    crop: tuple[int, int] = setting(
+        (0, 0),
+        "Width and height of the central part of the frames that the sums show, made even; 0: all. Motion is measured "
+        "on whole frames.",
+        "-Crop",
+        unit="unbinned px",
+        low=0,
+    )
+    magnification: tuple[float, float, float] = setting(
+        (1.0, 1.0, 0.0),
+        "Correct anisotropic magnification: major scale, minor scale, angle of the major axis in degrees, as "
+        "mag_distortion_estimate prints them. The image is stretched along the major axis by major / minor.",
+        "-Mag",
+    )
+    sum_range: tuple[float, float] = setting(
+        (3.0, 25.0),
+        "Accumulated dose of the frames in the second dose-weighted sum (_DWS), from and to. No such sum is made when "
+        f"the range is at most {MIN_SUM_RANGE_WIDTH:g} wide; 0, 0 turns it off.",
+        "-SumRange",
+        unit="e/A²",
+    )
+    split: bool = setting(
+        False,
+        "Also make the sums of odd (_ODD) and of even frames (_EVN), dose-weighted when the dose is known.",
+        "-SplitSum",
+    )
+    global_sum: bool = setting(False, "Also make the plain sum after correction of global motion only.", "-FullSum")
+    stack_group: int = setting(
+        1, "Number of consecutive frames summed to one image of the stack of corrected frames.", "-OutStack 1", low=1
+    )
+    intraframe_motion: bool = setting(
+        False,
+        "Account for motion within each frame: the frequencies that it blurs get a lower weight in that frame.",
+        "-InFmMotion",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.sum_range
+        if low > high:
+            raise SettingsError(
+                Setting("sum_range", self.sum_range),
+                ": expected two numbers, the smaller one first, or (0, 0) for none.",
+            )
+        check_magnification(self.magnification)
+
+    @property
+    def dose_range(self) -> tuple[float, float] | None:
+        """Accumulated dose (e/A²) of the frames in the _DWS sum, from and to; None: no such sum."""
+        return usable_dose_range(*self.sum_range)
 
 
 @dataclass(frozen=True)
-class Machine:
+class Machine(Checked):
     """Where the work is done."""
 
-    gpus: tuple[int, ...] = ()  # empty: the CPU
-    threads: int = 0  # 0: all cores that this process may use
-    gpu_memory: float = 0.75  # share of the free GPU memory that raw frames may take; else they are read again
-    max_memory: int = 0  # bytes; when the raw frames don't fit, they are read again in every pass; 0: they are kept
+    gpus: tuple[int, ...] = setting((), "GPUs to use; none: the CPU.", "-Gpu", low=0)
+    threads: int = setting(0, "Number of CPU threads; 0: all cores that this process may use.", "--threads", low=0)
+    gpu_memory: float = setting(
+        0.75,
+        "Fraction of the free GPU memory that raw frames may take. When they do not fit, every pass reads them again.",
+        "-GpuMemUsage",
+        low=0,
+        high=1,
+    )
+    max_memory: int = setting(
+        0,
+        "Maximum memory to use. Frames that do not fit are read again in every pass instead of being kept. 0: all "
+        "frames are kept.",
+        "--max-memory",
+        unit="bytes",
+        low=0,
+    )
 
 
 @dataclass(frozen=True)
 class Settings:
+    """All settings. They are checked when they are made: `SettingsError` names the field that has a wrong value."""
+
     detector: Detector = field(default_factory=Detector)
     exposure: Exposure = field(default_factory=Exposure)
     motion: Motion = field(default_factory=Motion)
@@ -103,35 +268,116 @@ class Settings:
     machine: Machine = field(default_factory=Machine)
 
 
-LEAST = {  # of a number
-    "pixel_size": 0, "frame_dose": 0, "initial_dose": 0, "throw": 0, "trunc": 0, "iterations": 0, "tolerance": 0,
-    "bin": 1, "stack_group": 1, "threads": 0, "gpu_memory": 0, "max_memory": 0,
-}  # fmt: skip
-NUMBERS = {"patches": 2, "bfactor": 2, "group": 2, "crop": 2, "sum_range": 2, "magnification": 3}  # how many
+class Choices(TypedDict, total=False):
+    """Every field of the classes above, as keyword arguments of `restframe.correct`."""
+
+    gain: Reference
+    dark: Reference
+    rot_gain: QuarterTurns
+    flip_gain: FlipAxis
+    inv_gain: bool
+    defect_file: FilePath | None
+    defect_map: Reference
+    find_defects: bool
+    pixel_size: float
+    voltage: float
+    frame_dose: float
+    initial_dose: float
+    throw: int
+    trunc: int
+    integration: FilePath | tuple[Row, ...] | None
+    eer_sampling: EerSampling
+    align: bool
+    patches: tuple[int, int]
+    iterations: int
+    tolerance: float
+    bfactor: tuple[float, float]
+    group: tuple[int, int]
+    phase_only: bool
+    reference: int
+    weights: Weights
+    bin: float
+    crop: tuple[int, int]
+    magnification: tuple[float, float, float]
+    sum_range: tuple[float, float]
+    split: bool
+    global_sum: bool
+    stack_group: int
+    intraframe_motion: bool
+    gpus: tuple[int, ...]
+    threads: int
+    gpu_memory: float
+    max_memory: int
 
 
-def check(name: str, value: object) -> None:
-    """Raise SettingsError for a field's value that is no number, or too small a one, or not as many as it takes."""
-    if name in LEAST and not (isinstance(value, Real) and LEAST[name] <= float(value) < np.inf):
-        raise SettingsError(f"{name}={value!r}: expected a number, {LEAST[name]} or more.")
-    if name in NUMBERS:
-        many = tuple(value) if isinstance(value, tuple | list | np.ndarray) else ()
-        if len(many) != NUMBERS[name] or not all(isinstance(v, Real) and np.isfinite(float(v)) for v in many):
-            raise SettingsError(f"{name}={value!r}: expected {NUMBERS[name]} numbers.")
+def with_choices(settings: Settings, choices: Mapping[str, object]) -> Settings:
+    """``settings`` with fields replaced by name, whatever class they are in.
 
-
-def with_choices(settings: Settings, choices: dict[str, object]) -> Settings:
-    """``settings`` with fields replaced by name, whatever class they are in. Raises TypeError for an unknown one,
-    SettingsError for a value that can't be (`check`).
+    Raises TypeError for an unknown name, `SettingsError` for a value that the field does not take.
     """
-    for name, value in choices.items():
-        check(name, value)
-    for concern in fields(settings):
-        own = getattr(settings, concern.name)
-        chosen = {f.name: choices[f.name] for f in fields(own) if f.name in choices}
-        settings = replace(settings, **{concern.name: replace(own, **chosen)})
-    known = {f.name for concern in fields(settings) for f in fields(getattr(settings, concern.name))}
-    unknown = sorted(set(choices) - known)
+    unknown = sorted(set(choices) - set(SETTINGS))
     if unknown:
-        raise TypeError(f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        raise TypeError(f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(SETTINGS))}")
+    for topic in fields(settings):
+        topic_settings = getattr(settings, topic.name)
+        names = {one.name for one in fields(topic_settings)}
+        if chosen := {name: value for name, value in choices.items() if name in names}:
+            settings = replace(settings, **{topic.name: replace(topic_settings, **chosen)})
     return settings
+
+
+def usable_dose_range(low: float, high: float) -> tuple[float, float] | None:
+    """The range of accumulated dose (e/A²) for the _DWS sum, as MotionCor2 reads -SumRange: it begins at 0 or above.
+    None where it is too narrow for a sum.
+    """
+    low = max(low, 0.0)
+    return (low, high) if high - low > MIN_SUM_RANGE_WIDTH else None
+
+
+def check_voltage(voltage: float) -> None:
+    """Raise SettingsError where no critical dose is known for ``voltage`` (kV)."""
+    low, high = VOLTAGE_RANGE_KV
+    if not low <= voltage <= high:
+        raise SettingsError(
+            Setting("voltage", voltage),
+            f": dose weighting is defined for {bounds_text(low, high)} kV. Give such a voltage, or no ",
+            Setting("frame_dose"),
+            ".",
+        )
+
+
+def check_magnification(magnification: tuple[float, float, float]) -> None:
+    """Raise SettingsError unless scales are above 0 and all values finite."""
+    if not (min(magnification[:2]) > 0 and np.isfinite(magnification).all()):
+        raise SettingsError(
+            Setting("magnification", magnification), ": expected two scales near 1 and an angle in degrees."
+        )
+
+
+def _checked_rows(rows: tuple[object, ...]) -> tuple[Row, ...]:
+    """Rows of an integration file, also where they are plain tuples. Raises SettingsError."""
+    checked = []
+    for row in rows:
+        numbers = Row(*row) if isinstance(row, tuple | list) and len(row) in (2, 3) else Row(0, 0)
+        if not all(isinstance(number, Real) and 0 <= number < math.inf for number in numbers) or not (
+            min(numbers[:2]) >= 1 and numbers.frames == int(numbers.frames) and numbers.size == int(numbers.size)
+        ):
+            raise SettingsError(
+                Setting("integration", rows),
+                f": expected rows of two integers, 1 or more, and a dose, 0 or more; found {row!r}.",
+            )
+        checked.append(Row(int(numbers.frames), int(numbers.size), float(numbers.dose)))
+    return tuple(checked)
+
+
+def _same_value(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)
+    return one == other
+
+
+SETTINGS: dict[str, SettingInfo] = {
+    info.name: info
+    for settings_class in (Detector, Exposure, Motion, Sums, Machine)
+    for info in fields_of(settings_class)
+}

@@ -56,4 +56,4 @@ def test_relions_numbers():
 
 def test_appions_flags_for_stacks_and_motion_during_frames():
     sums = settings_from(parse(shlex.split(f"{APPION} -OutStack 1 -InFmMotion 1"))).sums
-    assert (sums.stack_group, sums.during_frame) == (1, True)
+    assert (sums.stack_group, sums.intraframe_motion) == (1, True)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from restframe.cli.flags import FLAGS, Status
+from restframe.cli.flags import FLAG_WORDS, FLAGS, Status
 from restframe.cli.help import echo, flags_markdown, help_text, version_text
 from restframe.cli.parse import parse
+from restframe.settings import SETTINGS
 from restframe.version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,21 @@ def test_defaults_keep_the_rules_of_their_flag(flag):
         assert flag.low is None or value >= flag.low
         assert flag.high is None or value <= flag.high
     assert flag.since
+
+
+def test_every_field_has_a_flag_with_its_own_defaults_and_bounds():
+    flags = {flag.name: flag for flag in FLAGS}
+    assert {words.split()[0] for words in FLAG_WORDS.values()} <= flags.keys()
+    for flag in FLAGS:
+        if flag.field:
+            info = SETTINGS[flag.field]
+            assert flag.name == FLAG_WORDS[flag.field] and flag.unit == info.rule.unit
+            assert flag.low == info.rule.low or flag.name in ("-Group", "-SplitSum") or info.value_type is bool
+
+
+def test_descriptions_name_flags_not_fields():
+    assert not [flag.name for flag in FLAGS if "{" in flag.help]
+    assert "-FmIntFile" in next(flag.help for flag in FLAGS if flag.name == "-FmDose")
 
 
 def test_docs_are_up_to_date():

@@ -6,6 +6,7 @@ import pytest
 
 from restframe.cli.job import batch_from, job_from, settings_from
 from restframe.cli.parse import parse
+from restframe.cli.wording import with_flags
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
 from restframe.settings import Settings
 
@@ -45,6 +46,13 @@ def test_settings_are_what_the_flags_say():
     assert got.machine.max_memory == 6_000_000_000
 
 
+def test_switches(movie, tmp_path):
+    words = ("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc")
+    assert not job(*words).record and job(*words).settings.detector.find_defects
+    got = job(*words, "--record", "--find-defects", "0")
+    assert got.record and not got.settings.detector.find_defects
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [("6GB", 6e9), ("1.5 GiB", 1.5 * 2**30), ("800m", 8e8), (".5T", 5e11), ("20000 KB", 2e7)],
@@ -76,8 +84,9 @@ def test_one_number_after_patch_and_group_is_for_both():
 @pytest.mark.parametrize("voltage", ["79", "301", "300000"])
 def test_voltage_is_checked_where_it_matters(voltage):
     assert settings("-kV", voltage).exposure.voltage == float(voltage)
-    with pytest.raises(SettingsError, match=r"-kV .*80 to 300"):
+    with pytest.raises(SettingsError) as caught:
         settings("-kV", voltage, "-FmDose", "1")
+    assert with_flags(caught.value.message).startswith(f"-kV {voltage}: dose weighting is defined for 80 to 300 kV.")
 
 
 def test_a_job_names_its_files(movie, tmp_path):

@@ -53,6 +53,22 @@ def test_a_flag_without_a_value_counts_as_not_given(words):
     assert [note for note in options.notes if "-Gain" in note]
 
 
+@pytest.mark.parametrize(
+    ("words", "record", "find_defects"),
+    [
+        ([], 0, 1),
+        (["--record", "--find-defects", "0"], 1, 0),
+        (["--find-defects", "--record", "1"], 1, 1),
+        (["--RECORD", "-Gain", "g.mrc"], 1, 1),
+        (["--record", "0"], 0, 1),
+    ],
+)
+def test_a_switch_without_a_value_means_one(words, record, find_defects):
+    options = parse(words)
+    assert (options.integer("--record"), options.integer("--find-defects")) == (record, find_defects)
+    assert options.notes == ()
+
+
 @pytest.mark.parametrize("word", ["3px", "5..0", "nan", "infinity", "1e999", "0x10", "1_0", "٣", "-"])
 def test_what_is_no_number_is_an_error_that_names_the_flag(word):
     with pytest.raises(SettingsError, match=r"-FtBin .*number"):

@@ -81,5 +81,5 @@ def test_advice_counts_from_the_file():
     better = better_orientation(total, reorient(gain, 2, 2))
     assert better is not None
     assert better.advice(2, 2).startswith(
-        "Warning: the gain reference would fit the movie better with -RotGain 2 -FlipGain 1: correlation with the "
+        "Warning: the gain reference would fit the movie better with rot_gain=2 flip_gain=1: correlation with the "
     )

@@ -100,7 +100,7 @@ def test_gain_of_another_size(tmp_path, shape):
     mrcfile.write(tmp_path / "g.mrc", image())
     with pytest.raises(DetectorError, match=rf"g\.mrc is 6 x 4 pixels.*frames are {shape[1]} x {shape[0]}") as error:
         references(Detector(gain=tmp_path / "g.mrc"), shape)
-    assert error.value.exit_code == 6 and "RotGain" not in str(error.value)
+    assert error.value.exit_code == 6 and "rot_gain" not in str(error.value)
 
 
 @pytest.mark.parametrize(("rot", "advice"), [(0, "1 or 3"), (1, "0 or 2"), (2, "1 or 3"), (3, "0 or 2")])
@@ -108,7 +108,7 @@ def test_gain_of_another_size(tmp_path, shape):
 def test_gain_that_needs_a_turn(rot, advice, factor):
     a = image()
     h, w = (4, 6) if rot % 2 else (6, 4)
-    with pytest.raises(DetectorError, match=f"try -RotGain {advice}"):
+    with pytest.raises(DetectorError, match=f"try rot_gain={advice}"):
         references(Detector(gain=a, rot_gain=rot), (h * factor, w * factor))
     fits = references(Detector(gain=a, rot_gain=int(advice[0])), (h * factor, w * factor))
     assert fits.gain is not None
@@ -175,9 +175,9 @@ def test_the_turn_that_would_make_it_fit_is_found_in_the_movie(turn, factor):
     rng = np.random.default_rng(3)
     gain = rng.normal(1, 0.05, (150, 200)).astype(np.float32)
     total = rng.poisson(50 / np.kron(orient(gain, *turn), np.ones((factor, factor)))).astype(np.float32)
-    with pytest.raises(DetectorError, match=f"as -RotGain {turn[0]} -FlipGain {turn[1]} would turn it"):
+    with pytest.raises(DetectorError, match=f"as rot_gain={turn[0]} flip_gain={turn[1]} would turn it"):
         references(Detector(gain=gain), total.shape, None, lambda: total)
-    with pytest.raises(DetectorError, match="try -RotGain 1 or 3"):
+    with pytest.raises(DetectorError, match="try rot_gain=1 or 3"):
         references(Detector(gain=gain), total.shape, None, lambda: np.ones_like(total))
 
 

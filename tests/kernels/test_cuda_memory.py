@@ -40,7 +40,7 @@ def limit():
 def test_streamed_frames_give_the_same_bytes(movie):
     whole, said = corrected(movie), [""]
     streamed = corrected(movie, said, gpu_memory=1e-9)
-    assert any("1 at a time" in line and "-GpuMemUsage" in line for line in said)
+    assert any("1 at a time" in line and "gpu_memory" in line for line in said)
     for name in ("sum", "dose_weighted"):
         assert getattr(whole, name).tobytes() == getattr(streamed, name).tobytes()
 

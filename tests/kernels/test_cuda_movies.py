@@ -11,16 +11,16 @@ from restframe.simulate.eer import encode, write_eer
 
 BASIC = {"patches": (3, 3), "pixel_size": 1.1, "frame_dose": 1.2}
 FIELD_APART = 0.1  # of the error that the fit states
-EVERY = ("sum", "dose_weighted", "dose_weighted_range", "odd", "even", "whole_frame")
+EVERY = ("sum", "dose_weighted", "dose_weighted_range", "odd", "even", "global_sum")
 CASES = {
     "plain": ((12, 700, 810), {}),
     "odd size": ((9, 523, 601), {}),
-    "split": ((12, 512, 640), {"split": True, "whole_frame": True}),
+    "split": ((12, 512, 640), {"split": True, "global_sum": True}),
     "binned": ((12, 700, 810), {"bin": 2.0}),
     "binned by 1.37": ((12, 640, 700), {"bin": 1.37}),
     "magnified": ((12, 640, 700), {"magnification": (1.01, 0.99, 33.0)}),
     "cropped": ((12, 640, 700), {"crop": (500, 403)}),
-    "blur": ((12, 512, 640), {"during_frame": True}),
+    "blur": ((12, 512, 640), {"intraframe_motion": True}),
     "whole frames": ((12, 512, 640), {"patches": (1, 1)}),
     "grouped": ((18, 512, 640), {"group": (2, 3)}),
     "other weights": ((12, 512, 640), {"weights": "bfactor", "phase_only": True}),

@@ -191,7 +191,7 @@ def test_what_cannot_be_read(tmp_path):
     shape, coding = (8, 8), CASES[65002]
     data = encode(np.array([5]), np.array([0]), np.array([1]), 64, coding)
     path = written(tmp_path, [data], shape, 65002)
-    with pytest.raises(SettingsError, match="no further than -EerSampling 2"):
+    with pytest.raises(SettingsError, match="no further than eer_sampling=2"):
         open_movie(path, eer_sampling=3)
     with pytest.raises(SettingsError, match="expected 1, 2 or 3"):
         open_movie(path, eer_sampling=4)

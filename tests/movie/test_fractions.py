@@ -26,14 +26,14 @@ def test_one_frame_may_be_left():
 
 @pytest.mark.parametrize(("throw", "trunc"), [(5, 0), (0, 5), (3, 2), (9, 9)])
 def test_no_frame_left(throw, trunc):
-    with pytest.raises(SettingsError, match=f"-Throw {throw} and -Trunc {trunc} leave none of the movie's 5 frames"):
+    with pytest.raises(SettingsError, match=f"throw={throw} and trunc={trunc} leave none of the movie's 5 frames"):
         fractions(5, Exposure(throw=throw, trunc=trunc))
 
 
 @pytest.mark.parametrize("name", ["throw", "trunc", "frame_dose", "initial_dose"])
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
 def test_impossible_values(name, value):
-    with pytest.raises(SettingsError, match="expected a value of 0 or more"):
+    with pytest.raises(SettingsError, match=rf"^{name}=.*: expected an? \w+, 0 or more"):
         fractions(5, Exposure(**{name: value}))
 
 
@@ -85,7 +85,7 @@ def test_wrong_integration_files(tmp_path, text, found):
 
 def test_an_integration_file_that_is_not_there(tmp_path):
     for path in (tmp_path / "none.txt", tmp_path):
-        with pytest.raises(InputError, match=f"-FmIntFile {path} cannot be read"):
+        with pytest.raises(InputError, match=f"integration='{path}' cannot be read"):
             read_rows(path)
 
 

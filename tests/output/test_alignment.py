@@ -146,7 +146,7 @@ def test_settings_of_then_where_nothing_is_said():
     said = Settings(exposure=Exposure(throw=1, trunc=2), motion=Motion(patches=(7, 5), reference=0))
     assert settings_with(saved, said) == said
     assert settings_with(replace(saved, exact=False), Settings()).motion.reference == -1
-    with pytest.raises(SettingsError, match="was measured with -Throw 1 -Trunc 2"):
+    with pytest.raises(SettingsError, match="was measured with throw=1 trunc=2"):
         settings_with(saved, Settings(exposure=Exposure(throw=2)))
 
 

@@ -26,7 +26,7 @@ def test_a_hundred_thousandth_is_nothing():
 
 @pytest.mark.parametrize("scales", [(0, 1, 0), (1, -1, 0), (float("nan"), 1, 0), (1, 1, float("inf"))])
 def test_scales_above_zero(scales):
-    with pytest.raises(restframe.errors.SettingsError, match="-Mag"):
+    with pytest.raises(restframe.errors.SettingsError, match=r"^magnification="):
         stretch(scales)
 
 

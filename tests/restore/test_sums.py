@@ -121,7 +121,13 @@ def test_sums_against_blur(bin, magnification):
         return np.ones((T, size.padded[0], size.padded[1] // 2 + 1))
 
     rows = tuple(restframe.settings.Row(int(n), int(n), 2.0) for n in raw)
-    choices = {"bin": bin, "magnification": magnification, "integration": rows, "during_frame": True, "split": True}
+    choices = {
+        "bin": bin,
+        "magnification": magnification,
+        "integration": rows,
+        "intraframe_motion": True,
+        "split": True,
+    }
     result = corrected(pieces, **choices)
     close(result.sum, combined(frames, field(), place, bin, ones, {"sum": np.ones(T)}, blur)["sum"])
     parts = {"dose_weighted": np.ones(T), "odd": ODD.astype(float), "even": 1.0 - ODD}
@@ -133,7 +139,7 @@ def test_blur_weights_leave_the_noise_as_it_is():
     """Flat, in all directions, though the weights are far from that; of a movie that moves along x."""
     moving = MotionField(((0, 0),), np.array([[[5.0 * t, 0.3] for t in range(T)]]), (H, W)).relative_to(0)
     noise = np.random.default_rng(5).poisson(30, (T, H, W)).astype(np.uint8)
-    plain, result = (corrected(noise, field=moving, during_frame=d).sum[10:60, 40:84] for d in (False, True))
+    plain, result = (corrected(noise, field=moving, intraframe_motion=d).sum[10:60, 40:84] for d in (False, True))
     power, expected = (np.abs(np.fft.rfft2(v - v.mean())[1:, 1:]) ** 2 for v in (result, plain))
     assert np.corrcoef(plain.ravel(), result.ravel())[0, 1] < 0.999
     for part in np.array_split(np.arange(power.shape[1] - 1), 4):
@@ -142,7 +148,7 @@ def test_blur_weights_leave_the_noise_as_it_is():
 
 def test_without_motion_blur_weights_change_nothing():
     rest = MotionField.at_rest(T, (H, W))
-    plain, result = (corrected(movie(), field=rest, frame_dose=2.0, during_frame=d) for d in (False, True))
+    plain, result = (corrected(movie(), field=rest, frame_dose=2.0, intraframe_motion=d) for d in (False, True))
     for name in ("sum", "dose_weighted"):
         close(getattr(result, name), getattr(plain, name), 2e-4)
 
@@ -185,10 +191,10 @@ def test_whole_frame_sum():
     place, whole = placement((H, W)), field()
     whole = MotionField(whole.modes[:1], whole.amplitudes[:1], (H, W))
     exact = combined(movie(), whole, place, 1.5, lambda size: np.ones((T, 1, 1)), {"sum": np.ones(T)})
-    result = corrected(movie(), bin=1.5, whole_frame=True, frame_dose=1.0)
-    close(result.whole_frame, exact["sum"])
+    result = corrected(movie(), bin=1.5, global_sum=True, frame_dose=1.0)
+    close(result.global_sum, exact["sum"])
     assert np.array_equal(result.sum, corrected(movie(), bin=1.5, frame_dose=1.0).sum)
-    assert corrected(movie()).whole_frame is None
+    assert corrected(movie()).global_sum is None
 
 
 def test_not_aligned_is_the_plain_sum():
@@ -211,7 +217,7 @@ def test_a_crop_is_the_middle_of_the_whole():
 
 @pytest.mark.parametrize("crop", [(96, 0), (0, 71), (1, 0)])
 def test_a_crop_beyond_the_frame_is_refused(crop):
-    with pytest.raises(restframe.errors.SettingsError, match=f"-Crop {crop[0]} {crop[1]}.*94 x 70"):
+    with pytest.raises(restframe.errors.SettingsError, match=rf"crop=\({crop[0]}, {crop[1]}\): .*94 x 70"):
         corrected(movie(), crop=crop)
 
 

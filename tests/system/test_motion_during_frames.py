@@ -45,7 +45,7 @@ def test_more_signal_is_kept_with_the_true_motion(movie):
     electrons = np.array([movie.electrons(t) for t in range(RECIPE.shape[0])])
     ratios = {}
     for during in (False, True):
-        choices = {"field": true_field(movie), "during_frame": during, "pixel_size": 1.0, "frame_dose": 4.0}
+        choices = {"field": true_field(movie), "intraframe_motion": during, "pixel_size": 1.0, "frame_dose": 4.0}
         found = restframe.correct(movie.counts, gain=movie.gain, find_defects=False, **choices)
         signal = restframe.correct(electrons, find_defects=False, **choices)
         for name in ("sum", "dose_weighted"):
@@ -85,7 +85,7 @@ def test_noise_stays_flat(movie):
     used = (radius > 0.02) & (radius < 1)
     power = {"sum": np.zeros(10), "dose_weighted": np.zeros(10)}
     for _ in range(3):
-        choices = {"field": true_field(movie), "during_frame": True, "pixel_size": 1.0, "frame_dose": 4.0}
+        choices = {"field": true_field(movie), "intraframe_motion": True, "pixel_size": 1.0, "frame_dose": 4.0}
         result = restframe.correct(rng.poisson(4, RECIPE.shape).astype(np.float32), find_defects=False, **choices)
         for name in power:
             spectrum = np.abs(np.fft.rfft2(getattr(result, name))) ** 2 / (h * w) / 3

@@ -1,7 +1,9 @@
 """Movies, references and settings that make no sense: what is said, and that nonsense is not made in silence."""
 
-import re
 import warnings
+from dataclasses import fields, replace
+from functools import partial
+from importlib.util import find_spec
 
 import mrcfile
 import numpy as np
@@ -10,7 +12,8 @@ import tifffile
 
 import restframe
 from restframe.cli.main import main
-from restframe.errors import SettingsError
+from restframe.errors import DeviceError, SettingsError
+from restframe.settings import Detector, Exposure, Machine, Motion, Settings, Sums
 
 
 @pytest.fixture
@@ -77,15 +80,15 @@ def test_a_range_without_frames_is_told(movie):
     said = []
     choices = {"pixel_size": 1.0, "frame_dose": 1.0, "report": said.append}
     restframe.correct(movie, sum_range=(100, 200), **choices)
-    assert "Warning: no frame lies within -SumRange 100 200: that sum (_DWS) is zero everywhere." in said
+    assert "Warning: no frame lies within sum_range=(100.0, 200.0): that sum (_DWS) is zero everywhere." in said
     restframe.correct(movie, **choices)
-    assert sum("-SumRange" in line for line in said) == 1
+    assert sum("sum_range" in line for line in said) == 1
 
 
 def test_sizes_of_next_to_nothing(movie):
-    with pytest.raises(SettingsError, match=r"^-FtBin 40: .* of 240 x 192 pixels; at most 24\."):
+    with pytest.raises(SettingsError, match=r"^bin=40\.0: .* of 240 x 192 pixels; at most 24\."):
         restframe.correct(movie, bin=40)
-    with pytest.raises(SettingsError, match=r"^-Patch 50 20: .* Use at most 30 24"):
+    with pytest.raises(SettingsError, match=r"^patches=\(50, 20\): .* Use at most 30 24"):
         restframe.correct(movie, patches=(50, 20))
 
 
@@ -108,23 +111,73 @@ def test_a_reference_behind_the_last_frame_is_told(movie):
     said = []
     for reference in (5, 6, 7):
         restframe.correct(movie, reference=reference, report=said.append)
-    assert [line for line in said if "-FmRef" in line] == [
-        "Warning: -FmRef 7: the last frame used, 5 from 0, is the reference."
+    assert [line for line in said if "reference=" in line] == [
+        "Warning: reference=7: the last frame used, 5 from 0, is the reference."
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("bin", 0, "a number, 1 or more"), ("bin", 0.5, "a number, 1"), ("pixel_size", -1, "a number, 0 or more"),
-        ("pixel_size", float("nan"), "a number"), ("pixel_size", "a", "a number"), ("throw", "x", "a number"),
-        ("threads", -1, "a number"), ("frame_dose", float("inf"), "a number"), ("patches", 5, "2 numbers"),
-        ("patches", ("a", "b"), "2 numbers"), ("sum_range", 5, "2 numbers"), ("magnification", (1, 1), "3 numbers"),
-    ],
-)  # fmt: skip
-def test_choices_that_cannot_be(movie, name, value, expected):
-    with pytest.raises(SettingsError, match=rf"^{name}={re.escape(repr(value))}: expected {expected}"):
-        restframe.correct(movie, **{name: value})
+WRONG_CHOICES = [
+    ("bin", 0, "a number, 1 or more"),
+    ("bin", 0.5, "a number, 1 or more"),
+    ("pixel_size", -1, "a number, 0 or more"),
+    ("pixel_size", float("nan"), "a number, 0 or more"),
+    ("pixel_size", "a", "a number, 0 or more"),
+    ("pixel_size", True, "a number, 0 or more"),
+    ("voltage", "200", "a number, 0 or more"),
+    ("frame_dose", float("inf"), "a number, 0 or more"),
+    ("throw", "x", "an integer, 0 or more"),
+    ("throw", 1.5, "an integer, 0 or more"),
+    ("threads", -1, "an integer, 0 or more"),
+    ("threads", True, "an integer, 0 or more"),
+    ("gain", 5, "a file name or an array"),
+    ("rot_gain", 4, "an integer, 0 to 3"),
+    ("find_defects", "no", "True or False"),
+    ("integration", 5, "a file name or a tuple of rows"),
+    ("integration", ((0, 1),), "rows of two integers, 1 or more"),
+    ("eer_sampling", 9, "an integer, 1 to 3"),
+    ("align", "no", "True or False"),
+    ("patches", 5, "two integers, 0 or more"),
+    ("patches", ("a", "b"), "two integers, 0 or more"),
+    ("patches", (2.5, 2.5), "two integers, 0 or more"),
+    ("iterations", 2.5, "an integer, 1 or more"),
+    ("group", (0, -3), "two integers, 1 or more"),
+    ("phase_only", "no", "True or False"),
+    ("reference", 1.5, "an integer"),
+    ("weights", "bfacter", "one of data, bfactor"),
+    ("crop", (10.5, 10), "two integers, 0 or more"),
+    ("magnification", (1, 1), "three numbers"),
+    ("magnification", (0, 1, 0), "two scales near 1"),
+    ("sum_range", 5, "two numbers"),
+    ("sum_range", (25, 3), "two numbers, the smaller one first"),
+    ("stack_group", 2.5, "an integer, 1 or more"),
+    ("gpus", 0, "a tuple of integers, 0 or more"),
+    ("gpus", (-1,), "a tuple of integers, 0 or more"),
+    ("gpu_memory", 2, "a number, 0 to 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), WRONG_CHOICES)
+def test_a_wrong_value_is_an_error_that_names_the_field(name, value, expected):
+    topic = next(c for c in (Detector, Exposure, Motion, Sums, Machine) if name in {one.name for one in fields(c)})
+    movie = np.ones((2, 64, 64), np.uint8)
+    for use in (partial(restframe.correct, movie), topic, partial(replace, topic())):
+        with pytest.raises(SettingsError, match=rf"^{name}=.+: expected {expected}"):
+            use(**{name: value})
+
+
+@pytest.mark.skipif(find_spec("cupy") is not None, reason="CuPy is installed")
+def test_a_gpu_without_cupy(movie):
+    with pytest.raises(DeviceError, match=r"^gpus=\(0,\): CuPy cannot be imported"):
+        restframe.correct(movie, gpus=(0,))
+    with pytest.raises(DeviceError, match=r"^gpus=\(0,\): CuPy cannot be imported"):
+        restframe.correct(movie, Settings(machine=Machine(gpus=(0,))))
+
+
+def test_a_voltage_without_a_critical_dose():
+    assert Exposure(voltage=400).voltage == 400
+    for dose in ({"frame_dose": 1.0}, {"integration": ((10, 1, 0.5),)}):
+        with pytest.raises(SettingsError, match=r"^voltage=400\.0: dose weighting is defined for 80 to 300 kV"):
+            Exposure(voltage=400, **dose)
 
 
 def test_numbers_of_numpy_are_numbers(movie):

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from restframe.track.residual_local_motion import residual_local_motion
 
 from restframe.kernels.cpu import Cpu
 from restframe.track import fit as ft
 from restframe.track.prior import AXES
+from restframe.track.residual_local_motion import residual_local_motion
 
 cpu = Cpu(2)
 

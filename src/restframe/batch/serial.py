@@ -21,8 +21,9 @@ import numpy as np
 from restframe.batch.blocks import Blocks
 from restframe.batch.worker import Worker
 from restframe.detector.references import References
-from restframe.errors import ReferenceInputError, explained
+from restframe.errors import ReferenceInputError, error_message
 from restframe.kernels import make_kernels, thread_count
+from restframe.messages import Message
 from restframe.movie import Movie, open_movie
 from restframe.output.alignment import Alignment, settings_with
 from restframe.output.text import movie_lines
@@ -85,8 +86,8 @@ def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failu
         except (ReferenceInputError, BrokenPipeError):
             raise
         except Exception as error:
-            failures[number] = Failure(tasks[number].movie, explained(error)[0])
-            blocks.writer_for(number)(f"Error: {failures[number].reason}")
+            failures[number] = Failure(tasks[number].movie, error_message(error)[0])
+            blocks.writer_for(number)(Message("Error: ", failures[number].reason))
             if os.environ.get("RESTFRAME_DEBUG") == "1":
                 blocks.writer_for(number)("".join(traceback.format_exception(error)))
             blocks.close(number)

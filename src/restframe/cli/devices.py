@@ -11,61 +11,66 @@ from threading import Thread
 
 from restframe.errors import DeviceError
 
-FreeMemory = Mapping[int, Callable[[], int]]  # a GPU's id: its free memory in bytes, asked for only where it matters
+FreeMemory = Mapping[int, Callable[[], int]]
+"""A GPU's id: a function that returns its free memory in bytes, called only where it matters."""
 
 
-def choose_gpus(ids: Sequence[int], at_most: int, find: Callable[[], FreeMemory | str]) -> tuple[tuple[int, ...], str]:
+def choose_gpus(
+    requested_ids: Sequence[int], maximum: int, find_devices: Callable[[], FreeMemory | str]
+) -> tuple[tuple[int, ...], str]:
     """The GPUs to use, none for the CPU, and a sentence for stdout.
 
-    ``ids`` as after -Gpu, ``at_most`` as after -UseGpus (0: all), ``find`` as find_gpus.
+    ``requested_ids`` as after -Gpu, ``maximum`` as after -UseGpus (0: all), ``find_devices`` as `find_gpus`.
     Raises DeviceError when CUDA is there and an id is not.
     """
-    if any(i < 0 for i in ids):
+    if any(device_id < 0 for device_id in requested_ids):
         return (), "The CPU is used, as asked for."
-    gpus = find()
-    if isinstance(gpus, str):
-        return (), f"The CPU is used: {gpus}"
-    wanted = tuple(dict.fromkeys(ids))
-    missing = [i for i in wanted if i not in gpus]
+    free_memory = find_devices()
+    if isinstance(free_memory, str):
+        return (), f"The CPU is used: {free_memory}"
+    device_ids = tuple(dict.fromkeys(requested_ids))
+    missing = [device_id for device_id in device_ids if device_id not in free_memory]
     if missing:
-        there = " ".join(map(str, gpus))
-        raise DeviceError(f"-Gpu {missing[0]}: no such GPU, there are {there}. Give one of them, or -1 for the CPU.")
-    if 0 < at_most < len(wanted):
-        wanted = tuple(sorted(wanted, key=lambda i: -gpus[i]())[:at_most])
-    return wanted, f"GPU used: {' '.join(map(str, wanted))}"
+        available = " ".join(map(str, free_memory))
+        raise DeviceError(
+            f"-Gpu {missing[0]}: no such GPU, there are {available}. Give one of them, or -1 for the CPU."
+        )
+    if 0 < maximum < len(device_ids):
+        device_ids = tuple(sorted(device_ids, key=lambda device_id: -free_memory[device_id]())[:maximum])
+    return device_ids, f"GPU used: {' '.join(map(str, device_ids))}"
 
 
-def start_cuda(ids: Sequence[int]) -> None:
-    """Begin to start CUDA where one GPU is asked for: it takes 0.2 s, in which Python can import what is needed.
+def start_cuda(device_ids: Sequence[int]) -> None:
+    """Begin to start CUDA where one GPU is requested: it takes 0.2 s, during which Python can import modules.
 
-    What fails here fails again, and is explained, where the GPU is first used.
+    Errors are ignored here: they occur again, and are explained, where the GPU is first used.
     """
 
     def start() -> None:
         with suppress(OSError):  # no driver
             driver = ctypes.CDLL("libcuda.so.1")  # waits outside Python's lock, unlike CuPy
             driver.cuInit(0)
-            driver.cuDevicePrimaryCtxRetain(ctypes.byref(ctypes.c_void_p()), ids[0])
+            driver.cuDevicePrimaryCtxRetain(ctypes.byref(ctypes.c_void_p()), device_ids[0])
 
-    if len(ids) == 1 and ids[0] >= 0:
+    if len(device_ids) == 1 and device_ids[0] >= 0:
         Thread(target=start, daemon=True).start()
 
 
 def find_gpus() -> FreeMemory | str:
-    """The GPUs that CuPy sees, or why there is none."""
+    """The GPUs that CuPy finds, or the reason why there is none."""
     if find_spec("cupy") is None:
         return "CuPy is not installed (pip install 'restframe[cuda]')."
     try:
         import cupy
 
-        count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:  # a missing driver shows in many ways
+        device_count = int(cupy.cuda.runtime.getDeviceCount())
+    except Exception as error:  # a missing driver raises errors of many kinds
         return f"CUDA cannot be used ({str(error).splitlines()[0] if str(error) else type(error).__name__})."
-    if not count:
+    if not device_count:
         return "there is no CUDA device."
 
-    def free(i: int) -> int:
-        with cupy.cuda.Device(i):
+    def free_bytes(device_id: int) -> int:
+        with cupy.cuda.Device(device_id):
             return int(cupy.cuda.runtime.memGetInfo()[0])
 
-    return {i: partial(free, i) for i in range(count)}
+    return {device_id: partial(free_bytes, device_id) for device_id in range(device_count)}

@@ -1,11 +1,24 @@
-"""The one table of flags: parsing, help, the parameter echo and docs/flags.md are made from it."""
+"""The one table of flags. Parsing, help, the parameter echo and docs/flags.md are made from it.
+
+A flag that sets a field of the settings takes type, default, bounds, choices, unit and description from the table of
+settings (`restframe.settings.SETTINGS`); its row here only adds what the command line has in addition. Other flags
+stand here with all that is known about them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
+
+from restframe.fields import SettingInfo
+from restframe.settings import SETTINGS
 
 Value = int | float | str
+
+FLAG_WORDS: dict[str, str] = {info.name: info.rule.flag for info in SETTINGS.values()}
+"""Each field's flag, with the value that stands before the field's own if there is one (-OutStack 1 z)."""
 
 
 class Status(Enum):
@@ -25,17 +38,19 @@ class Flag:
     name: str
     type: type[int] | type[float] | type[str]
     default: tuple[Value, ...]
-    group: str
     help: str
+    group: str = ""
+    field: str = ""  # of the settings, when the values are used as they are
     unit: str = ""
     manual: str = ""  # section of MotionCor2's manual
-    since: str = "0.1"
+    since: str = "0.1"  # version in which the flag began to work
     status: Status = Status.WORKS
-    many: bool = False
+    many: bool = False  # any number of values
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
     doubled: bool = False  # one value stands for the first two
+    switch: bool = False  # the flag without a value means 1
 
     @property
     def arity(self) -> int:
@@ -43,382 +58,184 @@ class Flag:
         return 0 if self.many else len(self.default)
 
 
+def _text(name: str, help: str, manual: str = "") -> Flag:
+    """A flag whose value is a name or another text."""
+    return Flag(name, str, ("",), help, manual=manual)
+
+
+def _integer(name: str, help: str, manual: str = "", **properties: Any) -> Flag:
+    """A flag with one integer, 0 unless ``properties`` say otherwise."""
+    return replace(Flag(name, int, (0,), help, manual=manual), **properties)
+
+
 def _inert(name: str, help: str) -> Flag:
-    return Flag(name, str, (), "Accepted, no effect", help, status=Status.INERT, many=True)
+    """A flag of MotionCor2 or MotionCor3 that is accepted with any value and has no effect."""
+    return Flag(name, str, (), help, status=Status.INERT, many=True)
 
 
-def _files() -> tuple[Flag, ...]:
-    return (
-        Flag("-InMrc", str, ("",), "Movie", "Movie in an MRC file.", manual="2"),
-        Flag("-InTiff", str, ("",), "Movie", "Movie in a TIFF file; its rows are flipped on reading.", manual="13"),
-        Flag("-InEer", str, ("",), "Movie", "Movie in an EER file.", manual="14"),
-        Flag(
+def _field(field_name: str, manual: str = "", note: str = "", **properties: Any) -> Flag:
+    """The flag that sets a field. ``note``: an addition to the field's description."""
+    info = SETTINGS[field_name]
+    description = f"{info.rule.help.format_map(FLAG_WORDS)} {note}".strip()
+    value_type, default = _type_and_default(info)
+    flag = Flag(info.rule.flag, value_type, default, description, "", info.name, info.rule.unit, manual)
+    bounds = (0, 1) if info.value_type is bool else (info.rule.low, info.rule.high)
+    switch = info.value_type is bool and flag.name.startswith("--")
+    return replace(replace(flag, low=bounds[0], high=bounds[1], choices=info.choices, switch=switch), **properties)
+
+
+def _type_and_default(info: SettingInfo) -> tuple[type[int] | type[float] | type[str], tuple[Value, ...]]:
+    """How the command line writes a field: True as 1, a file that is not given as an empty text."""
+    if info.value_type is bool:
+        return int, (int(info.default),)
+    if info.value_type is object:
+        return str, ("",)
+    value_type = {int: int, float: float, str: str}[info.value_type]
+    return value_type, info.default if info.count != 1 else (info.default,)
+
+
+_TABLE: Mapping[str, tuple[Flag, ...]] = {
+    "Movie": (
+        _text("-InMrc", "Movie in an MRC file.", "2"),
+        _text("-InTiff", "Movie in a TIFF file; its rows are flipped on reading.", "13"),
+        _text("-InEer", "Movie in an EER file.", "14"),
+        _integer(
             "-Serial",
-            int,
-            (0,),
-            "Movie",
-            "1: all movies of the folder after -InTiff, -InMrc or -InEer whose names begin with what stands after the "
-            "last /. More than 1, to wait for new ones, is not there yet.",
-            manual="12",
+            "1: correct all movies of a folder. The text after -InTiff, -InMrc or -InEer is the folder, a / and the "
+            "start of the movies' names. More than 1, to wait for new movies, does not work yet.",
+            "12",
             low=0,
         ),
-        Flag(
+        _text(
             "-InSuffix",
-            str,
-            ("",),
-            "Movie",
-            "With -Serial: text that the names of the movies have, in any case; without it, the usual extensions.",
-            manual="12",
+            "With -Serial: text that the names of the movies contain, in any case; without it, the usual extensions.",
+            "12",
         ),
         Flag(
             "-InSkips",
             str,
             (),
-            "Movie",
-            "With -Serial: movies whose name contains one of these are left out.",
+            "With -Serial: movies whose names contain one of these texts are left out.",
             manual="12",
             many=True,
         ),
-        Flag(
+    ),
+    "Output": (
+        _text(
             "-OutMrc",
-            str,
-            ("",),
-            "Output",
-            "The corrected sum. Its name without .mrc is the root of the others: "
-            "_DW dose-weighted, _DWS the same over -SumRange, _ODD and _EVN with -SplitSum.",
-            manual="2",
+            "The corrected sum. Its name without .mrc is the root of the others: _DW dose-weighted, _DWS the same over "
+            "-SumRange, _ODD and _EVN with -SplitSum.",
+            "2",
         ),
-        Flag(
-            "-LogDir",
-            str,
-            ("",),
-            "Output",
-            "Folder for logs of the motion, named after the movie. Made if missing.",
-            manual="21",
-        ),
-        Flag(
-            "-LogFile",
-            str,
-            ("",),
-            "Output",
-            "The same logs, older naming: the names begin with this text and a 0.",
-            manual="21",
-        ),
-        Flag(
-            "-SumRange",
-            float,
-            (3.0, 25.0),
-            "Output",
-            "Accumulated dose of the frames in the _DWS sum. "
-            "None is made when the range is at most 1 wide; 0 0 turns it off.",
-            unit="e/A²",
-            manual="9.1",
-        ),
-        Flag(
-            "-SplitSum",
-            int,
-            (0,),
-            "Output",
-            "1: sums of odd (_ODD) and of even frames (_EVN) too, dose-weighted when the dose is known.",
-            manual="20",
-        ),
+        _text("-LogDir", "Folder for logs of the motion, named after the movie. It is made if missing.", "21"),
+        _text("-LogFile", "The same logs with older names: they begin with this text and a 0.", "21"),
+        _field("sum_range", "9.1"),
+        _field("split", "20", low=None, high=None),  # MotionCor2 takes any number other than 0 for 1
         Flag(
             "-OutStack",
             int,
             (0, 1),
-            "Output",
-            "1 z: the corrected frames (_Stk), z of them summed to one.",
+            "1 z: write the corrected frames (_Stk); z consecutive ones are summed to one image.",
             manual="15",
             low=0,
         ),
-        Flag(
-            "-OutStar",
-            int,
-            (0,),
-            "Output",
-            "1: motion in a STAR file for RELION, MOVIE.star beside the sums.",
-            low=0,
-            high=1,
+        _integer(
+            "-OutStar", "1: write the motion to a STAR file for RELION, MOVIE.star beside the sums.", low=0, high=1
         ),
-        Flag("-FullSum", str, ("",), "Output", "File for the plain sum after whole-frame correction alone."),
-        Flag(
+        _text("-FullSum", "File for the plain sum after correction of global motion only."),
+        _text(
             "-ArcDir",
-            str,
-            ("",),
-            "Output",
-            "Folder for copies of the raw movies, MOVIE.mrc with 4 bits a pixel (more where counts need them) and the "
-            "gain in the header. Made if missing.",
-            manual="18",
+            "Folder for copies of the raw movies, MOVIE.mrc with 4 bits per pixel (more where counts need them) and "
+            "the gain in the header. It is made if missing.",
+            "18",
         ),
-    )
-
-
-def _exposure() -> tuple[Flag, ...]:
-    return (
-        Flag("-Gain", str, ("",), "Camera", "Gain reference, MRC or TIFF. Frames are multiplied by it.", manual="4"),
-        Flag("-Dark", str, ("",), "Camera", "Dark reference, subtracted before the gain.", manual="5"),
-        Flag(
-            "-RotGain",
-            int,
-            (0,),
-            "Camera",
-            "Rotate gain and dark by this many quarter turns; counter-clockwise when row 0 is drawn at the bottom.",
-            manual="4",
-            low=0,
-            high=3,
-        ),
-        Flag(
-            "-FlipGain",
-            int,
-            (0,),
-            "Camera",
-            "After that: 1 reverses the rows (upside down), 2 the columns (left and right).",
-            manual="4",
-            low=0,
-            high=2,
-        ),
-        Flag(
-            "-InvGain",
-            int,
-            (0,),
-            "Camera",
-            "1: after that, use the reciprocal of the gain (zeros stay zero).",
-            manual="4",
+        _integer(
+            "--record",
+            "Write a JSON record of the correction beside the corrected sum. The flag alone means 1.",
             low=0,
             high=1,
+            switch=True,
         ),
-        Flag(
-            "-DefectFile",
-            str,
-            ("",),
-            "Camera",
-            "Text file of bad pixels, one rectangle x y w h a line; x, y from 0 at the lower left of a TIFF movie, "
-            "at the first pixel of others.",
-            manual="17",
-        ),
-        Flag("-DefectMap", str, ("",), "Camera", "Image of bad pixels, MRC or TIFF: 1 where one is.", manual="17"),
-        Flag(
-            "-PixSize",
-            float,
-            (0.0,),
-            "Exposure",
-            "Pixel of the movie, for EER as -EerSampling makes it. Needed for dose weighting; headers show it.",
-            unit="A",
-            manual="9",
-            low=0,
-        ),
-        Flag(
-            "-kV",
-            float,
-            (300.0,),
-            "Exposure",
-            "Acceleration voltage; dose weighting knows 80 to 300.",
-            unit="kV",
-            manual="9",
-            low=0,
-        ),
-        Flag(
-            "-FmDose",
-            float,
-            (0.0,),
-            "Exposure",
-            "Dose of one raw frame of the movie, where -FmIntFile gives none. 0: no dose weighting.",
-            unit="e/A²",
-            manual="9",
-            low=0,
-        ),
-        Flag(
-            "-InitDose",
-            float,
-            (0.0,),
-            "Exposure",
-            "Dose that the specimen had before the first frame.",
-            unit="e/A²",
-            manual="9",
-            low=0,
-        ),
-        Flag(
-            "-Throw",
-            int,
-            (0,),
-            "Exposure",
-            "Frames left out at the start. Their dose counts.",
-            unit="frames",
-            manual="7",
-            low=0,
-        ),
-        Flag("-Trunc", int, (0,), "Exposure", "Frames left out at the end.", unit="frames", manual="7", low=0),
-        Flag(
-            "-FmIntFile",
-            str,
-            ("",),
-            "Exposure",
-            "Text file of raw frames to be summed: how many frames, how many to one, dose of a raw frame.",
-            manual="9.2",
-        ),
-        Flag(
-            "-EerSampling",
-            int,
-            (1,),
-            "Exposure",
-            "Pixels of an EER movie: 1, 2 or 3 for 1, 2 or 4 to a side.",
-            manual="14",
-            low=1,
-            high=3,
-        ),
-    )
-
-
-def _alignment() -> tuple[Flag, ...]:
-    return (
-        Flag(
-            "-Patch",
-            int,
-            (0, 0, 0),
-            "Motion",
-            "Patches across x and y for local motion; below 2: whole frames only. "
+    ),
+    "Camera": (
+        _field("gain", "4"),
+        _field("dark", "5"),
+        _field("rot_gain", "4"),
+        _field("flip_gain", "4"),
+        _field("inv_gain", "4"),
+        _field("defect_file", "17"),
+        _field("defect_map", "17"),
+        _field("find_defects"),
+    ),
+    "Exposure": (
+        _field("pixel_size", "9"),
+        _field("voltage", "9"),
+        _field("frame_dose", "9"),
+        _field("initial_dose", "9"),
+        _field("throw", "7"),
+        _field("trunc", "7"),
+        _field("integration", "9.2"),
+        _field("eer_sampling", "14"),
+    ),
+    "Motion": (
+        _field(
+            "patches",
+            "2",
             "One number is used for both. The third, overlap in percent, has no effect: patches always overlap.",
-            manual="2",
-            low=0,
+            default=(0, 0, 0),
             doubled=True,
         ),
-        Flag("-Iter", int, (15,), "Motion", "Most rounds of alignment.", manual="6", low=1),
-        Flag(
-            "-Tol", float, (0.1,), "Motion", "Alignment ends when shifts change by less.", unit="px", manual="6", low=0
-        ),
-        Flag(
-            "-Bft",
-            float,
-            (500.0, 100.0),
-            "Motion",
-            "B-factors of the first, coarse search: whole frames, patches. "
-            "Larger ones suit weaker signal. One number is the first.",
-            unit="px²",
-            manual="16",
-            low=0,
-        ),
-        Flag(
-            "--weights",
-            str,
-            ("data",),
-            "Motion",
-            "What weights the frequencies in the fit: data (the correlation of "
-            "half sums), or bfactor (-Bft, as MotionCor2 does).",
-            choices=("data", "bfactor"),
-        ),
-        Flag("-PhaseOnly", int, (0,), "Motion", "1: the coarse search by phase correlation.", low=0, high=1),
-        Flag(
-            "-Group",
-            int,
-            (1, 1),
-            "Motion",
-            "Frames aligned together: whole frames, patches. One number is used for both.",
-            unit="frames",
-            manual="16.1",
-            low=0,
-            doubled=True,
-        ),
-        Flag(
-            "-FmRef",
-            int,
-            (-1,),
-            "Motion",
-            "Frame whose positions the sum shows, from 0 among the used ones; below 0: the middle one.",
-            manual="8",
-        ),
-        Flag("-Align", int, (1,), "Motion", "0: the plain sum of the frames as they lie.", low=0, high=1),
-        Flag(
+        _field("iterations", "6"),
+        _field("tolerance", "6"),
+        _field("bfactor", "16", "One number is the first."),
+        _field("weights"),
+        _field("phase_only"),
+        _field("group", "16.1", "One number is used for both; 0 counts as 1.", low=0, doubled=True),
+        _field("reference", "8"),
+        _field("align"),
+        _text(
             "-InAln",
-            str,
-            ("",),
-            "Motion",
             "Folder with motion that -OutAln saved: it is applied, nothing is measured. -Throw, -Trunc, -Patch and "
-            "-FmRef are those of then where they are not given.",
+            "-FmRef are taken from the saved motion where they are not given.",
         ),
-        Flag("-OutAln", str, ("",), "Motion", "Folder for the motion, MOVIE.aln. Made if missing."),
-        Flag("-FtBin", float, (1.0,), "Correction", "Bin the sums by cropping in Fourier space.", manual="11", low=1),
+        _text("-OutAln", "Folder for the motion, MOVIE.aln. It is made if missing."),
+    ),
+    "Correction": (
+        _field("bin", "11"),
+        _field("magnification", "10"),
+        _field("intraframe_motion", "19"),
+        _field("crop"),
+    ),
+    "Machine": (
         Flag(
-            "-Mag",
-            float,
-            (1.0, 1.0, 0.0),
-            "Correction",
-            "Undo anisotropic magnification: major scale, minor scale, angle of the major axis in degrees, as "
-            "mag_distortion_estimate prints them. The image is stretched along the major axis by major / minor.",
-            manual="10",
+            "-Gpu", int, (0,), "GPUs to use; -1: the CPU. Without CUDA the CPU is used.", manual="3", many=True, low=-1
         ),
-        Flag(
-            "-InFmMotion",
-            int,
-            (0,),
-            "Correction",
-            "1: allow for motion during a frame: the frequencies that it blurs count less in that frame.",
-            manual="19",
-            low=0,
-            high=1,
-        ),
-        Flag(
-            "-Crop",
-            int,
-            (0, 0),
-            "Correction",
-            "Width and height of the middle of the frames that the sums show, made even; 0: all. "
-            "Motion is measured on whole frames.",
-            unit="px",
-            low=0,
-        ),
-    )
-
-
-def _machine() -> tuple[Flag, ...]:
-    return (
-        Flag(
-            "-Gpu",
-            int,
-            (0,),
-            "Machine",
-            "GPUs to use; -1: the CPU. Without CUDA the CPU is used.",
-            manual="3",
-            many=True,
-            low=-1,
-        ),
-        Flag(
-            "-UseGpus",
-            int,
-            (0,),
-            "Machine",
-            "Use only so many of them, those with the most free memory. 0: all.",
-            manual="3.1",
-            low=0,
-        ),
-        Flag("--threads", int, (0,), "Machine", "CPU threads; 0: all cores that this process may use.", low=0),
-        Flag(
+        _integer("-UseGpus", "Use only this number of them, those with the most free memory. 0: all.", "3.1", low=0),
+        _field("threads"),
+        _text(
             "--max-memory",
-            str,
-            ("",),
-            "Machine",
-            "Memory to use at most, with its unit: 6GB, 800MB. Frames that don't fit are read again in every pass "
-            "instead of kept. Without it they are kept.",
+            "Maximum memory to use, with its unit: 6GB, 800MB. Frames that do not fit are read again in every pass "
+            "instead of being kept. Without this flag all frames are kept.",
         ),
-        Flag(
-            "-GpuMemUsage",
-            float,
-            (0.75,),
-            "Machine",
-            "Share of the free GPU memory that raw frames may take. When they don't fit, every pass reads them again.",
-            low=0,
-            high=1,
-        ),
-        _inert("-CorrInterp", "Making up for what interpolation loses: that is always done."),
-        _inert("-MaskCent", "Centre of the aligned area: all of the frame is aligned."),
-        _inert("-MaskSize", "Size of the aligned area."),
+        _field("gpu_memory"),
+    ),
+    "Accepted, no effect": (
+        _inert("-CorrInterp", "Correction of interpolation: restframe always does it."),
+        _inert("-MaskCent", "Centre of the area used for alignment: restframe uses the whole frame."),
+        _inert("-MaskSize", "Size of that area."),
         _inert("-StackZ", "Number of frames: read from the movie."),
         _inert("-Tilt", "Start and step of a tilt series: one movie is one image."),
         _inert("-Cs", "For CTF estimation, which is not part of restframe."),
         _inert("-AmpCont", "For CTF estimation."),
         _inert("-ExtPhase", "For CTF estimation."),
-        _inert("-TmpFile", "Temporary files: none are made but the outputs' own."),
+        _inert("-TmpFile", "Temporary files: restframe only makes those of the outputs."),
         _inert("-TiffOrder", "Order in which the frames of a file are read."),
-    )
+    ),
+}
+
+FLAGS: tuple[Flag, ...] = tuple(replace(flag, group=group) for group, flags in _TABLE.items() for flag in flags)
 
 
-FLAGS: tuple[Flag, ...] = _files() + _exposure() + _alignment() + _machine()
+def values_text(values: tuple[Value, ...]) -> str:
+    """Values as the parameter echo, the help and messages write them."""
+    return " ".join(value if isinstance(value, str) else f"{value:.10g}" for value in values)

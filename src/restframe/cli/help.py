@@ -5,9 +5,14 @@ from __future__ import annotations
 import textwrap
 from itertools import groupby
 
-from restframe.cli.flags import FLAGS, Flag, Status
-from restframe.cli.parse import Options, show
+from restframe.cli.flags import FLAGS, Flag, Status, values_text
+from restframe.cli.parse import Options
+from restframe.fields import bounds_text
 from restframe.version import BUILT, VERSION
+
+NAME_WIDTH = 15  # characters, as MotionCor2 prints parameters
+HELP_WIDTH = 110
+TYPE_NAMES = {int: "integer", float: "number", str: "text"}
 
 
 def help_text() -> str:
@@ -24,26 +29,34 @@ def help_text() -> str:
     for group, flags in groupby(FLAGS, key=lambda flag: flag.group):
         lines += ["", f"{group}:"]
         for flag in flags:
+            first_indent, indent = f"{flag.name:<{NAME_WIDTH}}  ", " " * (NAME_WIDTH + 2)
             lines += textwrap.wrap(
-                _described(flag), 110, initial_indent=f"{flag.name:<15}  ", subsequent_indent=" " * 17
+                _description(flag), HELP_WIDTH, initial_indent=first_indent, subsequent_indent=indent
             )
     return "\n".join(lines)
 
 
-def _described(flag: Flag) -> str:
-    facts = [f"default {show(flag.default)}"] if show(flag.default) else []
-    facts += [flag.unit] if flag.unit else []
+def _description(flag: Flag) -> str:
+    facts = [_bounds(flag), f"default {values_text(flag.default)}" if values_text(flag.default) else "", flag.unit]
+    facts = [fact for fact in facts if fact]
     return f"{flag.help} ({'; '.join(facts)})" if facts else flag.help
+
+
+def _bounds(flag: Flag) -> str:
+    """For example "0 to 3", "1 or more"; nothing where any value is taken."""
+    if flag.low is None:
+        return ""
+    return "0 or 1" if (flag.low, flag.high) == (0, 1) and flag.type is int else bounds_text(flag.low, flag.high)
 
 
 def echo(options: Options) -> list[str]:
     """Every parameter with its value, as MotionCor2 prints them at the start; inert ones only when given."""
-    shown = [f for f in FLAGS if f.status is not Status.INERT or f.name in options.given]
-    return ["", *(f"{f.name:<15}  {show(options.values[f.name])}" for f in shown), ""]
+    flags = [flag for flag in FLAGS if flag.status is not Status.INERT or flag.name in options.given]
+    return ["", *(f"{flag.name:<{NAME_WIDTH}}  {values_text(options.values[flag.name])}" for flag in flags), ""]
 
 
 def version_text() -> str:
-    """Version and build date, and the version whose text this program speaks: callers compare that line exactly."""
+    """Version, build date, and the version whose text this program writes: callers compare that line exactly."""
     return "\n".join(
         (
             f"restframe {VERSION}",
@@ -59,12 +72,13 @@ def flags_markdown() -> str:
     lines = [
         "# Flags",
         "",
-        "Made from the table in `src/restframe/cli/flags.py` by `python -m restframe.cli.help > docs/flags.md`; a test",
-        "compares both.",
+        "Made from the tables in `src/restframe/cli/flags.py` and `src/restframe/settings.py` by",
+        "`python -m restframe.cli.help > docs/flags.md`; a test compares both.",
         "",
-        "Flags are known in any case. Lists are written with blanks, with commas, or as one argument. Values end at",
-        "the next `-letter` or `--letter`, so negative numbers are values. The first of a repeated flag counts; a flag",
-        "without a value counts as not given; unknown flags are reported on stdout and left out.",
+        "Flags may be written in any case, and lists with blanks, with commas, or as one argument. Values end at the",
+        "next `-letter` or `--letter`, so negative numbers are values. The first of a repeated flag counts. A flag",
+        "without a value counts as not given, except `--record` and `--find-defects`, where it means 1. Unknown flags",
+        "are reported on stdout and left out.",
         "",
         "*Since*: the version in which the flag began to work. *No effect*: any value is accepted and reported on",
         "stdout. *Manual*: the section of the manual of MotionCor2.",
@@ -72,16 +86,25 @@ def flags_markdown() -> str:
     for group, flags in groupby(FLAGS, key=lambda flag: flag.group):
         lines += ["", f"## {group}", "", "| flag | values | default | unit | manual | since | what it does |"]
         lines += ["|---|---|---|---|---|---|---|"]
-        lines += [_row(flag) for flag in flags]
+        lines += [_table_row(flag) for flag in flags]
     return "\n".join(lines) + "\n"
 
 
-def _row(flag: Flag) -> str:
-    names = {int: "integer", float: "number", str: "text"}
-    kind = "any" if flag.status is Status.INERT else " \\| ".join(flag.choices) or names[flag.type]
-    count = "" if flag.status is Status.INERT or flag.arity == 1 else f"{flag.arity or 'any number of'} × "
-    since = flag.since if flag.status is Status.WORKS else "no effect"
-    cells = (f"`{flag.name}`", count + kind, show(flag.default), flag.unit, flag.manual, since, flag.help)
+def _table_row(flag: Flag) -> str:
+    inert = flag.status is Status.INERT
+    kind = "any" if inert else " \\| ".join(flag.choices) or TYPE_NAMES[flag.type]
+    count = "" if inert or flag.arity == 1 else f"{flag.arity or 'any number of'} × "
+    bounds = f", {_bounds(flag)}" if _bounds(flag) else ""
+    since = "no effect" if inert else flag.since
+    cells = (
+        f"`{flag.name}`",
+        count + kind + bounds,
+        values_text(flag.default),
+        flag.unit,
+        flag.manual,
+        since,
+        flag.help,
+    )
     return "| " + " | ".join(cells) + " |"
 
 

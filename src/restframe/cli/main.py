@@ -16,6 +16,7 @@ from restframe.cli.help import echo, help_text, version_text
 from restframe.cli.job import Batch, Job, batch_from, job_from
 from restframe.cli.parse import parse
 from restframe.cli.streams import errors_as_messages, say, working
+from restframe.cli.wording import with_flags
 from restframe.errors import BatchError
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def _one(job: Job) -> None:
     from restframe.pipeline import correct, single_blas_thread
 
     movie = open_movie(job.movie, job.kind, job.settings.exposure.eer_sampling)
-    say("\n".join(movie_lines(movie, job.kind, job.settings.exposure.eer_sampling)))
+    for line in movie_lines(movie, job.kind, job.settings.exposure.eer_sampling):
+        say(line)
     settings, field = job.settings, None
     if job.in_aln:
         alignment = read_alignment(job.in_aln)
@@ -112,7 +114,7 @@ def _batch(batch: Batch) -> BatchError | None:
     say(f"\nMovies corrected: {len(tasks) - len(failures)} of {len(tasks)}")
     if not failures:
         return None
-    say("Movies that failed:\n" + "\n".join(f"   {f.movie}: {f.reason}" for f in failures))
+    say("Movies that failed:\n" + "\n".join(f"   {f.movie}: {with_flags(f.reason)}" for f in failures))
     names = ", ".join(str(f.movie) for f in failures[:MOST_NAMES])
     more = f" and {len(failures) - MOST_NAMES} more" if len(failures) > MOST_NAMES else ""
     return BatchError(f"{len(failures)} of {len(tasks)} movies failed: {names}{more}. stdout says why.")

@@ -6,73 +6,81 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 from restframe.errors import SettingsError
 from restframe.simulate.recipe import PRESETS, Recipe
 
+MIN_SIDE_PX = 32  # of a simulated frame
+
 
 class _Parser(argparse.ArgumentParser):
-    """Bad arguments end with restframe's exit code, not with argparse's."""
+    """Wrong arguments end with restframe's exit code, not with argparse's."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise SettingsError(f"restframe simulate: {message}; see restframe simulate --help")
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """The arguments of restframe simulate."""
-    kinds = ", ".join(f"{k} ({r.shape[2]}x{r.shape[1]}x{r.shape[0]})" for k, r in PRESETS.items())
-    out = _Parser(
+    shapes = {kind: recipe.shape for kind, recipe in PRESETS.items()}
+    kinds = ", ".join(f"{kind} ({width}x{height}x{frames})" for kind, (frames, height, width) in shapes.items())
+    parser = _Parser(
         prog="restframe simulate",
         description="Make a movie with known motion: the movie, its gain, defects, the truth, and how to correct it.",
         epilog=f"Kinds: {kinds}.",
     )
-    out.add_argument("folder", help="where the files go; made if it is not there")
-    out.add_argument("--kind", default="falcon", choices=PRESETS, metavar="KIND", help="one of those below (falcon)")
-    out.add_argument("--seed", type=int, default=1, help="another number, another movie; the same, the same bytes (1)")
-    out.add_argument("--shape", type=int, nargs=3, metavar=("T", "H", "W"), help="frames, rows, columns (the kind's)")
-    out.add_argument("--pixel-size", type=float, metavar="A", help="A per pixel (the kind's)")
-    out.add_argument("--frame-dose", type=float, metavar="E", help="e/A² per frame (the kind's)")
-    out.add_argument(
+    add = parser.add_argument
+    add("folder", help="where the files go; it is made if missing")
+    add("--kind", default="falcon", choices=PRESETS, metavar="KIND", help="one of those below (default: falcon)")
+    add("--seed", type=int, default=1, help="of the random numbers; an equal seed gives equal bytes (default: 1)")
+    add("--shape", type=int, nargs=3, metavar=("T", "H", "W"), help="frames, rows, columns (default: the kind's)")
+    add("--pixel-size", type=float, metavar="A", help="A per pixel (default: the kind's)")
+    add("--frame-dose", type=float, metavar="E", help="e/A² per frame (default: the kind's)")
+    add(
         "--format",
         default="tiff",
         choices=("tiff", "mrc", "eer"),
-        help="TIFF with LZW, MRC, or EER with 10 raw frames to one (tiff)",
+        help="TIFF with LZW, MRC, or EER with 10 raw frames per frame (default: tiff)",
     )
-    return out
+    return parser
 
 
-def recipe_from(args: argparse.Namespace) -> Recipe:
-    """The recipe that the arguments ask for; `SettingsError` if it can't be made."""
-    wanted = {name: getattr(args, name) for name in ("shape", "pixel_size", "frame_dose")}
-    given = {name: value for name, value in wanted.items() if value is not None}
-    if "shape" in given:
-        given["shape"] = tuple(given["shape"])
-        if given["shape"][0] < 1 or min(given["shape"][1:]) < 32:
-            raise SettingsError(f"--shape {given['shape']}: at least 1 frame of 32 x 32 pixels is needed")
+def recipe_from(arguments: argparse.Namespace) -> Recipe:
+    """The recipe that the arguments ask for. Raises SettingsError for values that no movie can have."""
+    requested = {name: getattr(arguments, name) for name in ("shape", "pixel_size", "frame_dose")}
+    changes = {name: value for name, value in requested.items() if value is not None}
+    if "shape" in changes:
+        frames, height, width = changes["shape"] = tuple(changes["shape"])
+        if frames < 1 or min(height, width) < MIN_SIDE_PX:
+            raise SettingsError(
+                f"--shape {changes['shape']}: at least 1 frame of {MIN_SIDE_PX} x {MIN_SIDE_PX} pixels is needed"
+            )
     for name in ("pixel_size", "frame_dose"):
-        if given.get(name, 1) <= 0:
-            raise SettingsError(f"--{name.replace('_', '-')} {given[name]:g}: must be above 0")
-    if args.seed < 0:
-        raise SettingsError(f"--seed {args.seed}: must be 0 or above")
-    return replace(PRESETS[args.kind], seed=args.seed, **given)
+        if changes.get(name, 1) <= 0:
+            raise SettingsError(f"--{name.replace('_', '-')} {changes[name]:g}: must be above 0")
+    if arguments.seed < 0:
+        raise SettingsError(f"--seed {arguments.seed}: must be 0 or above")
+    return replace(PRESETS[arguments.kind], seed=arguments.seed, **changes)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Make the movie that ``argv`` (without 'simulate') asks for; returns the exit code."""
-    args = parser().parse_args(argv)
-    recipe = recipe_from(args)
+def main(words: Sequence[str]) -> int:
+    """Make the movie that ``words`` (the command line after 'simulate') asks for. Returns the exit code."""
+    arguments = make_parser().parse_args(words)
+    recipe = recipe_from(arguments)
 
     from restframe.simulate import simulate, write
 
-    frames, height, width = recipe.shape
-    print(f"Simulating {recipe.kind}, seed {recipe.seed}: {width} x {height} x {frames}", flush=True)
-    show = sys.stdout.isatty()
+    frame_count, height, width = recipe.shape
+    print(f"Simulating {recipe.kind}, seed {recipe.seed}: {width} x {height} x {frame_count}", flush=True)
+    on_terminal = sys.stdout.isatty()
 
-    def progress(t: int) -> None:
-        if show:
-            print(f"\rframe {t + 1} of {frames}", end="\n" if t + 1 == frames else "", flush=True)
+    def show_progress(frame: int) -> None:
+        if on_terminal:
+            end = "\n" if frame + 1 == frame_count else ""
+            print(f"\rframe {frame + 1} of {frame_count}", end=end, flush=True)
 
-    command = write(simulate(recipe), args.folder, args.format, progress)
-    print(f"{args.folder}: movie, gain.mrc, defects.txt, truth.npz, recipe.json")
+    command = write(simulate(recipe), arguments.folder, arguments.format, show_progress)
+    print(f"{arguments.folder}: movie, gain.mrc, defects.txt, truth.npz, recipe.json")
     print(f"To correct it:\n{' '.join(command)}")
     return 0

@@ -15,10 +15,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import TextIO
 
-from restframe.errors import explained
+from restframe.cli.wording import with_flags
+from restframe.errors import error_message
 
-ENDING = signal.SIGTERM, signal.SIGHUP
+END_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # no SIGHUP on Windows
 
 
 class Ended(SystemExit):
@@ -32,13 +35,13 @@ class Ended(SystemExit):
 
 
 def say(text: str) -> None:
-    """Print at once, in one piece: callers follow a log as it grows."""
-    sys.stdout.write(f"{text}\n")
+    """Print at once, in one piece: callers follow a log as it grows. Settings are named by their flags."""
+    sys.stdout.write(f"{with_flags(text)}\n")
     sys.stdout.flush()
 
 
 def errors_as_messages(run: Callable[[], int]) -> int:
-    """The exit code of ``run``, or of what it raised, which is explained on stderr.
+    """The exit code of ``run``, or of the error that it raised, which is explained on stderr.
 
     RESTFRAME_DEBUG=1 in the environment shows the whole traceback.
     """
@@ -53,7 +56,8 @@ def errors_as_messages(run: Callable[[], int]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         for note in getattr(error, "__notes__", ()):  # on stderr callers look for one sentence
             say(note)
-        return _fail(*explained(error))
+        message, code = error_message(error)
+        return _fail(with_flags(message), code)
 
 
 def _fail(message: str, code: int) -> int:
@@ -67,20 +71,20 @@ def _fail(message: str, code: int) -> int:
 def _cleaning_up_when_terminated() -> Iterator[None]:
     """A batch system that ends the job gets the usual exit code, but temporary files are removed first."""
 
-    def stop(number, frame) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         raise Ended(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in ENDING}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # nohup means it
+    earlier_handlers = {number: signal.getsignal(number) for number in END_SIGNALS}
+    for number, handler in earlier_handlers.items():
+        if handler is not signal.SIG_IGN:  # nohup asks for that
             signal.signal(number, stop)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in earlier_handlers.items():
             signal.signal(number, handler)
 
 
@@ -103,7 +107,14 @@ def _all_on_stdout() -> Iterator[None]:
         sys.stdout.reconfigure(errors="backslashreplace")
         sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
-    def show(message, category, filename, lineno, file=None, line=None) -> None:
+    def show_warning(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         say(f"Warning: {message}")
 
     handler = logging.StreamHandler(sys.stdout)
@@ -112,7 +123,7 @@ def _all_on_stdout() -> Iterator[None]:
     logging.getLogger().addHandler(handler)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = show
+            warnings.showwarning = show_warning
             yield
     finally:
         logging.getLogger().removeHandler(handler)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from restframe.errors import DetectorError, InputError, ReferenceInputError
+from restframe.messages import Setting
 from restframe.movie import open_movie
 
 Source = str | os.PathLike[str] | np.ndarray
@@ -59,7 +60,7 @@ def _rectangles(path: Path) -> list[tuple[int, ...]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ReferenceInputError(
-            f"Defect file {path} cannot be read: {reason}. An image of defects is a -DefectMap."
+            f"Defect file {path} cannot be read: {reason}. An image of defects is a ", Setting("defect_map"), "."
         ) from error
     out = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import array_namespace
 
-TURNS = tuple((rot, flip) for flip in (0, 1) for rot in range(4))  # all eight ways to lie, as -RotGain and -FlipGain
+from restframe.messages import Message, Setting
+
+TURNS = tuple((rot, flip) for flip in (0, 1) for rot in range(4))  # all eight ways to lie, as rot_gain and flip_gain
 ENLARGEMENTS = (2, 4)  # a gain of the physical pixels of a super-resolution movie
 SIDE, ACROSS = 64, 8  # windows that are looked at: pixels a side, how many across and down
 LEAST = 16  # pixels a side of a gain that can be told
@@ -63,12 +65,15 @@ class BetterOrientation(NamedTuple):
     correlation: float
     unturned: float  # the correlation without
 
-    def advice(self, rot: int, flip: int) -> str:
-        """One line for who gave -RotGain ``rot`` and -FlipGain ``flip``."""
+    def advice(self, rot: int, flip: int) -> Message:
+        """One line for a user whose settings are ``rot_gain`` = rot and ``flip_gain`` = flip."""
         rot, flip = both((rot, flip), self.turn)
-        return (
-            f"Warning: the gain reference would fit the movie better with -RotGain {rot} -FlipGain {flip}: "
-            f"correlation with the movie's sum {self.correlation:.2f}, as given {self.unturned:.2f}."
+        return Message(
+            "Warning: the gain reference would fit the movie better with ",
+            Setting("rot_gain", rot),
+            " ",
+            Setting("flip_gain", flip),
+            f": correlation with the movie's sum {self.correlation:.2f}, as given {self.unturned:.2f}.",
         )
 
 

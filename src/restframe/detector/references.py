@@ -14,6 +14,7 @@ from restframe.detector.orientation import CLEAR, ENLARGEMENTS, correlations, fa
 from restframe.detector.tfs import listed_in_gain
 from restframe.errors import DetectorError, InputError, ReferenceInputError, SettingsError
 from restframe.kernels.reference import to_host
+from restframe.messages import Message, Setting
 from restframe.movie import open_movie
 from restframe.settings import Detector
 
@@ -136,9 +137,9 @@ def orient(image: np.ndarray, rot: int, flip: int, inv: bool = False) -> np.ndar
     inv: 1/value, 0 stays 0. Raises `SettingsError` for other values of rot and flip.
     """
     if rot not in range(4):
-        raise SettingsError(f"-RotGain {rot}: expected 0, 1, 2 or 3 quarter turns.")
+        raise SettingsError(Setting("rot_gain", rot), ": expected 0, 1, 2 or 3 quarter turns.")
     if flip not in range(3):
-        raise SettingsError(f"-FlipGain {flip}: expected 0 (none), 1 (rows) or 2 (columns).")
+        raise SettingsError(Setting("flip_gain", flip), ": expected 0 (none), 1 (rows) or 2 (columns).")
     image = reorient(image, rot, flip)
     if inv:
         with np.errstate(over="ignore"):
@@ -168,16 +169,17 @@ def _does_not_fit(
     total: Callable[[], np.ndarray] | None,
 ) -> DetectorError:
     """The error for a gain of the wrong size, with the turn that would make it fit, if any does."""
-    advice = "Give the gain reference of this camera and mode."
+    advice = Message("Give the gain reference of this camera and mode.")
     if factor_between(found[::-1], shape):
         turns = sorted((detector.rot_gain + quarter) % 4 for quarter in (1, 3))
-        advice = f"Turned by a quarter it would fit: try -RotGain {turns[0]} or {turns[1]}."
+        advice = Message("Turned by a quarter it would fit: try ", Setting("rot_gain", turns[0]), f" or {turns[1]}.")
         by_turn, chance = ({}, 1.0) if total is None else correlations(total(), orient(loaded, 0, 0, detector.inv_gain))
         best = max(by_turn, key=lambda turn: by_turn[turn], default=None)
         if best is not None and by_turn[best] > CLEAR * chance:
-            advice = f"The movie's sum shows it as -RotGain {best[0]} -FlipGain {best[1]} would turn it: use those."
+            turn = Setting("rot_gain", best[0]), " ", Setting("flip_gain", best[1])
+            advice = Message("The movie's sum shows it as ", *turn, " would turn it: use those.")
     name = _name(detector.gain, "gain")
-    return DetectorError(f"{name} is {_size(found)} pixels, the movie's frames are {_size(shape)} (x, y). {advice}")
+    return DetectorError(f"{name} is {_size(found)} pixels, the movie's frames are {_size(shape)} (x, y). ", advice)
 
 
 def _name(source: object, what: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 
 from restframe.errors import InputError, SettingsError
+from restframe.messages import Setting
 from restframe.movie.events import CODINGS, MOST_BITS, Coding, add_events
 from restframe.movie.tiff import read_bytes
 from restframe.movie.tiffchain import check_chain
@@ -69,7 +70,7 @@ def open_eer(path: Path, sampling: int = 1) -> EerMovie:
     more pixels than the file has.
     """
     if sampling not in (1, 2, 3):
-        raise SettingsError(f"-EerSampling {sampling}: expected 1, 2 or 3.")
+        raise SettingsError(Setting("eer_sampling", sampling), ": expected 1, 2 or 3.")
     check_chain(path)
     try:
         with tifffile.TiffFile(path) as file:
@@ -90,7 +91,10 @@ def open_eer(path: Path, sampling: int = 1) -> EerMovie:
     if level > min(coding.x, coding.y):
         most = min(coding.x, coding.y) + 1
         raise SettingsError(
-            f"-EerSampling {sampling}: {path} divides its pixels no further than -EerSampling {most} shows."
+            Setting("eer_sampling", sampling),
+            f": {path} divides its pixels no further than ",
+            Setting("eer_sampling", most),
+            " shows.",
         )
     return EerMovie(path, (len(pages), height << level, width << level), level, coding, strips, size)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from restframe.errors import SettingsError
+from restframe.messages import Message, Setting
 from restframe.movie.integration import divide, fit_rows, read_rows
 from restframe.settings import Exposure, Row
 
@@ -23,7 +24,7 @@ class Fractions:
     frames: tuple[range, ...]  # numbers of the raw frames, from 0, that each sums
     dose: np.ndarray  # (t,) e/A² received during each
     accumulated: np.ndarray  # (t,) e/A² received at the end of each, frames left out at the start included
-    weight: np.ndarray  # (t,) what each counts for in a group of -Group
+    weight: np.ndarray  # (t,) what each counts for in a group of frames
     notes: tuple[str, ...] = ()  # sentences for people
 
     @property
@@ -41,8 +42,8 @@ def fractions(n_raw: int, exposure: Exposure, events: bool = False) -> Fractions
     used singly, about 40, or of about 1 e/A² each, when the exposure says nothing else.
 
     Throw and Trunc count raw frames. accumulated = initial dose + that of all raw frames up to the end of a fraction:
-    what is thrown away has done its damage too (manual, -Throw and -InitDose). Raises `SettingsError` for negative or
-    not finite values and when no frame is left.
+    what is thrown away has done its damage too (manual, sections 7 and 9). Raises `SettingsError` when no
+    frame is left.
     """
     _check(n_raw, exposure)
     asked = exposure.integration
@@ -80,18 +81,12 @@ def _weight(sizes_and_doses: np.ndarray) -> np.ndarray:
 
 
 def _check(n_raw: int, exposure: Exposure) -> None:
-    for flag, value in (
-        ("-Throw", exposure.throw),
-        ("-Trunc", exposure.trunc),
-        ("-FmDose", exposure.frame_dose),
-        ("-InitDose", exposure.initial_dose),
-    ):
-        if not 0 <= value < float("inf"):
-            raise SettingsError(f"{flag} {value:g}: expected a value of 0 or more.")
     if not range(exposure.throw, n_raw - exposure.trunc):
         raise SettingsError(
-            f"-Throw {exposure.throw} and -Trunc {exposure.trunc} leave none of the movie's {n_raw} frames. "
-            "Leave fewer out."
+            Setting("throw", exposure.throw),
+            " and ",
+            Setting("trunc", exposure.trunc),
+            f" leave none of the movie's {n_raw} frames. Leave fewer out.",
         )
 
 
@@ -101,14 +96,17 @@ def _notes(parts: list[range], n_raw: int, exposure: Exposure, given: tuple[Row,
         listed = sum(row.frames for row in given)
         if listed != n_raw:
             change = "rows are cut from the end" if listed > n_raw else "its last row holds for the rest"
-            notes.append(f"Warning: -FmIntFile lists {listed} raw frames, the movie has {n_raw}; {change}.")
+            counts = f" lists {listed} raw frames, the movie has {n_raw}; {change}."
+            notes.append(Message("Warning: ", Setting("integration"), counts))
         doses = {row.dose or exposure.frame_dose for row in given}
         if 0 in doses and len(doses) > 1:
-            notes.append("Warning: -FmIntFile gives a dose for some frames only; the others count as 0 e/A².")
+            others = " gives a dose for some frames only; the others count as 0 e/A²."
+            notes.append(Message("Warning: ", Setting("integration"), others))
     sizes = sorted({len(part) for part in parts})
     if given or sizes[-1] > 1:
         each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-        chosen = "" if given else "; -FmIntFile would choose others"
+        chosen = Message() if given else Message("; ", Setting("integration"), " would choose others")
         used = sum(map(len, parts))
-        notes.append(f"Fractions: {len(parts)}, each the sum of {each} of the {used} raw frames used{chosen}.")
+        sums = f"Fractions: {len(parts)}, each the sum of {each} of the {used} raw frames used"
+        notes.append(Message(sums, chosen, "."))
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""Integration files (-FmIntFile): how many raw frames are summed to one, and the dose of each."""
+"""Integration files: how many raw frames are summed to one, and the dose of each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from restframe.errors import InputError, SettingsError
+from restframe.messages import Message, Setting
 from restframe.settings import Row
 
 EXPECTED = "expected: number of raw frames, how many are summed to one, and, if known, the dose of a raw frame in e/A²"
@@ -15,34 +16,36 @@ EXPECTED = "expected: number of raw frames, how many are summed to one, and, if 
 def read_rows(source: str | os.PathLike[str]) -> tuple[Row, ...]:
     """The rows of an integration file (manual 9.2, 14): two or three numbers, divided by blanks or tabs.
 
-    Empty lines and what follows # are skipped. A dose that is missing or 0 is left to -FmDose. Raises `InputError` if
-    the file can't be read, `SettingsError`, which names the line, for anything else in it.
+    Empty lines and what follows # are skipped. A dose that is missing or 0 is left to ``frame_dose``. Raises
+    `InputError` if the file can't be read, `SettingsError`, which names the line, for anything else in it.
     """
     path = Path(source)
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
-        raise InputError(f"-FmIntFile {path} cannot be read: {error.strerror or error}. Check the name.") from error
+        raise InputError(
+            Setting("integration", path), f" cannot be read: {error.strerror or error}. Check the name."
+        ) from error
     rows = []
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].split()
         if words:
-            rows.append(_row(words, f"-FmIntFile {path}, line {number}: '{line.strip()}'"))
+            rows.append(_row(words, Message(Setting("integration", path), f", line {number}: '{line.strip()}'")))
     if not rows:
-        raise SettingsError(f"-FmIntFile {path} has no rows; {EXPECTED}.")
+        raise SettingsError(Setting("integration", path), f" has no rows; {EXPECTED}.")
     return tuple(rows)
 
 
-def _row(words: list[str], where: str) -> Row:
+def _row(words: list[str], where: Message) -> Row:
     try:
         numbers = [float(word) for word in words]
     except ValueError:
         numbers = []
     if len(numbers) not in (2, 3) or not all(0 <= n < float("inf") for n in numbers):
-        raise SettingsError(f"{where}; {EXPECTED}.")
+        raise SettingsError(where, f"; {EXPECTED}.")
     frames, size = numbers[:2]
     if min(frames, size) < 1 or frames % 1 or size % 1:
-        raise SettingsError(f"{where}: the first two numbers count frames, from 1; {EXPECTED}.")
+        raise SettingsError(where, f": the first two numbers count frames, from 1; {EXPECTED}.")
     return Row(int(frames), int(size), numbers[2] if len(numbers) == 3 else 0.0)
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from restframe import pages
+from restframe.messages import Setting
 from restframe.movie.movie import ArrayMovie, Movie
 
 BLOCK = 8  # frames handed out together while they are read
@@ -23,7 +24,7 @@ class RawFrames:
     of the one that is worked on.
     """
 
-    limit = "--max-memory"  # what makes it read the frames again
+    limit = Setting("max_memory")  # what makes it read the frames again
 
     def __init__(
         self,

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from restframe.errors import InputError, SettingsError
+from restframe.messages import Setting
 from restframe.output.text import rounded
 from restframe.result import Result
 from restframe.settings import Settings
-from restframe.track.field import MotionField, modes_up_to
+from restframe.track.field import HIGHEST_DEGREE, MotionField, modes_up_to
 
 EXACT = "#restframe-field "  # before the field as JSON
-HIGHEST_DEGREE = 4  # of the modes fitted to patches
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,14 @@ def read_alignment(path: str | Path) -> Alignment:
         text = Path(path).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(f"The motion in {path} cannot be read: {reason}. Save it with -OutAln first.") from error
+        raise InputError(
+            f"The motion in {path} cannot be read: {reason}. Save the motion of this movie first."
+        ) from error
     try:
         return _parsed(text.splitlines())
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise InputError(
-            f"{path} is no complete .aln file ({type(error).__name__}: {error}). Save the motion again with -OutAln."
+            f"{path} is no complete .aln file ({type(error).__name__}: {error}). Save the motion again."
         ) from error
 
 
@@ -92,8 +94,16 @@ def settings_with(alignment: Alignment, settings: Settings) -> Settings:
     saved, given = (alignment.throw, alignment.trunc), (e.throw, e.trunc)
     if given not in ((0, 0), saved):
         raise SettingsError(
-            f"-Throw {e.throw} -Trunc {e.trunc}: the motion given with -InAln was measured with -Throw {saved[0]} "
-            f"-Trunc {saved[1]}. Give these, or leave them out."
+            Setting("throw", e.throw),
+            " ",
+            Setting("trunc", e.trunc),
+            ": the known motion (",
+            Setting("field"),
+            ") was measured with ",
+            Setting("throw", saved[0]),
+            " ",
+            Setting("trunc", saved[1]),
+            ". Give these, or leave them out.",
         )
     if min(m.patches) < 2:
         m = replace(m, patches=alignment.patches)

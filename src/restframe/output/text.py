@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from restframe.messages import Message, Setting
 from restframe.movie import Movie
 
 
@@ -24,7 +25,8 @@ def movie_lines(movie: Movie, kind: str, eer_sampling: int = 1) -> list[str]:
     if movie.format != kind:
         lines.append(f"Warning: {movie.path} was given as {kind.upper()}; it is read as what it is.")
     if movie.format != "eer" and eer_sampling > 1:
-        lines.append(f"Note: -EerSampling {eer_sampling} has no effect on a {movie.format.upper()} movie.")
+        sampling = Setting("eer_sampling", eer_sampling)
+        lines.append(Message("Note: ", sampling, f" has no effect on a {movie.format.upper()} movie."))
     return lines
 
 

@@ -19,7 +19,7 @@ def write_result(
     Returns the paths of the images. All appear at the end, the unweighted sum last: callers take it for success.
     Raises OutputError; nothing new is left then.
     """
-    arrays = {name: getattr(result, name) for name in ("whole_frame", *SUFFIXES)}
+    arrays = {name: getattr(result, name) for name in ("global_sum", *SUFFIXES)}
     drafts = [*(more or {}).items(), *((path, _text_writer(text)) for path, text in texts.items())]
     others = len(drafts)
     drafts += [(images[n], mrc_writer(array, result.pixel_size)) for n, array in arrays.items() if array is not None]

@@ -10,13 +10,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from restframe.errors import SettingsError
+from restframe.settings import check_voltage
 
 
 def voltage_factor(kv: float) -> float:
     """How much of the 300 kV critical dose is left at ``kv``: linear between 300, 200 and 120 kV, constant below."""
-    if not 80 <= kv <= 300:
-        raise SettingsError(f"dose weighting knows 80 to 300 kV, -kV is {kv:g}. Leave out -FmDose to go without it.")
+    check_voltage(kv)
     return float(np.interp(kv, [120, 200, 300], [0.45, 0.8, 1.0]))
 
 

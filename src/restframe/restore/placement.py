@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from restframe.errors import SettingsError
+from restframe.messages import Setting
+from restframe.settings import check_magnification
 
 NOTHING = 1e-5  # a stretch by less is none
 
@@ -15,14 +17,13 @@ def stretch(magnification: tuple[float, float, float]) -> np.ndarray:
     """The 2 x 2 matrix, for (x, y), by which an image is stretched to undo anisotropic magnification.
 
     ``magnification``: major scale, minor scale, angle of the major axis in degrees, as mag_distortion_estimate reports
-    and -Mag takes them (Grant & Grigorieff, J. Struct. Biol. 192, 204, 2015). Along the major axis the image grows by
+    them (Grant & Grigorieff, J. Struct. Biol. 192, 204, 2015). Along the major axis the image grows by
     s = major / minor, across it stays. That program draws row 0 at the top and its angles from x towards -y, so the
     axis is (cos angle, -sin angle) in memory order, as in MotionCor2:
     1 + (s - 1) a aᵀ with a = (cos angle, -sin angle). Raises `SettingsError` for a scale that is not above 0.
     """
+    check_magnification(magnification)
     major, minor, angle = magnification
-    if not (0 < major < np.inf and 0 < minor < np.inf and np.isfinite(angle)):
-        raise SettingsError(f"-Mag {major:g} {minor:g} {angle:g}: expected two scales near 1 and an angle in degrees.")
     turn = np.deg2rad(angle)
     axis = np.array([np.cos(turn), -np.sin(turn)])
     excess = major / minor - 1
@@ -73,8 +74,9 @@ def placement(
     for length, wanted in zip(shape[::-1], crop, strict=True):
         if not (wanted == 0 or 2 <= wanted <= length):
             raise SettingsError(
-                f"-Crop {crop[0]} {crop[1]}: the frames are {shape[1]} x {shape[0]} (x, y). Give 2 pixels or more and "
-                "no more than these, or 0 for all."
+                Setting("crop", crop),
+                f": the frames are {shape[1]} x {shape[0]} (x, y). Give 2 pixels or more and no more than these, or "
+                "0 for all.",
             )
         kept = 2 * (wanted // 2) if wanted else length
         inside.append(kept)

@@ -13,6 +13,7 @@ import numpy as np
 from restframe.errors import InputError
 
 FORMAT = "restframe motion field 1"
+HIGHEST_DEGREE = 4  # of the modes of local motion, x and y together
 
 
 def modes_up_to(degree_x: int, degree_y: int, total: int) -> tuple[tuple[int, int], ...]:

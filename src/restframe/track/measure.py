@@ -15,7 +15,7 @@ from restframe.settings import Exposure, Motion
 from restframe.track import fit as ft
 from restframe.track import likelihood as lk
 from restframe.track.blurred import attenuate_blurred_frames, blur_position_error
-from restframe.track.field import MotionField, legendre_values, modes_up_to
+from restframe.track.field import HIGHEST_DEGREE, MotionField, legendre_values, modes_up_to
 from restframe.track.groups import Groups
 from restframe.track.patches import patch_shifts
 from restframe.track.path import most_probable_path
@@ -34,7 +34,6 @@ from restframe.track.whole_frame import CLEAR, COARSE_SIDE, REFERENCE_SIDE, esti
 
 OVERLAP = 1 / 8  # of neighbouring tiles
 BAND = 0.8  # of the small frames' Nyquist frequency
-HIGHEST_DEGREE = 4
 WHOLE_FRAME_FIRST = 3  # rounds for the whole frame before those for local motion
 TYPICAL_DOSE = 40.0  # e/A² of a movie whose dose is not known
 TYPICAL_PIXEL = 1.0  # A, where none is given

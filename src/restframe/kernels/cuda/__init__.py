@@ -32,6 +32,7 @@ from restframe.kernels.cuda.spectra import (
     tile_spectra,
 )
 from restframe.kernels.cuda.values import mean_of_good_pixels, order_statistics
+from restframe.messages import Setting
 
 HIGHEST = 15  # degree of a field's modes, as in images.cu
 
@@ -307,15 +308,20 @@ class Cuda:
     compiling_notice = COMPILING_NOTICE
 
     def __init__(self, device: int = 0) -> None:
-        import cupy
-
+        try:
+            import cupy
+        except ImportError as error:
+            raise DeviceError(
+                Setting("gpus", (device,)),
+                f": CuPy cannot be imported ({error}). Install it with pip install 'restframe[cuda]', or use the CPU.",
+            ) from None
         self.device = device
         try:
             with cupy.cuda.Device(device):
                 pass
         except cupy.cuda.runtime.CUDARuntimeError as error:
             raise DeviceError(
-                f"-Gpu {device}: no such GPU ({error}). nvidia-smi lists what is there; -Gpu -1 uses the CPU."
+                Setting("gpus", (device,)), f": no such GPU ({error}). nvidia-smi lists the GPUs of this machine."
             ) from None
 
     @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 
 from restframe.kernels.cuda.copies import PIECE, send
 from restframe.kernels.cuda.decode import PAD, add_events, decode, turn_rows
+from restframe.messages import Setting
 from restframe.movie import RawFrames
 from restframe.movie.streams import Events, Strips, events, strips
 
@@ -24,7 +25,7 @@ class DeviceFrames:
     ``share``: of the free GPU memory that frames may take.
     """
 
-    limit = "-GpuMemUsage"
+    limit = Setting("gpu_memory")
 
     def __init__(self, raw: RawFrames, share: float) -> None:
         self.raw = raw
