@@ -33,8 +33,8 @@ def test_choices_are_the_fields():
 def test_defaults_are_accepted_as_they_are(info):
     settings = with_choices(Settings(), {info.name: info.default})
     assert settings == Settings()
-    assert info.rule.help.endswith(".") and info.rule.flag.startswith("-")
-    info.rule.help.format_map(dict.fromkeys(SETTINGS, ""))  # it only names fields
+    assert info.rule.description.endswith(".") and info.rule.flag.startswith("-")
+    info.rule.description.format_map(dict.fromkeys(SETTINGS, ""))  # it only names fields
 
 
 @pytest.mark.parametrize(

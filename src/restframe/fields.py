@@ -25,9 +25,9 @@ _ROWS: dict[type, tuple[SettingInfo, ...]] = {}  # of the classes seen so far: r
 
 @dataclass(frozen=True)
 class Rule:
-    """What a field's metadata says about its values. ``help`` names other fields in braces."""
+    """What a field's metadata says about its values. ``description`` names other fields in braces."""
 
-    help: str
+    description: str
     flag: str  # of the command; a second word is a value that stands before the field's own
     unit: str = ""
     low: float | None = None
@@ -35,10 +35,10 @@ class Rule:
 
 
 def setting(
-    default: Default, help: str, flag: str, unit: str = "", low: float | None = None, high: float | None = None
+    default: Default, description: str, flag: str, unit: str = "", low: float | None = None, high: float | None = None
 ) -> Default:
     """A dataclass field with its `Rule`. Type, number of values and choices are those of the annotation."""
-    return field(default=default, metadata={"rule": Rule(help, flag, unit, low, high)})
+    return field(default=default, metadata={"rule": Rule(description, flag, unit, low, high)})
 
 
 @dataclass(frozen=True)

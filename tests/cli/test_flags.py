@@ -57,8 +57,8 @@ def test_every_field_has_a_flag_with_its_own_defaults_and_bounds():
 
 
 def test_descriptions_name_flags_not_fields():
-    assert not [flag.name for flag in FLAGS if "{" in flag.help]
-    assert "-FmIntFile" in next(flag.help for flag in FLAGS if flag.name == "-FmDose")
+    assert not [flag.name for flag in FLAGS if "{" in flag.description]
+    assert "-FmIntFile" in next(flag.description for flag in FLAGS if flag.name == "-FmDose")
 
 
 def test_docs_are_up_to_date():

@@ -15,9 +15,9 @@ from typing import Any
 from restframe.fields import SettingInfo
 from restframe.settings import SETTINGS
 
-Value = int | float | str
+FlagValue = int | float | str
 
-FLAG_WORDS: dict[str, str] = {info.name: info.rule.flag for info in SETTINGS.values()}
+FLAG_WORDS: dict[str, str] = {setting_info.name: setting_info.rule.flag for setting_info in SETTINGS.values()}
 """Each field's flag, with the value that stands before the field's own if there is one (-OutStack 1 z)."""
 
 
@@ -37,8 +37,8 @@ class Flag:
 
     name: str
     type: type[int] | type[float] | type[str]
-    default: tuple[Value, ...]
-    help: str
+    default: tuple[FlagValue, ...]
+    description: str
     group: str = ""
     field: str = ""  # of the settings, when the values are used as they are
     unit: str = ""
@@ -58,55 +58,66 @@ class Flag:
         return 0 if self.many else len(self.default)
 
 
-def _text(name: str, help: str, manual: str = "") -> Flag:
+def _text_flag(name: str, description: str, manual: str = "") -> Flag:
     """A flag whose value is a name or another text."""
-    return Flag(name, str, ("",), help, manual=manual)
+    return Flag(name, str, ("",), description, manual=manual)
 
 
-def _integer(name: str, help: str, manual: str = "", **properties: Any) -> Flag:
+def _integer_flag(name: str, description: str, manual: str = "", **properties: Any) -> Flag:
     """A flag with one integer, 0 unless ``properties`` say otherwise."""
-    return replace(Flag(name, int, (0,), help, manual=manual), **properties)
+    return replace(Flag(name, int, (0,), description, manual=manual), **properties)
 
 
-def _inert(name: str, help: str) -> Flag:
+def _inert_flag(name: str, description: str) -> Flag:
     """A flag of MotionCor2 or MotionCor3 that is accepted with any value and has no effect."""
-    return Flag(name, str, (), help, status=Status.INERT, many=True)
+    return Flag(name, str, (), description, status=Status.INERT, many=True)
 
 
-def _field(field_name: str, manual: str = "", note: str = "", **properties: Any) -> Flag:
+def _setting_flag(field_name: str, manual: str = "", note: str = "", **properties: Any) -> Flag:
     """The flag that sets a field. ``note``: an addition to the field's description."""
-    info = SETTINGS[field_name]
-    description = f"{info.rule.help.format_map(FLAG_WORDS)} {note}".strip()
-    value_type, default = _type_and_default(info)
-    flag = Flag(info.rule.flag, value_type, default, description, "", info.name, info.rule.unit, manual)
-    bounds = (0, 1) if info.value_type is bool else (info.rule.low, info.rule.high)
-    switch = info.value_type is bool and flag.name.startswith("--")
-    return replace(replace(flag, low=bounds[0], high=bounds[1], choices=info.choices, switch=switch), **properties)
+    setting_info = SETTINGS[field_name]
+    description = f"{setting_info.rule.description.format_map(FLAG_WORDS)} {note}".strip()
+    value_type, default = _type_and_default(setting_info)
+    is_bool = setting_info.value_type is bool
+    flag = Flag(
+        setting_info.rule.flag,
+        value_type,
+        default,
+        description,
+        field=setting_info.name,
+        unit=setting_info.rule.unit,
+        manual=manual,
+        low=0 if is_bool else setting_info.rule.low,
+        high=1 if is_bool else setting_info.rule.high,
+        choices=setting_info.choices,
+        switch=is_bool and setting_info.rule.flag.startswith("--"),
+    )
+    return replace(flag, **properties)
 
 
-def _type_and_default(info: SettingInfo) -> tuple[type[int] | type[float] | type[str], tuple[Value, ...]]:
+def _type_and_default(setting_info: SettingInfo) -> tuple[type[int] | type[float] | type[str], tuple[FlagValue, ...]]:
     """How the command line writes a field: True as 1, a file that is not given as an empty text."""
-    if info.value_type is bool:
-        return int, (int(info.default),)
-    if info.value_type is object:
+    if setting_info.value_type is bool:
+        return int, (int(setting_info.default),)
+    if setting_info.value_type is object:
         return str, ("",)
-    value_type = {int: int, float: float, str: str}[info.value_type]
-    return value_type, info.default if info.count != 1 else (info.default,)
+    value_type = {int: int, float: float, str: str}[setting_info.value_type]
+    return value_type, setting_info.default if setting_info.count != 1 else (setting_info.default,)
 
 
 _TABLE: Mapping[str, tuple[Flag, ...]] = {
     "Movie": (
-        _text("-InMrc", "Movie in an MRC file.", "2"),
-        _text("-InTiff", "Movie in a TIFF file; its rows are flipped on reading.", "13"),
-        _text("-InEer", "Movie in an EER file.", "14"),
-        _integer(
+        _text_flag("-InMrc", "Movie in an MRC file.", "2"),
+        _text_flag("-InTiff", "Movie in a TIFF file; its rows are flipped on reading.", "13"),
+        _text_flag("-InEer", "Movie in an EER file.", "14"),
+        _integer_flag(
             "-Serial",
             "1: correct all movies of a folder. The text after -InTiff, -InMrc or -InEer is the folder, a / and the "
             "start of the movies' names. More than 1, to wait for new movies, does not work yet.",
             "12",
             low=0,
         ),
-        _text(
+        _text_flag(
             "-InSuffix",
             "With -Serial: text that the names of the movies contain, in any case; without it, the usual extensions.",
             "12",
@@ -121,16 +132,16 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         ),
     ),
     "Output": (
-        _text(
+        _text_flag(
             "-OutMrc",
             "The corrected sum. Its name without .mrc is the root of the others: _DW dose-weighted, _DWS the same over "
             "-SumRange, _ODD and _EVN with -SplitSum.",
             "2",
         ),
-        _text("-LogDir", "Folder for logs of the motion, named after the movie. It is made if missing.", "21"),
-        _text("-LogFile", "The same logs with older names: they begin with this text and a 0.", "21"),
-        _field("sum_range", "9.1"),
-        _field("split", "20", low=None, high=None),  # MotionCor2 takes any number other than 0 for 1
+        _text_flag("-LogDir", "Folder for logs of the motion, named after the movie. It is made if missing.", "21"),
+        _text_flag("-LogFile", "The same logs with older names: they begin with this text and a 0.", "21"),
+        _setting_flag("sum_range", "9.1"),
+        _setting_flag("split", "20", low=None, high=None),  # MotionCor2 takes any number other than 0 for 1
         Flag(
             "-OutStack",
             int,
@@ -139,17 +150,17 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
             manual="15",
             low=0,
         ),
-        _integer(
+        _integer_flag(
             "-OutStar", "1: write the motion to a STAR file for RELION, MOVIE.star beside the sums.", low=0, high=1
         ),
-        _text("-FullSum", "File for the plain sum after correction of global motion only."),
-        _text(
+        _text_flag("-FullSum", "File for the plain sum after correction of global motion only."),
+        _text_flag(
             "-ArcDir",
             "Folder for copies of the raw movies, MOVIE.mrc with 4 bits per pixel (more where counts need them) and "
             "the gain in the header. It is made if missing.",
             "18",
         ),
-        _integer(
+        _integer_flag(
             "--record",
             "Write a JSON record of the correction beside the corrected sum. The flag alone means 1.",
             low=0,
@@ -158,84 +169,86 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         ),
     ),
     "Camera": (
-        _field("gain", "4"),
-        _field("dark", "5"),
-        _field("rot_gain", "4"),
-        _field("flip_gain", "4"),
-        _field("inv_gain", "4"),
-        _field("defect_file", "17"),
-        _field("defect_map", "17"),
-        _field("find_defects"),
+        _setting_flag("gain", "4"),
+        _setting_flag("dark", "5"),
+        _setting_flag("rot_gain", "4"),
+        _setting_flag("flip_gain", "4"),
+        _setting_flag("inv_gain", "4"),
+        _setting_flag("defect_file", "17"),
+        _setting_flag("defect_map", "17"),
+        _setting_flag("find_defects"),
     ),
     "Exposure": (
-        _field("pixel_size", "9"),
-        _field("voltage", "9"),
-        _field("frame_dose", "9"),
-        _field("initial_dose", "9"),
-        _field("throw", "7"),
-        _field("trunc", "7"),
-        _field("integration", "9.2"),
-        _field("eer_sampling", "14"),
+        _setting_flag("pixel_size", "9"),
+        _setting_flag("voltage", "9"),
+        _setting_flag("frame_dose", "9"),
+        _setting_flag("initial_dose", "9"),
+        _setting_flag("throw", "7"),
+        _setting_flag("trunc", "7"),
+        _setting_flag("integration", "9.2"),
+        _setting_flag("eer_sampling", "14"),
     ),
     "Motion": (
-        _field(
+        _setting_flag(
             "patches",
             "2",
             "One number is used for both. The third, overlap in percent, has no effect: patches always overlap.",
             default=(0, 0, 0),
             doubled=True,
         ),
-        _field("iterations", "6"),
-        _field("tolerance", "6"),
-        _field("bfactor", "16", "One number is the first."),
-        _field("weights"),
-        _field("phase_only"),
-        _field("group", "16.1", "One number is used for both; 0 counts as 1.", low=0, doubled=True),
-        _field("reference", "8"),
-        _field("align"),
-        _text(
+        _setting_flag("iterations", "6"),
+        _setting_flag("tolerance", "6"),
+        _setting_flag("bfactor", "16", "One number is the first."),
+        _setting_flag("weights"),
+        _setting_flag("phase_only"),
+        _setting_flag("group", "16.1", "One number is used for both; 0 counts as 1.", low=0, doubled=True),
+        _setting_flag("reference", "8"),
+        _setting_flag("align"),
+        _text_flag(
             "-InAln",
             "Folder with motion that -OutAln saved: it is applied, nothing is measured. -Throw, -Trunc, -Patch and "
             "-FmRef are taken from the saved motion where they are not given.",
         ),
-        _text("-OutAln", "Folder for the motion, MOVIE.aln. It is made if missing."),
+        _text_flag("-OutAln", "Folder for the motion, MOVIE.aln. It is made if missing."),
     ),
     "Correction": (
-        _field("bin", "11"),
-        _field("magnification", "10"),
-        _field("intraframe_motion", "19"),
-        _field("crop"),
+        _setting_flag("bin", "11"),
+        _setting_flag("magnification", "10"),
+        _setting_flag("intraframe_motion", "19"),
+        _setting_flag("crop"),
     ),
     "Machine": (
         Flag(
             "-Gpu", int, (0,), "GPUs to use; -1: the CPU. Without CUDA the CPU is used.", manual="3", many=True, low=-1
         ),
-        _integer("-UseGpus", "Use only this number of them, those with the most free memory. 0: all.", "3.1", low=0),
-        _field("threads"),
-        _text(
+        _integer_flag(
+            "-UseGpus", "Use only this number of them, those with the most free memory. 0: all.", "3.1", low=0
+        ),
+        _setting_flag("threads"),
+        _text_flag(
             "--max-memory",
             "Maximum memory to use, with its unit: 6GB, 800MB. Frames that do not fit are read again in every pass "
             "instead of being kept. Without this flag all frames are kept.",
         ),
-        _field("gpu_memory"),
+        _setting_flag("gpu_memory"),
     ),
     "Accepted, no effect": (
-        _inert("-CorrInterp", "Correction of interpolation: restframe always does it."),
-        _inert("-MaskCent", "Centre of the area used for alignment: restframe uses the whole frame."),
-        _inert("-MaskSize", "Size of that area."),
-        _inert("-StackZ", "Number of frames: read from the movie."),
-        _inert("-Tilt", "Start and step of a tilt series: one movie is one image."),
-        _inert("-Cs", "For CTF estimation, which is not part of restframe."),
-        _inert("-AmpCont", "For CTF estimation."),
-        _inert("-ExtPhase", "For CTF estimation."),
-        _inert("-TmpFile", "Temporary files: restframe only makes those of the outputs."),
-        _inert("-TiffOrder", "Order in which the frames of a file are read."),
+        _inert_flag("-CorrInterp", "Correction of interpolation: restframe always does it."),
+        _inert_flag("-MaskCent", "Centre of the area used for alignment: restframe uses the whole frame."),
+        _inert_flag("-MaskSize", "Size of that area."),
+        _inert_flag("-StackZ", "Number of frames: read from the movie."),
+        _inert_flag("-Tilt", "Start and step of a tilt series: one movie is one image."),
+        _inert_flag("-Cs", "For CTF estimation, which is not part of restframe."),
+        _inert_flag("-AmpCont", "For CTF estimation."),
+        _inert_flag("-ExtPhase", "For CTF estimation."),
+        _inert_flag("-TmpFile", "Temporary files: restframe only makes those of the outputs."),
+        _inert_flag("-TiffOrder", "Order in which the frames of a file are read."),
     ),
 }
 
 FLAGS: tuple[Flag, ...] = tuple(replace(flag, group=group) for group, flags in _TABLE.items() for flag in flags)
 
 
-def values_text(values: tuple[Value, ...]) -> str:
+def values_text(values: tuple[FlagValue, ...]) -> str:
     """Values as the parameter echo, the help and messages write them."""
     return " ".join(value if isinstance(value, str) else f"{value:.10g}" for value in values)

@@ -39,7 +39,7 @@ def help_text() -> str:
 def _description(flag: Flag) -> str:
     facts = [_bounds(flag), f"default {values_text(flag.default)}" if values_text(flag.default) else "", flag.unit]
     facts = [fact for fact in facts if fact]
-    return f"{flag.help} ({'; '.join(facts)})" if facts else flag.help
+    return f"{flag.description} ({'; '.join(facts)})" if facts else flag.description
 
 
 def _bounds(flag: Flag) -> str:
@@ -103,7 +103,7 @@ def _table_row(flag: Flag) -> str:
         flag.unit,
         flag.manual,
         since,
-        flag.help,
+        flag.description,
     )
     return "| " + " | ".join(cells) + " |"
 

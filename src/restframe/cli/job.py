@@ -11,7 +11,7 @@ from pathlib import Path
 
 from restframe.batch.folder import EXTENSIONS, Listing, list_movies
 from restframe.cli.devices import choose_gpus, find_gpus
-from restframe.cli.flags import FLAGS, Value
+from restframe.cli.flags import FLAGS, FlagValue
 from restframe.cli.parse import Options
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
 from restframe.movie.integration import read_rows
@@ -277,14 +277,14 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
     return with_choices(Settings(), choices)
 
 
-def _field_value(field_name: str, values: tuple[Value, ...]) -> object:
+def _field_value(field_name: str, values: tuple[FlagValue, ...]) -> object:
     """A flag's values as the field takes them."""
-    info = SETTINGS[field_name]
-    if info.count != 1:
-        return values[: info.count]
-    if info.value_type is object:
+    setting_info = SETTINGS[field_name]
+    if setting_info.count != 1:
+        return values[: setting_info.count]
+    if setting_info.value_type is object:
         return values[0] or None
-    return values[0] != 0 if info.value_type is bool else values[0]
+    return values[0] != 0 if setting_info.value_type is bool else values[0]
 
 
 def _memory_in_bytes(flag: str, text: str) -> int:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from restframe.cli.flags import FLAGS, Flag, Status, Value
+from restframe.cli.flags import FLAGS, Flag, FlagValue, Status
 from restframe.errors import SettingsError
 from restframe.fields import expected_text
 
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 class Options:
     """What a command line says: every flag's values, the flags that were given, and remarks for stdout."""
 
-    values: dict[str, tuple[Value, ...]]
+    values: dict[str, tuple[FlagValue, ...]]
     given: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str]) -> Options:
     Raises SettingsError for a value that is not a number, out of bounds or not among the choices.
     """
     flags_by_name = {flag.name.lower(): flag for flag in FLAGS}
-    values: dict[str, tuple[Value, ...]] = {}
+    values: dict[str, tuple[FlagValue, ...]] = {}
     notes: list[str] = []
     for name, words in _grouped(arguments):
         flag = flags_by_name.get(name.lower())
@@ -101,7 +101,7 @@ def _unknown_flag(name: str, flags_by_name: dict[str, Flag]) -> str:
     return f"Warning: unknown flag {name} is left out.{suggestion}"
 
 
-def _flag_values(flag: Flag, words: list[str], notes: list[str]) -> tuple[Value, ...]:
+def _flag_values(flag: Flag, words: list[str], notes: list[str]) -> tuple[FlagValue, ...]:
     """The values of one flag, at most as many as it takes; ``notes`` gets a line for each surplus."""
     if flag.status is Status.INERT:
         return tuple(words)
@@ -115,7 +115,7 @@ def _flag_values(flag: Flag, words: list[str], notes: list[str]) -> tuple[Value,
     return tuple(_value(flag, word) for word in words)
 
 
-def _value(flag: Flag, text: str) -> Value:
+def _value(flag: Flag, text: str) -> FlagValue:
     if flag.choices and text not in flag.choices:
         raise SettingsError(f"{flag.name} {text}: expected {expected_text(str, None, None, flag.choices)}.")
     if flag.type is str:
@@ -128,7 +128,7 @@ def _value(flag: Flag, text: str) -> Value:
     return flag.type(number)
 
 
-def _with_defaults(flag: Flag, values: tuple[Value, ...]) -> tuple[Value, ...]:
+def _with_defaults(flag: Flag, values: tuple[FlagValue, ...]) -> tuple[FlagValue, ...]:
     if flag.many:
         return values or flag.default
     if flag.doubled and len(values) == 1:
