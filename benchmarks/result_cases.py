@@ -6,6 +6,7 @@ that has its name; movies lie in `movies`.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,7 +170,8 @@ def write_extra_inputs(movies: Path) -> None:
     frames = mrcfile.read(movies / "mrc/movie.mrc").astype(np.float32) * gain
     frames[3, 100, 200:203] = np.nan
     frames[5, 17, 40] = np.inf
-    save("float.mrc", frames)
+    with warnings.catch_warnings(action="ignore"):  # mrcfile warns of NaN
+        save("float.mrc", frames)
     defect_map = np.zeros(gain.shape, np.int8)
     defect_map[generator.integers(0, gain.shape[0], 40), generator.integers(0, gain.shape[1], 40)] = 1
     save("defect_map.mrc", defect_map)
