@@ -1,8 +1,8 @@
-"""How close corrected movies come to a specimen that never moved.
+"""How accurate corrected movies are, on simulated movies with known motion.
 
-For each simulated movie: the still ratio by resolution band, alone and as a fraction of the ceiling (the true motion
-through the same correction), the track error and the one that the field itself states, for no correction, whole
-frames only, and patches. With --track-only: how close the measured motion comes to the true one, and nothing else.
+For each movie, for no correction, global motion only, and patches: the still ratio by resolution band, alone and as a
+fraction of the ceiling (the still ratio of the true motion after the same correction), the track error, and the error
+that restframe itself states. With --track-only, only the track errors. docs/accuracy.md explains the terms.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ BIN = {"k3super": 2.0}  # 1 otherwise
 
 @dataclass(frozen=True)
 class Row:
-    """One way to correct one movie."""
+    """Results of one correction of one movie."""
 
     name: str
     still: tuple[float, ...]  # by band
     of_ceiling: tuple[float, ...]
-    noise_free: tuple[float, ...] | None  # the still ratio with signal and noise seen apart, of the ceiling's
+    noise_free: tuple[float, ...] | None  # still ratio with signal and noise measured separately, of the ceiling
     track: TrackError
-    stated: float  # A, the field's own idea of its error; nan where it was not measured
-    invented: float  # A rms, the local motion that the field claims
+    stated: float  # A, the error that the field states; NaN where motion was not measured
+    invented: float  # A rms, the local motion of the field
     seconds: float
 
 
@@ -50,15 +50,15 @@ class Track:
     """The motion of one movie, measured; errors in A."""
 
     error: TrackError
-    worst_frame: float  # rms error over positions in the frame where it is largest ...
-    worst: int  # ... and which one that is
-    stated: float  # the field's own idea of its error
+    worst_frame: float  # A, rms error over positions in the frame where it is largest
+    worst: int  # number of that frame
+    stated: float  # the error that the field states
     making: float  # seconds
     measuring: float
 
 
 def settings_for(bench: Bench, patches: tuple[int, int], machine: Machine) -> Settings:
-    """What a user would know about the movie."""
+    """Settings of a user who knows camera and exposure, but not the motion."""
     recipe = bench.simulated.recipe
     return Settings(
         detector=Detector(gain=bench.simulated.gain, find_defects=True),
@@ -70,12 +70,12 @@ def settings_for(bench: Bench, patches: tuple[int, int], machine: Machine) -> Se
 
 
 def measure(bench: Bench, machine: Machine, noise_free: bool, weighted: bool) -> list[Row]:
-    """All ways for one movie. ``weighted``: judge the dose-weighted sums, against the dose-weighted ceiling."""
+    """All corrections of one movie. ``weighted``: of the dose-weighted sums, relative to their ceiling."""
     truth, recipe = bench.simulated.truth, bench.simulated.recipe
     patches = PATCHES.get(recipe.kind, (5, 5))
     local, whole = settings_for(bench, patches, machine), settings_for(bench, (0, 0), machine)
     rest = MotionField.at_rest(truth.n_frames, truth.shape)
-    ways = (
+    corrections = (
         ("true motion", local, truth),
         ("no correction", whole, rest),
         ("whole frame", whole, None),
@@ -88,24 +88,24 @@ def measure(bench: Bench, machine: Machine, noise_free: bool, weighted: bool) ->
     still_noise = bench.still_image - bench.truth_image
     ideal_exact = expected_ssnr(bench.truth_image, still_noise, bench.truth_image, pixel) if noise_free else ()
     first_exact = None
-    for name, settings, given in ways:
+    for name, settings, known_field in corrections:
         begin = perf_counter()
-        result = correct(bench.counts, settings, field=given)
+        result = correct(bench.counts, settings, field=known_field)
         seconds = perf_counter() - begin
         image = result.dose_weighted if weighted else result.sum
         still = quotient(ssnr(image, bench.truth_image, pixel), ideal)
         ceiling = rows[0].still if rows else still
         exact = None
         if counts is not None:
-            bare = replace(settings, detector=Detector(find_defects=False))
-            again = correct(counts, bare, field=result.field)
-            clean = again.dose_weighted if weighted else again.sum
+            without_defects = replace(settings, detector=Detector(find_defects=False))
+            corrected = correct(counts, without_defects, field=result.field)
+            clean = corrected.dose_weighted if weighted else corrected.sum
             clean = clean * (image.mean() / clean.mean())
             ratio = quotient(expected_ssnr(clean, image - clean, bench.truth_image, pixel), ideal_exact)
             first_exact = first_exact or ratio
             exact = quotient(ratio, first_exact)
-        x, y = truth.positions()
-        moved = result.field(x, y) - result.field.whole_frame()[:, None, None]
+        grid_x, grid_y = truth.positions()
+        local_motion = result.field(grid_x, grid_y) - result.field.whole_frame()[:, None, None]
         rows.append(
             Row(
                 name,
@@ -114,7 +114,7 @@ def measure(bench: Bench, machine: Machine, noise_free: bool, weighted: bool) ->
                 exact,
                 track_error(result.field, truth, pixel),
                 result.numbers.get("error_px", float("nan")) * pixel,
-                float(np.sqrt(((moved - moved.mean(0)) ** 2).sum(-1).mean())) * pixel,
+                float(np.sqrt(((local_motion - local_motion.mean(0)) ** 2).sum(-1).mean())) * pixel,
                 seconds,
             )
         )
@@ -122,21 +122,21 @@ def measure(bench: Bench, machine: Machine, noise_free: bool, weighted: bool) ->
 
 
 def quotient(values: tuple[float, ...], others: tuple[float, ...]) -> tuple[float, ...]:
-    """Each by its counterpart."""
-    return tuple(a / b for a, b in zip(values, others, strict=True))
+    """Each value divided by its counterpart."""
+    return tuple(value / other for value, other in zip(values, others, strict=True))
 
 
 def track(bench: Bench, machine: Machine, making: float) -> Track:
     """The error of the motion that is measured with patches."""
     truth, recipe = bench.simulated.truth, bench.simulated.recipe
     begin = perf_counter()
-    found = measure_motion(bench.counts, settings_for(bench, PATCHES.get(recipe.kind, (5, 5)), machine))
+    measured = measure_motion(bench.counts, settings_for(bench, PATCHES.get(recipe.kind, (5, 5)), machine))
     seconds = perf_counter() - begin
-    error = (found.field(*truth.positions()) - truth(*truth.positions())) * recipe.pixel_size
+    error = (measured.field(*truth.positions()) - truth(*truth.positions())) * recipe.pixel_size
     error -= error.mean(axis=0)
     by_frame = np.sqrt((error**2).sum(-1).mean(axis=(1, 2)))
-    stated = (found.numbers or {}).get("error_px", float("nan")) * recipe.pixel_size
-    errors = track_error(found.field, truth, recipe.pixel_size)
+    stated = (measured.numbers or {}).get("error_px", float("nan")) * recipe.pixel_size
+    errors = track_error(measured.field, truth, recipe.pixel_size)
     return Track(errors, float(by_frame.max()), int(by_frame.argmax()), stated, making, seconds)
 
 
@@ -151,13 +151,14 @@ def line(row: Row) -> str:
     """One row of the table."""
 
     def numbers(values):
-        return "".join(f"{v:7.3f}" for v in values)
+        return "".join(f"{value:7.3f}" for value in values)
 
     exact = f" |{numbers(row.noise_free)}" if row.noise_free else ""
-    e = row.track
+    track = row.track
     return (
         f"{row.name:15} |{numbers(row.still)} |{numbers(row.of_ceiling)}{exact} |"
-        f"       {e.total:6.3f} {e.whole_frame:6.3f} {e.local:6.3f} {row.stated:6.3f} | {row.seconds:4.1f} s"
+        f"       {track.total:6.3f} {track.whole_frame:6.3f} {track.local:6.3f} {row.stated:6.3f} |"
+        f" {row.seconds:4.1f} s"
     )
 
 
@@ -169,12 +170,14 @@ def one_movie(kind: str, seed: int, args: argparse.Namespace) -> tuple[dict, str
     bench = make_on_gpu(recipe) if args.device == "gpu" else load(recipe, args.cache)
     making = perf_counter() - begin
     if args.track_only:
-        found = track(bench, machine, making)
-        return {"recipe": asdict(recipe), "track": asdict(found)}, track_line(f"{kind}, seed {seed}", [asdict(found)])
+        track_result = track(bench, machine, making)
+        return {"recipe": asdict(recipe), "track": asdict(track_result)}, track_line(
+            f"{kind}, seed {seed}", [asdict(track_result)]
+        )
     rows = measure(bench, machine, args.noise_free, args.weighted)
     frames, height, width = recipe.shape
     title = f"{kind}, seed {seed}: {width} x {height} x {frames}, {recipe.pixel_size:g} A, {recipe.frame_dose:g} e/A²"
-    table = "\n".join((f"\n{title} a frame, made in {making:.1f} s", heading(args.noise_free), *map(line, rows)))
+    table = "\n".join((f"\n{title} per frame, simulated in {making:.1f} s", heading(args.noise_free), *map(line, rows)))
     return {"recipe": asdict(recipe), "rows": [asdict(row) for row in rows]}, table
 
 
@@ -183,37 +186,37 @@ TRACK_HEADING = "                  | track, A: all  whole  local stated true/sta
 
 def track_line(name: str, tracks: list[dict]) -> str:
     """A row below `TRACK_HEADING`: the mean of tracks (`Track` as a dict), the worst frame of them all."""
-    total, whole, local = np.mean([list(t["error"].values()) for t in tracks], axis=0)
-    stated, making, measuring = (np.mean([t[k] for t in tracks]) for k in ("stated", "making", "measuring"))
-    honest = np.mean([t["error"]["total"] / t["stated"] for t in tracks])
-    worst = max(tracks, key=lambda t: t["worst_frame"])
+    total, whole, local = np.mean([list(one["error"].values()) for one in tracks], axis=0)
+    stated, making, measuring = (np.mean([one[key] for one in tracks]) for key in ("stated", "making", "measuring"))
+    honest = np.mean([one["error"]["total"] / one["stated"] for one in tracks])
+    worst = max(tracks, key=lambda one: one["worst_frame"])
     return (
         f"{name:17} |       {total:7.3f} {whole:6.3f} {local:6.3f} {stated:6.3f} {honest:11.2f} |"
         f" {worst['worst_frame']:6.2f} ({worst['worst']:2}) |{making:5.1f} s {measuring:5.1f} s"
     )
 
 
-def track_summary(found: list[dict]) -> str:
+def track_summary(movies: list[dict]) -> str:
     """Every kind, mean over its seeds."""
     lines = ["\nmean of seeds", TRACK_HEADING]
-    for kind in dict.fromkeys(f["recipe"]["kind"] for f in found):
-        lines.append(track_line(kind, [f["track"] for f in found if f["recipe"]["kind"] == kind]))
+    for kind in dict.fromkeys(movie["recipe"]["kind"] for movie in movies):
+        lines.append(track_line(kind, [movie["track"] for movie in movies if movie["recipe"]["kind"] == kind]))
     return "\n".join(lines)
 
 
-def summary(found: list[dict]) -> str:
-    """The last way (patches) of every kind, mean over its seeds."""
-    exact = any(row["noise_free"] for f in found for row in f["rows"])
+def summary(movies: list[dict]) -> str:
+    """The last correction (patches) of every kind, mean over its seeds."""
+    exact = any(row["noise_free"] for movie in movies for row in movie["rows"])
     ratio = "noise-free" if exact else "of the ceiling"
     lines = [f"\n{'mean of seeds':12} | {ratio:20} | track, A: all  whole  local stated true/stated invented"]
-    for kind in dict.fromkeys(f["recipe"]["kind"] for f in found):
-        rows = [f["rows"][-1] for f in found if f["recipe"]["kind"] == kind]
+    for kind in dict.fromkeys(movie["recipe"]["kind"] for movie in movies):
+        rows = [movie["rows"][-1] for movie in movies if movie["recipe"]["kind"] == kind]
         best = [np.mean([r["noise_free"] or r["of_ceiling"] for r in rows], axis=0)]
         track = np.mean([list(r["track"].values()) for r in rows], axis=0)
-        stated, invented = (np.mean([r[k] for r in rows]) for k in ("stated", "invented"))
+        stated, invented = (np.mean([r[key] for r in rows]) for key in ("stated", "invented"))
         honest = np.mean([r["track"]["total"] / r["stated"] for r in rows])
-        numbers = "".join(f"{v:7.3f}" for v in best[0])
-        errors = " ".join(f"{v:6.3f}" for v in (*track, stated))
+        numbers = "".join(f"{value:7.3f}" for value in best[0])
+        errors = " ".join(f"{value:6.3f}" for value in (*track, stated))
         lines.append(f"{kind:12}  |{numbers} |       {errors} {honest:11.2f} {invented:8.3f}")
     return "\n".join(lines)
 
@@ -227,9 +230,9 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: movies are made there too")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--jobs", type=int, default=1, help="movies at once")
-    parser.add_argument("--track-only", action="store_true", help="measure the motion, make and judge no sums")
+    parser.add_argument("--track-only", action="store_true", help="measure the motion, make no sums")
     parser.add_argument("--noise-free", action="store_true", help="also apply each motion to the noise-free frames")
-    parser.add_argument("--weighted", action="store_true", help="judge the dose-weighted sums")
+    parser.add_argument("--weighted", action="store_true", help="compare the dose-weighted sums")
     parser.add_argument("--json", type=Path, help="write the numbers there")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help=f"where movies are kept ({DEFAULT_CACHE})")
     args = parser.parse_args()
@@ -239,15 +242,15 @@ def main() -> None:
     if args.track_only:
         print(TRACK_HEADING, flush=True)
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(one_movie, *movie): i for i, movie in enumerate(movies)}
+        waiting = {pool.submit(one_movie, *movie): index for index, movie in enumerate(movies)}
         for job in as_completed(waiting):
             done[waiting[job]], table = job.result()
             print(table, flush=True)
             if args.json:
-                numbers = {"bands_A": BANDS, "movies": [done[i] for i in sorted(done)]}
+                numbers = {"bands_A": BANDS, "movies": [done[index] for index in sorted(done)]}
                 args.json.write_text(json.dumps(numbers, indent=1) + "\n")
-    found = [done[i] for i in sorted(done)]
-    print(track_summary(found) if args.track_only else summary(found))
+    results = [done[index] for index in sorted(done)]
+    print(track_summary(results) if args.track_only else summary(results))
 
 
 if __name__ == "__main__":

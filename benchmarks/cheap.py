@@ -1,4 +1,4 @@
-"""Movies that cost little to make, for measuring time and memory: Poisson counts around blobs that drift."""
+"""Movies that are made quickly, for measuring time and memory: Poisson counts of blobs that drift."""
 
 from __future__ import annotations
 
@@ -17,28 +17,32 @@ def cheap_movie(folder: Path, shape: tuple[int, int, int]) -> Path:
     if (folder / "movie.tif").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    t, h, w = shape
-    rng = np.random.default_rng(1)
-    scene = np.zeros((h // 8 + 8, w // 8 + 8), np.uint8)
-    for y, x in zip(rng.integers(0, h // 8, h * w // 200_000), rng.integers(0, w // 8, h * w // 200_000), strict=True):
-        scene[y : y + 4, x : x + 4] = 1
+    frame_count, height, width = shape
+    generator = np.random.default_rng(1)
+    scene = np.zeros((height // 8 + 8, width // 8 + 8), np.uint8)
+    for top, left in zip(
+        generator.integers(0, height // 8, height * width // 200_000),
+        generator.integers(0, width // 8, height * width // 200_000),
+        strict=True,
+    ):
+        scene[top : top + 4, left : left + 4] = 1
     scene = scene.repeat(8, 0).repeat(8, 1)
-    counts = rng.poisson(np.array([[0.6], [1.0]]), (2, 1 << 20)).astype(np.uint8)
+    counts = generator.poisson(np.array([[0.6], [1.0]]), (2, 1 << 20)).astype(np.uint8)
     partial = folder / f"movie.{os.getpid()}"
     with tifffile.TiffWriter(partial, bigtiff=True) as tiff:
-        for i in range(t):
-            y, x = i // 5, 20 - i // 5
-            part = scene[y : y + h, x : x + w]
-            frame = np.where(part, *(_noise(c, rng, h, w) for c in counts[::-1]))
+        for frame_index in range(frame_count):
+            top, left = frame_index // 5, 20 - frame_index // 5
+            structure = scene[top : top + height, left : left + width]
+            frame = np.where(structure, *(_noise(values, generator, height, width) for values in counts[::-1]))
             tiff.write(frame, compression="lzw", photometric="minisblack", rowsperstrip=16)
-    mrcfile.write(folder / "gain.mrc", rng.normal(1, 0.03, (h, w)).astype(np.float32), overwrite=True)
+    mrcfile.write(folder / "gain.mrc", generator.normal(1, 0.03, (height, width)).astype(np.float32), overwrite=True)
     recipe = {"pixel_size": 0.42, "voltage": 300, "frame_dose": 0.5}
     (folder / "recipe.json").write_text(json.dumps({"recipe": recipe}))
     partial.rename(folder / "movie.tif")
     return folder
 
 
-def _noise(counts: np.ndarray, rng: np.random.Generator, h: int, w: int) -> np.ndarray:
-    """(h, w): every row a piece of ``counts`` from a random place."""
-    starts = rng.integers(0, len(counts) - w, h)
-    return np.stack([counts[s : s + w] for s in starts])
+def _noise(counts: np.ndarray, generator: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """(h, w): each row is a piece of ``counts`` from a random position."""
+    starts = generator.integers(0, len(counts) - width, height)
+    return np.stack([counts[start : start + width] for start in starts])

@@ -6,34 +6,43 @@ from pathlib import Path
 
 import numpy as np
 
-CONTRAST = 0.04  # sd of the specimen, of the mean
+CONTRAST = 0.04  # standard deviation of the specimen, relative to the mean
 
 
 def make(shape: tuple[int, int, int], rate: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Counts (t, h, w) uint8, ``rate`` a pixel and frame, and the gain that corrects them (h, w) float32."""
-    import cupy as cp
+    """Counts (t, h, w) uint8, ``rate`` per pixel and frame, and the gain that corrects them (h, w) float32."""
+    import cupy
     from cupyx.scipy import ndimage
 
-    cp.random.seed(seed)
-    rng = np.random.default_rng(seed)
-    t, h, w = shape
-    ky, kx = cp.fft.fftfreq(h).astype(cp.float32)[:, None], cp.fft.rfftfreq(w).astype(cp.float32)[None]
-    spectrum = cp.fft.rfft2(cp.random.standard_normal((h, w), dtype=cp.float32))
-    spectrum *= 4 * cp.exp(-(ky**2 + kx**2) / (2 * 0.03**2)) + cp.exp(-(ky**2 + kx**2) / (2 * 0.15**2))
-    image = cp.fft.irfft2(spectrum, s=(h, w)).astype(cp.float32)
+    cupy.random.seed(seed)
+    generator = np.random.default_rng(seed)
+    frame_count, height, width = shape
+    frequency_y = cupy.fft.fftfreq(height).astype(cupy.float32)[:, None]
+    frequency_x = cupy.fft.rfftfreq(width).astype(cupy.float32)[None]
+    frequency_squared = frequency_y**2 + frequency_x**2
+    spectrum = cupy.fft.rfft2(cupy.random.standard_normal((height, width), dtype=cupy.float32))
+    spectrum *= 4 * cupy.exp(-frequency_squared / (2 * 0.03**2)) + cupy.exp(-frequency_squared / (2 * 0.15**2))
+    image = cupy.fft.irfft2(spectrum, s=(height, width)).astype(cupy.float32)
     image = 1 + image * (CONTRAST / image.std())
-    gain = (1 + 0.05 * cp.random.standard_normal((h, w), dtype=cp.float32)).clip(0.5, 2)
-    y, x = cp.meshgrid(cp.arange(h, dtype=cp.float32), cp.arange(w, dtype=cp.float32), indexing="ij")
-    u, v = x / w - 0.5, y / h - 0.5
-    basis, local = (u, v, u * v, u * u, v * v, u * u * v), rng.normal(0, 3, (2, 6))
+    gain = (1 + 0.05 * cupy.random.standard_normal((height, width), dtype=cupy.float32)).clip(0.5, 2)
+    y, x = cupy.meshgrid(cupy.arange(height, dtype=cupy.float32), cupy.arange(width, dtype=cupy.float32), indexing="ij")
+    u, v = x / width - 0.5, y / height - 0.5
+    local_modes = (u, v, u * v, u * u, v * v, u * u * v)
+    local_amplitudes = generator.normal(0, 3, (2, 6))
     counts = np.empty(shape, np.uint8)
-    for i in range(t):
-        settled, done = 1 - np.exp(-i / 6), i / t
-        dx, dy = 9 * settled + 3 * done + rng.normal(0, 0.1), -6 * settled + 5 * done + rng.normal(0, 0.1)
-        lx, ly = (sum(float(c) * settled * b for c, b in zip(row, basis, strict=True)) for row in local)
-        moved = ndimage.map_coordinates(image, cp.stack([y - ly - dy, x - lx - dx]), order=1, mode="nearest")
-        counts[i] = cp.random.poisson(cp.maximum(moved, 0.05) * rate / gain).astype(cp.uint8).get()
-    counts[:, rng.integers(0, h, 60), rng.integers(0, w, 60)] = 30
+    for frame in range(frame_count):
+        settled, elapsed = 1 - np.exp(-frame / 6), frame / frame_count
+        global_x = 9 * settled + 3 * elapsed + generator.normal(0, 0.1)
+        global_y = -6 * settled + 5 * elapsed + generator.normal(0, 0.1)
+        local_x, local_y = (
+            sum(float(amplitude) * settled * mode for amplitude, mode in zip(amplitudes, local_modes, strict=True))
+            for amplitudes in local_amplitudes
+        )
+        moved_image = ndimage.map_coordinates(
+            image, cupy.stack([y - local_y - global_y, x - local_x - global_x]), order=1, mode="nearest"
+        )
+        counts[frame] = cupy.random.poisson(cupy.maximum(moved_image, 0.05) * rate / gain).astype(cupy.uint8).get()
+    counts[:, generator.integers(0, height, 60), generator.integers(0, width, 60)] = 30
     return counts, gain.get()
 
 
@@ -45,19 +54,19 @@ def save(path: Path, counts: np.ndarray, compression: str | None, rows: int) -> 
 
 
 def save_eer(path: Path, side: int, frames: int, rate: float, different: int = 10) -> Path:
-    """An EER movie of ``frames`` raw frames, of which so many are different."""
+    """An EER movie of ``frames`` raw frames, of which ``different`` are different."""
     from concurrent.futures import ThreadPoolExecutor
 
     from restframe.movie.events import CODINGS
     from restframe.simulate.eer import encode, write_eer
 
     def one(seed: int) -> bytes:
-        rng = np.random.default_rng(seed)
-        pixel = np.flatnonzero(rng.random(side * side, dtype=np.float32) < rate)
-        x, y = rng.integers(0, 4, (2, len(pixel)))
+        generator = np.random.default_rng(seed)
+        pixel = np.flatnonzero(generator.random(side * side, dtype=np.float32) < rate)
+        x, y = generator.integers(0, 4, (2, len(pixel)))
         return encode(pixel, x, y, side * side, CODINGS[65001])
 
     with ThreadPoolExecutor(8) as pool:
         data = list(pool.map(one, range(different)))
-    write_eer(path, (side, side), (data[k % different] for k in range(frames)), 65001)
+    write_eer(path, (side, side), (data[frame % different] for frame in range(frames)), 65001)
     return path

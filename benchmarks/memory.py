@@ -50,7 +50,11 @@ def main() -> None:
     if len(files) > 1:
         print("The same bytes." if same else "NOT the same bytes.")
     if args.json:
-        result = {"movie": str(movie), "runs": {k: asdict(v) for k, v in costs.items()}, "same_bytes": same}
+        result = {
+            "movie": str(movie),
+            "runs": {name_of_run: asdict(cost) for name_of_run, cost in costs.items()},
+            "same_bytes": same,
+        }
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     if len(files) > 1 and not same:
         raise SystemExit(1)

@@ -47,14 +47,14 @@ def make_on_gpu(recipe: Recipe) -> Bench:
     movie = simulate(recipe, cupy)
     scale = SCALE / (recipe.frame_dose * recipe.pixel_size**2)
     counts = np.empty(recipe.shape, np.uint8)
-    for t in range(len(counts)):
-        counts[t] = movie.frame(t)
+    for frame in range(len(counts)):
+        counts[frame] = movie.frame(frame)
 
     def noise_free() -> np.ndarray:
-        out = np.empty(recipe.shape, np.uint16)
-        for t in range(len(out)):
-            out[t] = np.rint(movie.electrons(t) * scale)
-        return out
+        frames = np.empty(recipe.shape, np.uint16)
+        for frame in range(len(frames)):
+            frames[frame] = np.rint(movie.electrons(frame) * scale)
+        return frames
 
     bench = Bench(movie, counts, movie.still(), movie.still_counts(), noise_free)
     cupy.fft.config.get_plan_cache().clear()
@@ -79,7 +79,10 @@ def load(recipe: Recipe, cache: Path = DEFAULT_CACHE) -> Bench:
         _kept(folder / "truth.npy", np.float32, (1, *recipe.shape[1:]), (movie.still() for _ in "1"))[0],
         _kept(folder / "still.npy", np.uint16, (1, *recipe.shape[1:]), (movie.still_counts() for _ in "1"))[0],
         lambda: _kept(
-            folder / "noise_free.npy", np.uint16, recipe.shape, (np.rint(movie.electrons(t) * scale) for t in frames)
+            folder / "noise_free.npy",
+            np.uint16,
+            recipe.shape,
+            (np.rint(movie.electrons(frame) * scale) for frame in frames),
         ),
     )
 
@@ -88,9 +91,9 @@ def _kept(path: Path, dtype, shape: tuple[int, ...], images: Iterable[np.ndarray
     """The stack (n, h, w) at ``path``, made of ``images`` if it is not there yet; read-only, mapped."""
     if not path.exists():
         partial = path.with_suffix(f".{os.getpid()}")
-        out = np.lib.format.open_memmap(partial, "w+", dtype, shape)
-        for page, image in zip(out, images, strict=True):
+        stack = np.lib.format.open_memmap(partial, "w+", dtype, shape)
+        for page, image in zip(stack, images, strict=True):
             page[:] = image
-        out.flush()
+        stack.flush()
         partial.rename(path)
     return np.load(path, mmap_mode="r")

@@ -1,8 +1,8 @@
 """How long one movie takes, stage by stage, and how long RELION's own program takes for it on the same machine.
 
 The command is run as a user runs it (`restframe`, files in, files out) and its process is measured; the stages come
-from a second run inside this process. The loops are compiled before, which is timed apart. On a machine that does
-other work too, CPU seconds say more than wall seconds.
+from a second run inside this process. The kernels are compiled before, which is timed separately. On a machine that does
+other work too, CPU seconds are more reliable than wall seconds.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def run(command: list[str], folder: Path) -> Cost:
 
 
 def restframe_command(movie: Path, threads: int, out: Path, *more: str) -> list[str]:
-    """As `restframe simulate` says that the movie in folder ``movie`` is corrected, with 5 x 5 patches unless told."""
+    """As `restframe simulate` says that the movie in folder ``movie`` is corrected, with 5 x 5 patches by default."""
     recipe = json.loads((movie / "recipe.json").read_text())["recipe"]
     words = [sys.executable, "-m", "restframe", "-InTiff", str(movie / "movie.tif"), "-OutMrc", str(out / "sum.mrc")]
     words += ["-Gain", str(movie / "gain.mrc"), "-PixSize", str(recipe["pixel_size"]), "-kV", str(recipe["voltage"])]
@@ -133,16 +133,16 @@ def stages(command: list[str]) -> dict[str, Cost]:
                 raise RuntimeError("restframe failed")
         finally:
             sys.stdout = stdout
-    order = list(STAGES)
-    return {stage: costs[stage] for stage in sorted(costs, key=order.index)}
+    stage_order = list(STAGES)
+    return {stage: costs[stage] for stage in sorted(costs, key=stage_order.index)}
 
 
 def movie_folder(kind: str, size: int | None, frames: int | None, cache: Path) -> Path:
     """A simulated movie as files, made if it is not there yet."""
     from restframe.simulate import PRESETS
 
-    t, h, w = PRESETS[kind].shape
-    shape = (frames or t, min(size or h, h), min(size or w, w))
+    frame_count, height, width = PRESETS[kind].shape
+    shape = (frames or frame_count, min(size or height, height), min(size or width, width))
     folder = cache / f"files-{kind}-{shape[0]}x{shape[1]}x{shape[2]}"
     if not (folder / "movie.tif").exists():
         words = ["simulate", str(folder), "--kind", kind, "--shape", *map(str, shape)]
@@ -167,20 +167,25 @@ def measure(movie: Path, threads: int, repeats: int, relion: bool) -> dict:
         show("restframe, first run (may compile)", first)
         best = min((run(command, out) for _ in range(repeats)), key=lambda cost: cost.wall)
         show("restframe, whole process", best)
-        parts = stages(command)
-        for stage, cost in parts.items():
+        stage_costs = stages(command)
+        for stage, cost in stage_costs.items():
             show(f"  {stage}", cost)
-        other = None
+        relion_cost = None
         words = relion_command(movie, threads, out) if relion else None
         if words:
-            other = run(words, out)
-            show("relion_run_motioncorr --use_own", other)
-            print(f"wall {other.wall / best.wall:.1f} times, CPU {other.cpu / best.cpu:.1f} times, ", end="")
-            print(f"memory {other.peak / best.peak:.1f} times restframe's")
+            relion_cost = run(words, out)
+            show("relion_run_motioncorr --use_own", relion_cost)
+            print(
+                f"wall {relion_cost.wall / best.wall:.1f} times, CPU {relion_cost.cpu / best.cpu:.1f} times, ", end=""
+            )
+            print(f"memory {relion_cost.peak / best.peak:.1f} times restframe's")
         elif relion:
             print("relion_run_motioncorr is not on the PATH (Debian package relion): not compared.")
     result = {"movie": str(movie), "threads": threads, "load": load, "first": asdict(first), "whole": asdict(best)}
-    return result | {"stages": {k: asdict(v) for k, v in parts.items()}, "relion": asdict(other) if other else None}
+    return result | {
+        "stages": {stage_name: asdict(stage_cost) for stage_name, stage_cost in stage_costs.items()},
+        "relion": asdict(relion_cost) if relion_cost else None,
+    }
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -32,17 +32,17 @@ CHOICES = {"pixel_size": 0.85, "frame_dose": 1.2, "patches": (7, 5), "gpus": (0,
 
 def median_ms(work: Callable[[], object], repeats: int = REPEATS) -> float:
     """Between two events on the GPU, after one run that is not counted."""
-    import cupy as cp
+    import cupy
 
     work()
     times = []
     for _ in range(repeats):
-        before, after = cp.cuda.Event(), cp.cuda.Event()
+        before, after = cupy.cuda.Event(), cupy.cuda.Event()
         before.record()
         work()
         after.record()
         after.synchronize()
-        times.append(cp.cuda.get_elapsed_time(before, after))
+        times.append(cupy.cuda.get_elapsed_time(before, after))
     return statistics.median(times)
 
 
@@ -71,24 +71,24 @@ class Timed:
     """
 
     def __init__(self, kernels) -> None:
-        import cupy as cp
+        import cupy
 
         self.kernels = kernels
         self.events: list[tuple[str, object, object]] = []
-        self.hold = cp.RawKernel(HOLD, "hold")
+        self.hold = cupy.RawKernel(HOLD, "hold")
 
     def single_threaded(self) -> Timed:
         return self
 
     def __getattr__(self, name: str):
-        import cupy as cp
+        import cupy
 
         function = getattr(self.kernels, name)
         if not callable(function) or name in ("to_device", "zeros", "empty", "empty_spectra", "parallel_map", "active"):
             return function
 
         def timed(*arguments):
-            before, after = cp.cuda.Event(), cp.cuda.Event()
+            before, after = cupy.cuda.Event(), cupy.cuda.Event()
             self.hold((1,), (1,), (HELD,))
             before.record()
             result = function(*arguments)
@@ -99,14 +99,14 @@ class Timed:
         return timed
 
     def ms(self) -> dict[str, float]:
-        import cupy as cp
+        import cupy
 
-        cp.cuda.Device().synchronize()
-        out: dict[str, float] = {}
+        cupy.cuda.Device().synchronize()
+        sums: dict[str, float] = {}
         for name, before, after in self.events:
-            out[name] = out.get(name, 0.0) + cp.cuda.get_elapsed_time(before, after)
+            sums[name] = sums.get(name, 0.0) + cupy.cuda.get_elapsed_time(before, after)
         self.events.clear()
-        return out
+        return sums
 
 
 class OnDevice:
@@ -135,26 +135,26 @@ class OnDevice:
 
 def ceilings() -> dict[str, float]:
     """Of the card, measured: GB/s of a copy (read and written), GFLOP/s of a float32 matrix product."""
-    import cupy as cp
+    import cupy
 
-    a = cp.random.randint(0, 255, 1 << 30, dtype=cp.uint8)
-    b = cp.empty_like(a)
-    m = cp.random.standard_normal((8192, 8192), dtype=cp.float32)
+    source = cupy.random.randint(0, 255, 1 << 30, dtype=cupy.uint8)
+    target = cupy.empty_like(source)
+    matrix = cupy.random.standard_normal((8192, 8192), dtype=cupy.float32)
     return {
-        "copy_gb_s": 2 * a.nbytes / median_ms(lambda: cp.copyto(b, a)) / 1e6,
-        "float32_gflop_s": 2 * 8192**3 / median_ms(lambda: m @ m) / 1e6,
+        "copy_gb_s": 2 * source.nbytes / median_ms(lambda: cupy.copyto(target, source)) / 1e6,
+        "float32_gflop_s": 2 * 8192**3 / median_ms(lambda: matrix @ matrix) / 1e6,
     }
 
 
 def stages(counts: np.ndarray, gain: np.ndarray, settings: Settings, say: Callable[[str], None]) -> dict:
     """Of the K3 movie in GPU memory: ms of each kernel, GPU time and wall time from raw frames to finished sums."""
-    import cupy as cp
+    import cupy
 
     from restframe import pipeline
     from restframe.kernels import make_kernels
 
     kernels = make_kernels(settings.machine)
-    frames, timed = cp.asarray(counts), Timed(kernels)
+    frames, timed = cupy.asarray(counts), Timed(kernels)
     prepared = pipeline.prepare(pipeline.open_movie(counts), with_choices(settings, {"gain": gain}))
     prepared = replace(prepared, raw=OnDevice(frames))
     wall = median_s(lambda: pipeline.correct_prepared(prepared, settings), REPEATS)
@@ -169,32 +169,34 @@ def stages(counts: np.ndarray, gain: np.ndarray, settings: Settings, say: Callab
     names = sorted({name for run in runs for name in run})
     by_kernel = {name: statistics.median(run.get(name, 0.0) for run in runs[1:]) for name in names}
     copies = by_kernel.pop("to_host", 0.0)
-    total = statistics.median(sum(v for k, v in run.items() if k != "to_host") for run in runs[1:])
+    total = statistics.median(
+        sum(milliseconds for kernel, milliseconds in run.items() if kernel != "to_host") for run in runs[1:]
+    )
     return {"by_kernel_ms": by_kernel, "to_host_ms": copies, "gpu_ms": total, "wall_s": wall}
 
 
 def counted(counts: np.ndarray, images: int) -> dict[str, tuple[float, float]]:
-    """Fewest GB and GFLOP of the kernels that go through all frames: read or written once, as the formulas have it."""
-    t, h, w = counts.shape
-    pixels = t * h * w
-    small = pixels / 4
+    """Minimum GB and GFLOP of the kernels that process all frames: each value read or written once."""
+    frame_count, height, width = counts.shape
+    pixels = frame_count * height * width
+    binned_pixels = pixels / 4
     return {
-        "add_frames": (pixels / 1e9 + h * w * 8 / 1e9, 3 * pixels / 1e9),
-        "small_frames": (pixels / 1e9 + small / 1e9, small * (12 + 24) * 2 / 1e9),
-        "gather": (pixels / 1e9 + images * h * w * 8 / 1e9, pixels * (2 * 20 + 2 * 28 + 2 * images) / 1e9),
+        "add_frames": (pixels / 1e9 + height * width * 8 / 1e9, 3 * pixels / 1e9),
+        "make_binned_frames": (pixels / 1e9 + binned_pixels / 1e9, binned_pixels * (12 + 24) * 2 / 1e9),
+        "gather": (pixels / 1e9 + images * height * width * 8 / 1e9, pixels * (2 * 20 + 2 * 28 + 2 * images) / 1e9),
     }
 
 
 def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
-    """ms on the GPU and s on the CPU; upload: page cache to GPU; together: all that reading a movie takes."""
-    import cupy as cp
+    """ms on the GPU and s on the CPU; upload: page cache to GPU; together: reading a movie completely."""
+    import cupy
 
     from restframe import pipeline
     from restframe.kernels.cuda import decode, frames
     from restframe.movie import RawFrames, open_movie
     from restframe.movie.streams import events, strips
 
-    out = {}
+    results = {}
     for name, path in files.items():
         movie = open_movie(path)
         raw = pipeline.prepare(movie, with_choices(Settings(), {"gpus": (0,)})).raw.raw
@@ -204,7 +206,7 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
         data = frames.upload(path, first, last)
         start, count = packed.offsets.ravel() - first, packed.counts.ravel()
         if name == "eer":
-            place = cp.zeros(raw.shape, raw.dtype)
+            place = cupy.zeros(raw.shape, raw.dtype)
 
             def work(start=start, count=count, data=data, packed=packed, place=place):
                 decode.add_events(data, start, count, packed.coding, packed.level, packed.targets, place)
@@ -214,40 +216,41 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
             def work(start=start, count=count, data=data, packed=packed, size=size):
                 decode.decode(packed.codec, data, start, count, size)
 
-        out[name] = {
+        results[name] = {
             "file_mb": path.stat().st_size / 1e6,
             "streams": len(start),
             "decode_gpu_ms": median_ms(work, 5),
-            "upload_ms": 1e3 * median_s(lambda p=path, a=first, b=last: frames.upload(p, a, b)),
+            "upload_ms": 1e3
+            * median_s(lambda file=path, first_byte=first, end_byte=last: frames.upload(file, first_byte, end_byte)),
             "together_gpu_ms": 1e3 * median_s(lambda raw=raw: frames.DeviceFrames(raw, 0.75).fill()),
             "decode_cpu_s": median_s(lambda raw=raw: RawFrames(raw.movie, raw.numbers).fill(), 1),
         }
-        say(f"{name}: {out[name]}")
+        say(f"{name}: {results[name]}")
         del data
-    return out
+    return results
 
 
 START = 24  # movies, during which a batch's processes start
 
 
-def batch(path: Path, gain: Path | str, folder: Path, start: int, movies: int, more: list[str]) -> dict:
-    """Seconds a movie in `restframe -Serial 1`, from the difference of two lengths of batch; peak memory of all its
+def batch(path: Path, gain: Path | str, folder: Path, start: int, movies: int, more_arguments: list[str]) -> dict:
+    """Seconds per movie in `restframe -Serial 1`, from the difference of two lengths of batch; peak memory of all its
     processes, and on the GPU.
     """
     times, host, device = {}, 0.0, 0.0
-    for n in (start, start + movies):
+    for movie_count in (start, start + movies):
         shutil.rmtree(folder / "in", ignore_errors=True)
         shutil.rmtree(folder / "done", ignore_errors=True)
         (folder / "in").mkdir()
         (folder / "done").mkdir()
-        for k in range(n):
-            os.symlink(path, folder / "in" / f"m{k:03d}{path.suffix}")
+        for movie_index in range(movie_count):
+            os.symlink(path, folder / "in" / f"m{movie_index:03d}{path.suffix}")
         flag = "-InEer" if path.suffix == ".eer" else "-InTiff"
-        given = [flag, f"{folder}/in/m", "-InSuffix", path.suffix[1:], "-OutMrc", f"{folder}/done/", "-Serial", "1"]
-        given += (["-Gain", str(gain)] if gain else []) + more
-        times[n], host, device = watched(command(given), usual(), taken_on_gpu)
+        arguments = [flag, f"{folder}/in/m", "-InSuffix", path.suffix[1:], "-OutMrc", f"{folder}/done/", "-Serial", "1"]
+        arguments += (["-Gain", str(gain)] if gain else []) + more_arguments
+        times[movie_count], host, device = watched(command(arguments), usual(), taken_on_gpu)
     return {
-        "s_a_movie": (times[start + movies] - times[start]) / movies,
+        "s_per_movie": (times[start + movies] - times[start]) / movies,
         f"first_{start}_s": times[start],
         "peak_host_gb": host,
         "peak_gpu_gb": device,
@@ -262,12 +265,12 @@ def taken_on_gpu() -> int:
 
 
 def resources(path: Path, sums: list[np.ndarray], folder: Path, decoded: dict, gpu_ms: float) -> dict[str, float]:
-    """Seconds that each resource is needed for one movie, each by itself: what a batch can't be faster than."""
+    """Seconds that each resource is needed for one movie, each by itself."""
     from restframe.output.images import mrc_writer
 
     def write() -> None:
-        for k, image in enumerate(sums):
-            mrc_writer(image, 1.0)(folder / f"alone{k}.mrc")
+        for image_index, image in enumerate(sums):
+            mrc_writer(image, 1.0)(folder / f"alone{image_index}.mrc")
 
     return {
         "read": median_s(lambda: path.read_bytes()),
@@ -279,8 +282,8 @@ def resources(path: Path, sums: list[np.ndarray], folder: Path, decoded: dict, g
 
 
 def usual() -> dict[str, str]:
-    """The environment, in which Python keeps what it has compiled."""
-    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    """The environment, in which Python keeps compiled modules."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def command(arguments: list[str]) -> list[str]:
@@ -305,25 +308,30 @@ FLAGS = ["-PixSize", "0.85", "-kV", "300", "-FmDose", "1.2"]
 
 
 def measure(folder: Path, movies: int, say: Callable[[str], None] = print) -> dict:
-    import cupy as cp
+    import cupy
     import mrcfile
 
-    properties = cp.cuda.runtime.getDeviceProperties(0)
-    out: dict = {"device": properties["name"].decode(), "cores": len(os.sched_getaffinity(0)), **ceilings()}
+    properties = cupy.cuda.runtime.getDeviceProperties(0)
+    results: dict = {"device": properties["name"].decode(), "cores": len(os.sched_getaffinity(0)), **ceilings()}
     say(
-        f"{out['device']}, {out['cores']} cores; copy {out['copy_gb_s']:.0f} GB/s, float32 {out['float32_gflop_s']:.0f}"
+        f"{results['device']}, {results['cores']} cores; copy {results['copy_gb_s']:.0f} GB/s, "
+        f"float32 {results['float32_gflop_s']:.0f} GFLOP/s"
     )
     counts, gain = make(K3, 0.9)
     with mrcfile.new(folder / "gain.mrc", overwrite=True) as mrc:
         mrc.set_data(gain[::-1])  # rows of a TIFF are flipped on reading
     settings = with_choices(Settings(), CHOICES)
-    out["stages"] = stages(counts, gain, settings, say)
-    for name, ms in sorted(out["stages"]["by_kernel_ms"].items(), key=lambda kv: -kv[1]):
-        gb, gflop = counted(counts, 10).get(name, (0, 0))
-        share = f"{gb:6.2f} GB, {gb / ms * 1e5 / out['copy_gb_s']:3.0f} % of copying; {gflop:6.0f} GFLOP" if gb else ""
-        say(f"  {name:16s} {ms:8.2f} ms  {share}")
-    s = out["stages"]
-    say(f"  GPU {s['gpu_ms']:.1f} ms, copies to the host {s['to_host_ms']:.1f} ms, wall {s['wall_s']:.3f} s a movie")
+    results["stages"] = stages(counts, gain, settings, say)
+    for name, milliseconds in sorted(results["stages"]["by_kernel_ms"].items(), key=lambda item: -item[1]):
+        gigabytes, gflop = counted(counts, 10).get(name, (0, 0))
+        percent = gigabytes / milliseconds * 1e5 / results["copy_gb_s"]
+        share = f"{gigabytes:6.2f} GB, {percent:3.0f} % of copying; {gflop:6.0f} GFLOP" if gigabytes else ""
+        say(f"  {name:16s} {milliseconds:8.2f} ms  {share}")
+    stage_results = results["stages"]
+    say(
+        f"  GPU {stage_results['gpu_ms']:.1f} ms, copies to the host {stage_results['to_host_ms']:.1f} ms, "
+        f"wall {stage_results['wall_s']:.3f} s per movie"
+    )
     files = {
         "lzw": save(folder / "k3_lzw.tif", counts, "lzw", 45),
         "deflate": save(folder / "k3_zip.tif", counts, "zlib", 45),
@@ -333,21 +341,21 @@ def measure(folder: Path, movies: int, say: Callable[[str], None] = print) -> di
         mrc.set_data(gain[:3838, :3710][::-1])
     files["eer"] = save_eer(folder / "m.eer", 4096, 1000, 0.03)
     del counts
-    cp.get_default_memory_pool().free_all_blocks()
-    out["decoding"] = decoding(files, say)
-    cp.get_default_memory_pool().free_all_blocks()
-    out["fresh_process_s"] = fresh(files["lzw"], folder / "gain.mrc", folder)
-    say(f"one movie, fresh process: {out['fresh_process_s']:.2f} s")
+    cupy.get_default_memory_pool().free_all_blocks()
+    results["decoding"] = decoding(files, say)
+    cupy.get_default_memory_pool().free_all_blocks()
+    results["fresh_process_s"] = fresh(files["lzw"], folder / "gain.mrc", folder)
+    say(f"one movie, fresh process: {results['fresh_process_s']:.2f} s")
     sums = [np.random.default_rng(0).normal(size=K3[1:]).astype(np.float32) for _ in range(3)]
-    out["alone_s"] = resources(files["lzw"], sums, folder, out["decoding"]["lzw"], s["gpu_ms"])
-    say(f"each resource alone, K3 LZW: {out['alone_s']}")
-    for name, path, reference, start, n, more in (
+    results["alone_s"] = resources(files["lzw"], sums, folder, results["decoding"]["lzw"], stage_results["gpu_ms"])
+    say(f"each resource alone, K3 LZW: {results['alone_s']}")
+    for name, path, reference, start, movie_count, more in (
         ("batch_k3_lzw", files["lzw"], "gain.mrc", START, movies, ["-Patch", "7", "5"]),
         ("batch_k2_lzw", k2, "k2gain.mrc", START, movies, ["-Patch", "5", "5"]),
         ("batch_eer", files["eer"], "", START, movies // 2, ["-Patch", "5", "5"]),
     ):
-        out[name] = batch(path, reference and folder / reference, folder, start, n, [*FLAGS, *more])
-        say(f"{name}: {out[name]}")
+        results[name] = batch(path, reference and folder / reference, folder, start, movie_count, [*FLAGS, *more])
+        say(f"{name}: {results[name]}")
     for name, shape, rate, start, more in (
         ("batch_k3_super", (40, 8184, 11520), 0.225, 8, ["-FtBin", "2"]),
         ("batch_k3_200", (200, 4092, 5760), 0.9, 8, []),
@@ -357,11 +365,11 @@ def measure(folder: Path, movies: int, say: Callable[[str], None] = print) -> di
             mrc.set_data(gain[::-1])
         path = save(folder / "large.tif", counts, "lzw", 45)
         del counts
-        cp.get_default_memory_pool().free_all_blocks()
+        cupy.get_default_memory_pool().free_all_blocks()
         given = [*FLAGS, "-Patch", "7", "5", *more]
         alone = ["-InTiff", str(path), "-Gain", str(folder / "large.mrc"), "-OutMrc", str(folder / "large_sum.mrc")]
         _, host, device = watched(command([*alone, *given]), usual(), taken_on_gpu)
-        out[name] = batch(path, folder / "large.mrc", folder, start, max(movies // 5, 2), given)
-        out[name] |= {"one_host_gb": host, "one_gpu_gb": device}
-        say(f"{name}: {out[name]}")
-    return out
+        results[name] = batch(path, folder / "large.mrc", folder, start, max(movies // 5, 2), given)
+        results[name] |= {"one_host_gb": host, "one_gpu_gb": device}
+        say(f"{name}: {results[name]}")
+    return results

@@ -1,4 +1,4 @@
-"""A command and all processes that it starts: how long it takes and how much memory they have together at most."""
+"""Wall time and peak memory of a command and of all processes that it starts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def watched(
 
 
 def session_memory(leader: int) -> int:
-    """Bytes that the processes of a session have, each page counted once (PSS)."""
+    """Memory in bytes of all processes of a session, each page counted once (PSS)."""
     total = 0
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
