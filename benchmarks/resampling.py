@@ -1,6 +1,6 @@
 """What resampling loses: the SSNR kept by frequency, and how flat the noise is, for motion that is known exactly.
 
-The specimen is a set of plane waves, so that every frame of it is exact whatever the motion; noise is corrected separately.
+The specimen is a set of plane waves, so that each frame is exact for any motion. Noise is corrected separately.
 SSNR kept = (amplitude of a wave in the sum / frames)² / (power of white noise in the sum / frames).
 """
 

@@ -82,7 +82,8 @@ class Comparison:
 
 def run_restframe(source: Path, folder: Path, words: Sequence[str]) -> tuple[int, str]:
     """Run `python WORDS` in ``folder`` with the package in ``source``; its exit code, stdout and stderr together."""
-    environment = os.environ | {"PYTHONPATH": str(source / "src")}
+    search_path = [str(source / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(search_path)}
     done = subprocess.run(
         [sys.executable, *words],
         cwd=folder,

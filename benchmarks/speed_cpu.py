@@ -1,8 +1,8 @@
 """How long one movie takes, stage by stage, and how long RELION's own program takes for it on the same machine.
 
-The command is run as a user runs it (`restframe`, files in, files out) and its process is measured; the stages come
-from a second run inside this process. The kernels are compiled before, which is timed separately. On a machine that does
-other work too, CPU seconds are more reliable than wall seconds.
+The command is run as a user runs it (files in, files out) and its process is measured. The stages come from a second
+run inside this process. The kernels are compiled before; that is timed separately. On a busy machine,
+CPU seconds are more reliable than wall seconds.
 """
 
 from __future__ import annotations
