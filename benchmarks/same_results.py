@@ -58,7 +58,7 @@ class Expected:
 
 
 EXPECTED: tuple[Expected, ...] = (
-    Expected("", "integration/*", "the critical dose below 200 kV has one law, that of optics.py; the case is at 120 kV"),
+    Expected("", "integration/*", "one law for the critical dose below 200 kV (optics.py); the case is at 120 kV"),
 )
 
 
