@@ -23,17 +23,16 @@ from time import perf_counter, process_time
 
 from movies import DEFAULT_CACHE
 
-STAGES = {  # functions that pipeline.py calls, or what the work goes to from there
+STAGES = {  # functions, by the module that calls them
     "references": ("restframe.pipeline", "references"),
-    "frames read, survey, small frames": ("restframe.pipeline", "take_survey"),
-    "  first pass: decoding, sum": ("restframe.detector.survey", "first_pass"),
+    "reading, survey, binned frames": ("restframe.pipeline", "survey_frames"),
     "motion": ("restframe.pipeline", "measure"),
-    "  coarse search": ("restframe.track.measure", "coarse_track"),
+    "  coarse search": ("restframe.track.measure", "estimate_coarse_shifts"),
     "  spectra of tiles": ("restframe.track.measure", "make_tiles"),
     "  fit": ("restframe.track.fit", "fit"),
-    "sums": ("restframe.pipeline", "last_sums"),
+    "sums": ("restframe.pipeline", "make_sums"),
     "  gather": ("restframe.restore.sums", "gather"),
-    "  transforms and weights": ("restframe.restore.sums", "add_images"),
+    "  transforms and weights": ("restframe.restore.sums", "accumulate_spectra"),
     "  back to images": ("restframe.restore.sums", "finish_spectra"),
 }
 
@@ -112,9 +111,7 @@ def timed_stages() -> Iterator[dict[str, Cost]]:
         undo.append(lambda: setattr(module, name, function))
 
     for stage, (home, name) in STAGES.items():
-        module = import_module(home)
-        if hasattr(module, name):
-            watch(stage, module, name)
+        watch(stage, import_module(home), name)
     try:
         yield costs
     finally:
