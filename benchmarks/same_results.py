@@ -299,8 +299,11 @@ def report(comparison: Comparison, base: str | None, head: str | None) -> int:
         unexplained += not reasons
         print(f"{'expected' if reasons else 'DIFFERS'}  {difference.file}" + "".join(f" ({r})" for r in reasons))
         print("    " + difference.text.replace("\n", "\n    "))
+    files_by_text: dict[str, list[str]] = {}
     for note in comparison.notes:
-        print(f"note     {note.file}\n    " + note.text.replace("\n", "\n    "))
+        files_by_text.setdefault(note.text, []).append(note.file)
+    for text, files in files_by_text.items():
+        print(f"note     {', '.join(files)}\n    " + text.replace("\n", "\n    "))
     explained = len(comparison.differences) - unexplained
     print(
         f"{comparison.same} files are the same, {explained} differ as expected, {unexplained} differ without a reason;"
