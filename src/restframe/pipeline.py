@@ -267,7 +267,7 @@ def _track(
         say(f"Warning: {share:.0%} of all pixels are bad. Are gain, defects and movie of the same camera and mode?")
     if field is None:
         dose = used.dose, used.accumulated
-        levels = survey.calibration.levels
+        levels = survey.calibration.mean_counts
         motion = settings.motion
         grouping = groups(used.weight, motion.group[0]), groups(used.weight, motion.group[1])
         measured = measure(kernels, small, shape, levels, *dose, grouping, motion, settings.exposure)
@@ -315,7 +315,7 @@ def _restore(
 
     size = sizes(place.shape, settings.sums.bin)
     calibration = survey.calibration
-    levels = calibration.levels.astype(np.float64)
+    levels = calibration.mean_counts.astype(np.float64)
     global_sum = None
     if settings.sums.global_sum:
         only, way = dw.unweighted_plan(len(used.frames)), make_resampling_map(kernels, field.global_only(), place, size)

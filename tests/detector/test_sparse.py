@@ -45,4 +45,4 @@ def test_some_electrons_in_one_pixel_are_no_cosmic_ray(mean):
     frames = counts(mean, (5, 200, 300)).astype(np.uint8)
     frames[2, 100, 100] = 200
     survey, _ = survey_frames(cpu, RawFrames(open_movie(frames)), References(), True, 0)
-    assert (survey.calibration.limits > 4).all() and survey.calibration.limits[2] < 200
+    assert (survey.calibration.outlier_limits > 4).all() and survey.calibration.outlier_limits[2] < 200

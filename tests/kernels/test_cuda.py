@@ -24,8 +24,8 @@ SHAPES = [(3, 37, 51), (9, 64, 40), (2, 7, 300)]
 
 
 def on_device(c: Calibration) -> Calibration:
-    rows = np.repeat(np.arange(len(c.first) - 1), np.diff(c.first))
-    return c._replace(gain=cuda.mark_bad_pixels(c.gain, rows, c.columns), dark=cuda.to_device(c.dark))
+    rows = np.repeat(np.arange(len(c.row_start) - 1), np.diff(c.row_start))
+    return c._replace(gain=cuda.mark_bad_pixels(c.gain, rows, c.bad_columns), dark=cuda.to_device(c.dark))
 
 
 def counts(rng, shape, dtype):

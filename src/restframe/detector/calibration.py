@@ -15,17 +15,17 @@ class Calibration(NamedTuple):
 
     gain: np.ndarray  # (h, w) float32, as the kernels' mark_bad gives it
     dark: np.ndarray  # (h, w) float32, or (1, 1): none
-    levels: np.ndarray  # (t,) float32 mean corrected count of each frame
-    limits: np.ndarray  # (t,) float32 a corrected count above this is no electron of the image (cosmic ray)
-    first: np.ndarray  # (h + 1,) int64: bad pixels of row y are first[y] ... first[y + 1]
-    columns: np.ndarray  # (bad,) int64
-    values: np.ndarray  # (bad,) float32 local mean there
+    mean_counts: np.ndarray  # (t,) float32 mean corrected count of each frame
+    outlier_limits: np.ndarray  # (t,) float32 a corrected count above this is no electron of the image (cosmic ray)
+    row_start: np.ndarray  # (h + 1,) int64: bad pixels of row y are row_start[y] ... row_start[y + 1]
+    bad_columns: np.ndarray  # (bad,) int64
+    bad_values: np.ndarray  # (bad,) float32 local mean there
     edge_rows: np.ndarray  # (2, w) float32 local mean along the first and last row
     edge_columns: np.ndarray  # (2, h) float32 along the first and last column
 
     def of_frames(self, part: slice | np.ndarray) -> Calibration:
         """The same for some of the frames."""
-        return self._replace(levels=self.levels[part], limits=self.limits[part])
+        return self._replace(mean_counts=self.mean_counts[part], outlier_limits=self.outlier_limits[part])
 
 
 def bad_by_row(bad: np.ndarray, local: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

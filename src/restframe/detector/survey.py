@@ -89,14 +89,16 @@ def survey_frames(
         np.ascontiguousarray(kernels.to_host(local[:, [0, -1]]).T, np.float32),
     )
     del local
-    one = calibration._replace(levels=levels(middle, sums[t // 2 :][:1]), limits=calibration.limits[:1])
+    one = calibration._replace(
+        mean_counts=levels(middle, sums[t // 2 :][:1]), outlier_limits=calibration.outlier_limits[:1]
+    )
     sd = clean_sd(kernels, middle, one)
     small = empty_binned_frames(kernels, raw.shape if factor else (0, h, w), max(factor, 1))
     taps = decimation_taps(small.factor)
     for part, block in raw.blocks():
         frames = kernels.to_device(block)
-        calibration.levels[part] = levels(frames, sums[part])
-        calibration.limits[part] = outlier_limits(calibration.levels[part], float(one.levels[0]), sd)
+        calibration.mean_counts[part] = levels(frames, sums[part])
+        calibration.outlier_limits[part] = outlier_limits(calibration.mean_counts[part], float(one.mean_counts[0]), sd)
         if factor:
             kernels.make_binned_frames(frames, calibration.of_frames(part), taps, factor, STEPS, small.stack[part])
     return Survey(calibration, rows, columns, (h, w), better), small
@@ -115,7 +117,7 @@ def clean_sd(kernels, frames, calibration: Calibration) -> float:
     xp = array_namespace(sample)
     (top,) = kernels.order_statistics(sample, (int(0.999 * (sample.size - 1)),))
     sd = kernels.standard_deviation(sample[sample <= top])
-    return max(sd, 0.25 * event_size(kernels, sample + calibration.levels[0], xp.zeros(sample.shape, dtype=bool)))
+    return max(sd, 0.25 * event_size(kernels, sample + calibration.mean_counts[0], xp.zeros(sample.shape, dtype=bool)))
 
 
 def outlier_limits(levels: np.ndarray, middle: float, sd: float) -> np.ndarray:

@@ -50,11 +50,11 @@ def corrected_frame(frames, calibration, i):
     """Frame i as (raw - dark) * gain less its mean count, bad pixels and outliers filled; (h, w) float32."""
     c, frame = calibration, frames[i]
     xp = array_namespace(frame)
-    level, limit = xp.float32(c.levels[i]), xp.float32(c.limits[i])
+    level, limit = xp.float32(c.mean_counts[i]), xp.float32(c.outlier_limits[i])
     out = (frame.astype(xp.float32) - xp.asarray(c.dark)) * xp.asarray(c.gain) - level
     out[out >= limit - level] = 0
-    rows = np.repeat(np.arange(len(c.first) - 1), np.diff(c.first))
-    out[xp.asarray(rows), xp.asarray(c.columns)] = level * xp.asarray(c.values)
+    rows = np.repeat(np.arange(len(c.row_start) - 1), np.diff(c.row_start))
+    out[xp.asarray(rows), xp.asarray(c.bad_columns)] = level * xp.asarray(c.bad_values)
     return out
 
 
@@ -312,7 +312,7 @@ def _sample(frame, calibration, i, y, x):
     """Corrected counts at whole pixels y, x; off the frame, the local mean of the nearest edge."""
     xp = array_namespace(frame)
     h, w = frame.shape
-    level = xp.float32(calibration.levels[i])
+    level = xp.float32(calibration.mean_counts[i])
     rows, columns = xp.asarray(calibration.edge_rows), xp.asarray(calibration.edge_columns)
     yc, xc = xp.clip(y, 0, h - 1), xp.clip(x, 0, w - 1)
     out = frame[yc, xc]

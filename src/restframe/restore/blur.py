@@ -60,5 +60,5 @@ def blur_weighted_sums(
             if s.part[t]:
                 weights = s.whole[:, t].astype(np.float32)
                 kernels.add_weighted_spectrum(totals[s.name], spectrum, weights, sample_steps(plan.q, size))
-    levels = calibration.levels.astype(np.float64)
+    levels = calibration.mean_counts.astype(np.float64)
     return finish_spectra(kernels, totals, plan, way.counts, levels, way.place, size, left)

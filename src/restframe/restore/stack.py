@@ -21,5 +21,5 @@ def corrected_frame_groups(
     The kernel's transfer is undone for each image by itself, so that all have flat noise.
     """
     for part, image in gather_groups(kernels, raw, calibration, way, group):
-        plan, levels = unweighted_plan(part.stop - part.start), calibration.levels[part].astype(np.float64)
+        plan, levels = unweighted_plan(part.stop - part.start), calibration.mean_counts[part].astype(np.float64)
         yield finish(kernels, image[None], plan, way.counts[part], levels, way.place, way.size)["sum"]

@@ -28,5 +28,5 @@ def make_sums(
             raw.forget()  # the last step needs the room
         accumulate_spectra(kernels, totals, images, rows.start, plan, size)
         del images
-    levels = calibration.levels.astype(np.float64)
+    levels = calibration.mean_counts.astype(np.float64)
     return finish_spectra(kernels, totals, plan, way.counts, levels, way.place, size)

@@ -97,11 +97,11 @@ def _calibration(c) -> tuple:
     parts = [
         np.ascontiguousarray(part, kind)
         for part, kind in (
-            (c.first, np.int64),
-            (c.columns, np.int64),
-            (c.levels, np.float32),
-            (c.limits, np.float32),
-            (c.values, np.float32),
+            (c.row_start, np.int64),
+            (c.bad_columns, np.int64),
+            (c.mean_counts, np.float32),
+            (c.outlier_limits, np.float32),
+            (c.bad_values, np.float32),
             (c.edge_rows, np.float32),
             (c.edge_columns, np.float32),
         )
