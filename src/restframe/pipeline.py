@@ -11,8 +11,8 @@ from typing import TypeVar, Unpack
 import numpy as np
 
 from restframe import memory, pages
-from restframe.detector.references import References, references
-from restframe.detector.small import binning_factor
+from restframe.detector.binned import binning_factor
+from restframe.detector.references import References, load_references
 from restframe.detector.survey import Survey, survey_frames
 from restframe.errors import InputError, SettingsError
 from restframe.kernels import Kernels, make_kernels, thread_count
@@ -141,7 +141,7 @@ def check_sizes(shape: tuple[int, int], settings: Settings) -> None:
 def own_references(movie: Movie, detector: Detector) -> References:
     """The references that fit ``movie``, with the gain in its header where no other is given."""
     header_gain = movie.header_gain() if detector.gain is None else None
-    return references(detector, movie.shape[1:], header_gain, RawFrames(movie, keep=False).total)
+    return load_references(detector, movie.shape[1:], header_gain, RawFrames(movie, keep=False).total)
 
 
 def correct_prepared(
@@ -191,7 +191,7 @@ def with_memory_fallback(
             machine = replace(machine, gpu_memory=LEAST_SHARE)
             once("GPU memory is short: frames are read again in every pass.")
         else:
-            machine, refs = replace(machine, gpus=()), refs.on_host()
+            machine, refs = replace(machine, gpus=()), refs.on_host(kernels)
             once("GPU memory is too short: the CPU is used.")
         again = make_kernels(machine)
         with again.active():
@@ -259,11 +259,11 @@ def _track(
     pages.trim()
     for note in movie.damage() if isinstance(movie, Rendered) else ():
         say(note)
-    if survey.better:
-        say(survey.better.advice(settings.detector.rot_gain, settings.detector.flip_gain))
+    if survey.gain_check and (better := survey.gain_check.better):
+        say(better.advice(settings.detector.rot_gain, settings.detector.flip_gain))
     say(f"Frames read, small frames made: {elapsed():.2f} sec")
-    say(f"Bad pixels: {len(survey.rows)} of {shape[0] * shape[1]}, filled with the local mean")
-    if (share := len(survey.rows) / (shape[0] * shape[1])) > MANY_BAD:
+    say(f"Bad pixels: {len(survey.bad_rows)} of {shape[0] * shape[1]}, filled with the local mean")
+    if (share := len(survey.bad_rows) / (shape[0] * shape[1])) > MANY_BAD:
         say(f"Warning: {share:.0%} of all pixels are bad. Are gain, defects and movie of the same camera and mode?")
     if field is None:
         dose = used.dose, used.accumulated
@@ -346,9 +346,9 @@ def _restore(
         movie_format=movie.format,
         frames=used.frames,
         dose=used.dose,
-        bad_pixels=np.stack([survey.columns, survey.rows], 1),
+        bad_pixels=np.stack([survey.bad_columns, survey.bad_rows], 1),
         decisions=measured.notes,
-        numbers={"bad_pixels": float(len(survey.rows)), **(measured.numbers or {})},
+        numbers={"bad_pixels": float(len(survey.bad_rows)), **(measured.numbers or {})},
     )
 
 

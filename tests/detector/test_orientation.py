@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from restframe.detector.orientation import TURNS, better_orientation, both, correlations, reorient
+from restframe.detector.orientation import TURNS, better_orientation, combined_turn, correlations, reorient
 
 
 def pattern(rng, shape=(200, 230), sd=0.05):
@@ -33,7 +33,7 @@ def test_all_twelve_are_eight():
     assert {reorient(image, rot, flip).tobytes() for rot in range(4) for flip in range(3)} == seen
     for rot, flip, *then in [(r, f, *t) for r in range(4) for f in range(3) for t in TURNS]:
         goal = reorient(reorient(image, rot, flip), *then)
-        np.testing.assert_array_equal(reorient(image, *both((rot, flip), tuple(then))), goal)
+        np.testing.assert_array_equal(reorient(image, *combined_turn((rot, flip), tuple(then))), goal)
 
 
 @pytest.mark.parametrize("turn", TURNS)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from restframe.detector.references import References, load_reference, orient, references
+from restframe.detector.references import References, load_references, orient, read_reference
 from restframe.errors import DetectorError, InputError, SettingsError
 from restframe.settings import Detector
 
@@ -32,7 +32,7 @@ def test_every_orientation(rot, flip):
     out = orient(a, rot, flip)
     np.testing.assert_array_equal(out, expected)
     assert out.flags.c_contiguous
-    used = references(Detector(gain=a, dark=a, rot_gain=rot, flip_gain=flip), expected.shape)
+    used = load_references(Detector(gain=a, dark=a, rot_gain=rot, flip_gain=flip), expected.shape)
     np.testing.assert_array_equal(used.gain, expected)
     np.testing.assert_array_equal(used.dark, expected)
 
@@ -41,11 +41,11 @@ def test_inverted_last_zero_stays():
     a = image()
     a[1, 2] = 0
     a[0, 0] = 1e-45  # its inverse is too large
-    out = orient(a, 1, 2, inv=True)
+    out = orient(a, 1, 2, invert=True)
     expected = np.zeros_like(a)
     expected[a > 1e-3] = 1 / a[a > 1e-3]
     np.testing.assert_array_equal(out, np.rot90(expected, -1)[:, ::-1])
-    used = references(Detector(gain=a, dark=a, inv_gain=True), a.shape)
+    used = load_references(Detector(gain=a, dark=a, inv_gain=True), a.shape)
     np.testing.assert_array_equal(used.gain, expected)
     np.testing.assert_array_equal(used.dark, a)
 
@@ -61,15 +61,15 @@ def test_mrc_lies_as_it_is_and_tiff_is_turned_round(tmp_path):
     mrcfile.write(tmp_path / "g.mrc", np.stack([a, a + 1]))
     for name in ("g.tif", "g.gain"):
         tifffile.imwrite(tmp_path / name, a, compression="lzw")
-        np.testing.assert_array_equal(load_reference(tmp_path / name), a[::-1])
-    np.testing.assert_array_equal(load_reference(str(tmp_path / "g.mrc")), a)
+        np.testing.assert_array_equal(read_reference(tmp_path / name), a[::-1])
+    np.testing.assert_array_equal(read_reference(str(tmp_path / "g.mrc")), a)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "uint32", "int16", "uint8"])
 def test_types_become_float32(tmp_path, dtype):
     a = (image() * 10).astype(dtype)
     tifffile.imwrite(tmp_path / "g.tif", a)
-    for read in (load_reference(tmp_path / "g.tif")[::-1], load_reference(a), load_reference(a[None])):
+    for read in (read_reference(tmp_path / "g.tif")[::-1], read_reference(a), read_reference(a[None])):
         assert read.dtype == np.float32
         np.testing.assert_array_equal(read, a.astype("f4"))
 
@@ -77,20 +77,20 @@ def test_types_become_float32(tmp_path, dtype):
 def test_values_that_are_not_finite_mark_bad_pixels():
     a = image()
     a[0, 1], a[1, 1], a[2, 2] = np.nan, np.inf, -np.inf
-    used = references(Detector(gain=a), a.shape)
+    used = load_references(Detector(gain=a), a.shape)
     np.testing.assert_array_equal(used.gain, np.where(np.isfinite(a), a, 0))
     assert np.isnan(a[0, 1])  # the caller's array is left alone
 
 
 def test_none_given():
-    used = references(Detector(), (4, 6))
+    used = load_references(Detector(), (4, 6))
     assert used.gain is None and used.dark is None and used.notes == ()
 
 
 @pytest.mark.parametrize("factor", [2, 4])
 def test_super_resolution(factor):
     a = image()
-    used = references(Detector(gain=a, rot_gain=1), (6 * factor, 4 * factor))
+    used = load_references(Detector(gain=a, rot_gain=1), (6 * factor, 4 * factor))
     np.testing.assert_array_equal(used.gain, np.kron(np.rot90(a, -1), np.ones((factor, factor))))
     assert f"4 x 6 pixels enlarged {factor} times to the frames' {4 * factor} x {6 * factor}" in used.notes[0]
 
@@ -99,7 +99,7 @@ def test_super_resolution(factor):
 def test_gain_of_another_size(tmp_path, shape):
     mrcfile.write(tmp_path / "g.mrc", image())
     with pytest.raises(DetectorError, match=rf"g\.mrc is 6 x 4 pixels.*frames are {shape[1]} x {shape[0]}") as error:
-        references(Detector(gain=tmp_path / "g.mrc"), shape)
+        load_references(Detector(gain=tmp_path / "g.mrc"), shape)
     assert error.value.exit_code == 6 and "rot_gain" not in str(error.value)
 
 
@@ -109,16 +109,16 @@ def test_gain_that_needs_a_turn(rot, advice, factor):
     a = image()
     h, w = (4, 6) if rot % 2 else (6, 4)
     with pytest.raises(DetectorError, match=f"try rot_gain={advice}"):
-        references(Detector(gain=a, rot_gain=rot), (h * factor, w * factor))
-    fits = references(Detector(gain=a, rot_gain=int(advice[0])), (h * factor, w * factor))
+        load_references(Detector(gain=a, rot_gain=rot), (h * factor, w * factor))
+    fits = load_references(Detector(gain=a, rot_gain=int(advice[0])), (h * factor, w * factor))
     assert fits.gain is not None
 
 
 def test_dark_of_another_size_is_left_out():
-    alone = references(Detector(dark=image()), (8, 12))
+    alone = load_references(Detector(dark=image()), (8, 12))
     assert alone.dark is None
     assert alone.notes[0] == "Warning: The dark reference is 6 x 4 pixels, the movie's frames are 12 x 8 (x, y)."
-    used = references(Detector(gain=image(8, 12), dark=image()), (8, 12))
+    used = load_references(Detector(gain=image(8, 12), dark=image()), (8, 12))
     assert used.dark is None and used.gain is not None
     words = ("Warning: The sizes of Dark and gain references do not match.", "   Dark reference has been removed.")
     assert used.notes == words and alone.notes[1] == words[1]
@@ -126,10 +126,10 @@ def test_dark_of_another_size_is_left_out():
 
 def test_the_header_s_gain_is_turned_too():
     own = image(6, 4)
-    used = references(Detector(rot_gain=1, flip_gain=2), (4, 6), own)
+    used = load_references(Detector(rot_gain=1, flip_gain=2), (4, 6), own)
     np.testing.assert_array_equal(used.gain, orient(own, 1, 2))
     assert used.notes == ("Gain reference: that in the movie's header.",)
-    np.testing.assert_array_equal(references(Detector(gain=image()), (4, 6), own).gain, image())
+    np.testing.assert_array_equal(load_references(Detector(gain=image()), (4, 6), own).gain, image())
 
 
 XML = b"""<defects>
@@ -155,10 +155,10 @@ def test_defects_that_a_gain_file_lists(tmp_path):
     for rot, flip in ((0, 0), (0, 1), (3, 2)):
         detector = Detector(gain=tmp_path / "c.gain", rot_gain=rot, flip_gain=flip)
         expected = orient(np.where(bad, 0, gain)[::-1], rot, flip)
-        used = references(detector, expected.shape)
+        used = load_references(detector, expected.shape)
         np.testing.assert_array_equal(used.gain, expected)
         assert used.notes == (f"Defects listed in the gain reference: {bad.sum()} pixels.",)
-    used = references(Detector(gain=tmp_path / "c.gain", inv_gain=True), (64, 80))
+    used = load_references(Detector(gain=tmp_path / "c.gain", inv_gain=True), (64, 80))
     np.testing.assert_array_equal(used.gain == 0, np.kron(bad[::-1], np.ones((4, 4))))
 
 
@@ -166,7 +166,7 @@ def test_defects_that_a_gain_file_lists(tmp_path):
 def test_a_list_that_makes_no_sense(tmp_path, xml):
     saved_gain(tmp_path / "c.gain", xml)
     with pytest.raises(DetectorError, match=r"c\.gain: its list of defects, tag 65100"):
-        references(Detector(gain=tmp_path / "c.gain"), (16, 20))
+        load_references(Detector(gain=tmp_path / "c.gain"), (16, 20))
 
 
 @pytest.mark.parametrize("turn", [(1, 0), (3, 0), (1, 1), (3, 1)])
@@ -176,31 +176,31 @@ def test_the_turn_that_would_make_it_fit_is_found_in_the_movie(turn, factor):
     gain = rng.normal(1, 0.05, (150, 200)).astype(np.float32)
     total = rng.poisson(50 / np.kron(orient(gain, *turn), np.ones((factor, factor)))).astype(np.float32)
     with pytest.raises(DetectorError, match=f"as rot_gain={turn[0]} flip_gain={turn[1]} would turn it"):
-        references(Detector(gain=gain), total.shape, None, lambda: total)
+        load_references(Detector(gain=gain), total.shape, None, lambda: total)
     with pytest.raises(DetectorError, match="try rot_gain=1 or 3"):
-        references(Detector(gain=gain), total.shape, None, lambda: np.ones_like(total))
+        load_references(Detector(gain=gain), total.shape, None, lambda: np.ones_like(total))
 
 
 def test_gain_that_cannot_be_read(tmp_path):
     (tmp_path / "g.mrc").write_bytes(b"nonsense" * 500)
     for name in ("g.mrc", "missing.mrc"):
         with pytest.raises(InputError, match=rf"Gain reference: .*{name}") as error:
-            references(Detector(gain=tmp_path / name), (4, 6))
+            load_references(Detector(gain=tmp_path / name), (4, 6))
         assert error.value.exit_code == 3
     with pytest.raises(InputError, match="Dark reference"):
-        references(Detector(dark=tmp_path / "missing.mrc"), (4, 6))
+        load_references(Detector(dark=tmp_path / "missing.mrc"), (4, 6))
 
 
 def test_empty_gain_and_arrays_that_are_no_image():
     with pytest.raises(DetectorError, match="zero everywhere"):
-        references(Detector(gain=np.zeros((4, 6))), (4, 6))
+        load_references(Detector(gain=np.zeros((4, 6))), (4, 6))
     for bad in (np.zeros(4), np.zeros((2, 4, 6)), np.zeros((4, 6), complex)):
         with pytest.raises(DetectorError, match="expected numbers"):
-            load_reference(bad)
+            read_reference(bad)
 
 
 def test_an_empty_dark_is_none_whatever_its_size():
-    used = references(Detector(dark=np.zeros((2, 3))), (4, 6))
+    used = load_references(Detector(dark=np.zeros((2, 3))), (4, 6))
     assert used.dark is None and used.notes == ("The dark reference is zero everywhere: nothing is subtracted.",)
 
 
@@ -216,6 +216,9 @@ class Device:
         self.brought += 1
         return array.view()
 
+    def to_host(self, array):
+        return array
+
     def is_out_of_memory(self, error):
         return isinstance(error, MemoryError)
 
@@ -224,9 +227,9 @@ def test_the_gain_goes_to_the_device_if_there_is_room():
     refs, device = References(gain=np.ones((3, 4), np.float32), notes=("one",)), Device(48)
     there = refs.on_device(device)
     assert device.brought == 1 and there.gain.base is refs.gain and there.notes == refs.notes
-    assert there.on_host().gain.base is refs.gain  # NumPy's own arrays stay what they are
+    assert there.on_host(device).gain.base is refs.gain  # NumPy's own arrays stay what they are
     assert refs.on_device(Device(47)) is refs
     none = References()
-    assert none.on_device(device).on_host() is none
+    assert none.on_device(device).on_host(device) is none
     with pytest.raises(AttributeError):
         refs.on_device(None)  # what is wrong for another reason is not hidden

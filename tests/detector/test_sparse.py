@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from restframe.detector.defects import event_size, find_defects
+from restframe.detector.defects import counts_per_electron, find_defects
 from restframe.detector.references import References
 from restframe.detector.survey import survey_frames
 from restframe.kernels.cpu import Cpu
@@ -32,12 +32,12 @@ def test_single_electrons_are_no_hot_pixels(mean, gain):
 
 def test_what_an_electron_adds():
     none = np.zeros((200, 300), bool)
-    assert event_size(reference, 2.5 * counts(0.2, (200, 300)), none) == 2.5
-    assert event_size(reference, counts(20, (200, 300)).astype(float), none) == 0
-    assert event_size(reference, np.zeros((200, 300)), none) == 0
+    assert counts_per_electron(reference, 2.5 * counts(0.2, (200, 300)), none) == 2.5
+    assert counts_per_electron(reference, counts(20, (200, 300)).astype(float), none) == 0
+    assert counts_per_electron(reference, np.zeros((200, 300)), none) == 0
     listed = none.copy()
     listed[:, :30] = True  # pixels without counts that are bad say nothing
-    assert event_size(reference, np.where(listed, 0, counts(20, (200, 300))), listed) == 0
+    assert counts_per_electron(reference, np.where(listed, 0, counts(20, (200, 300))), listed) == 0
 
 
 @pytest.mark.parametrize("mean", [0.0005, 0.004, 0.05, 0.5])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from restframe.detector.calibration import Calibration, bad_by_row
+from restframe.detector.calibration import Calibration, compressed_rows
 
 
 def random_calibration(rng, t, h, w, dark):
@@ -13,7 +13,7 @@ def random_calibration(rng, t, h, w, dark):
         rng.normal(0, 0.1, (h, w)).astype(np.float32) if dark else np.zeros((1, 1), np.float32),
         rng.uniform(1, 3, t).astype(np.float32),
         np.full(t, 6, np.float32),
-        *bad_by_row(bad, local),
+        *compressed_rows(*bad.nonzero(), local[bad], h),
         local[[0, -1]],
         np.ascontiguousarray(local[:, [0, -1]].T),
     )

@@ -6,7 +6,7 @@ from calibrations import close, random_calibration
 from random_courses import random_courses
 from random_lost import random_lost
 
-from restframe.detector.calibration import Calibration, bad_by_row
+from restframe.detector.calibration import Calibration, compressed_rows
 from restframe.kernels.cpu import Cpu
 from restframe.kernels.cpu.spectra import STEP
 from restframe.kernels.reference import Reference, decimate
@@ -43,7 +43,7 @@ def test_corrected_by_hand():
         np.zeros((1, 1), np.float32),
         np.array([4], np.float32),
         np.array([50], np.float32),
-        *bad_by_row(bad, local), local, np.full((2, 2), 0.5, np.float32),
+        *compressed_rows(*bad.nonzero(), local[bad], 2), local, np.full((2, 2), 0.5, np.float32),
     )  # fmt: skip
     assert reference.corrected_frame(frames, c, 0).tolist() == [[-2, 2, 0], [-4, -2, 2]]
 

@@ -65,7 +65,7 @@ def test_command_and_its_logs(tmp_path, capfd):
 
 
 def test_listed_defects_are_found():
-    from restframe.detector.references import references
+    from restframe.detector.references import load_references
     from restframe.detector.survey import survey_frames
     from restframe.kernels.cpu import Cpu
 
@@ -74,7 +74,7 @@ def test_listed_defects_are_found():
     from restframe.settings import Detector
 
     movie = restframe.open_movie(DATA / "movie.tif")
-    refs = references(Detector(gain=DATA / "gain.mrc", flip_gain=1), movie.shape[1:])
+    refs = load_references(Detector(gain=DATA / "gain.mrc", flip_gain=1), movie.shape[1:])
     bad = survey_frames(cpu, RawFrames(movie), refs, True, 0)[0].bad
     listed = np.zeros_like(bad)
     for x, y, w, h in np.loadtxt(DATA / "defects.txt", dtype=int):
@@ -85,8 +85,8 @@ def test_listed_defects_are_found():
 
 def test_the_list_of_defects(tmp_path):
     """Listed for the rows as the movie's file has them; the command counts rows in memory order."""
-    from restframe.detector.listed import defect_file
-    from restframe.detector.references import references
+    from restframe.detector.listed import read_defect_file
+    from restframe.detector.references import load_references
     from restframe.detector.survey import survey_frames
     from restframe.kernels.cpu import Cpu
 
@@ -97,9 +97,9 @@ def test_the_list_of_defects(tmp_path):
     boxes = np.loadtxt(DATA / "defects.txt", dtype=int)
     x, y, w, h = boxes.T
     np.savetxt(tmp_path / "d.txt", np.stack([x, HEIGHT - y - h, w, h], 1), "%d")
-    listed = defect_file(tmp_path / "d.txt", (HEIGHT, WIDTH))
+    listed = read_defect_file(tmp_path / "d.txt", (HEIGHT, WIDTH))
     movie = restframe.open_movie(DATA / "movie.tif")
     detector = Detector(gain=DATA / "gain.mrc", flip_gain=1, defect_file=tmp_path / "d.txt")
-    survey, _ = survey_frames(cpu, RawFrames(movie), references(detector, movie.shape[1:]), False, 0)
-    dead = references(detector, movie.shape[1:]).gain == 0
-    np.testing.assert_array_equal(survey.bad, listed | dead)
+    survey, _ = survey_frames(cpu, RawFrames(movie), load_references(detector, movie.shape[1:]), False, 0)
+    dead = load_references(detector, movie.shape[1:]).gain == 0
+    np.testing.assert_array_equal(survey.bad_mask, listed | dead)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from restframe.detector.small import STEPS, BinnedFrames
+from restframe.detector.binned import LEVELS_PER_DEVIATION, BinnedFrames
 from restframe.kernels.cpu import Cpu
 from restframe.track.path import JUMP, STEP, best_path, most_probable_path
 from restframe.track.whole_frame import CLEAR, estimate_coarse_shifts, low_frequency_band
@@ -46,7 +46,7 @@ def test_frames_too_weak_for_themselves(seed):
     true[t // 2 :] += (9.0, -7.0)  # a jump
     turns = np.exp(-2j * np.pi * (true[:, 0, None, None] * kx + true[:, 1, None, None] * ky))
     frames = [np.fft.irfft2(specimen * p, s=(h, w)) + rng.normal(size=(h, w)) for p in turns]
-    small = BinnedFrames(np.array(frames, np.float32) * STEPS, 1)
+    small = BinnedFrames(np.array(frames, np.float32) * LEVELS_PER_DEVIATION, 1)
     band = low_frequency_band(cpu, small, 128)
     coarse, clear = estimate_coarse_shifts(cpu, band, (h, w), 500.0, 8, 0.1, False)
     assert clear.min() < CLEAR

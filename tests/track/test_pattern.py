@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from plain import plain_windows
 
-from restframe.detector.small import STEPS, BinnedFrames
+from restframe.detector.binned import LEVELS_PER_DEVIATION, BinnedFrames
 from restframe.kernels.cpu import Cpu
 from restframe.kernels.reference import Reference
 from restframe.track import likelihood as lk
@@ -28,7 +28,7 @@ def frames_with(power: float, exposure=EXPOSURES["even"], shape=(200, 230), seed
     rng = np.random.default_rng(seed)
     t = len(exposure)
     fixed = rng.normal(size=shape) * np.sqrt(power / t) * np.sqrt(exposure / exposure.mean())[:, None, None]
-    stack = np.rint((rng.normal(size=(t, *shape)) + fixed) * STEPS)
+    stack = np.rint((rng.normal(size=(t, *shape)) + fixed) * LEVELS_PER_DEVIATION)
     return BinnedFrames(np.clip(stack, -127, 127).astype(np.int8), 1)
 
 
@@ -139,7 +139,8 @@ def test_slopes_of_what_is_put_back(kernels):
 
 def test_what_is_smooth_on_the_detector_does_not_leak():
     small = frames_with(0.0, shape=(490, 512))
-    smooth = np.rint(STEPS * 0.5 * np.cos(np.pi * np.arange(512) / 512)).astype(np.int8)  # half of the noise's sd
+    half_deviation = LEVELS_PER_DEVIATION * 0.5
+    smooth = np.rint(half_deviation * np.cos(np.pi * np.arange(512) / 512)).astype(np.int8)
     pattern = BinnedFrames(np.clip(small.stack + smooth, -127, 127), 1)
     t, still = small.n_frames, np.zeros((small.n_frames, 2), int)
 
@@ -157,7 +158,8 @@ def test_what_is_smooth_on_the_detector_does_not_leak():
 def test_what_is_smooth_does_not_leak_into_whole_frames():
     small = frames_with(2.0)
     t, h, w = small.stack.shape
-    wave = STEPS * np.cos(4 * np.arange(h)[:, None] / h + 9 * np.arange(w) / w)  # does not end as it began
+    phase = 4 * np.arange(h)[:, None] / h + 9 * np.arange(w) / w  # does not end as it began
+    wave = LEVELS_PER_DEVIATION * np.cos(phase)
     small = BinnedFrames(np.clip(small.stack + np.rint(wave), -127, 127).astype(np.int8), 1)
     bands = np.fft.rfft2(np.stack([small.frame(i) for i in range(t)])).astype(np.complex64)
 

@@ -1,4 +1,4 @@
-"""Everything that turns raw counts into corrected ones, in the form the kernels take."""
+"""Everything that turns raw counts into corrected counts, in the form that the kernels take."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from typing import NamedTuple
 
 import numpy as np
 
+from restframe.arrays import Array, FloatArray, IntArray
+
 
 class Calibration(NamedTuple):
-    """corrected = (raw - dark) * gain - level; bad pixels, outliers and what lies off the frame hold the local mean.
+    """corrected = (raw - dark) * gain - mean count; bad pixels, outliers and pixels off the frame get the local mean.
 
-    A tuple because the kernels take it apart. Local means are fractions of the frame's mean count, less one.
+    It is a tuple because the compiled kernels take it apart. Local means are relative: (local mean / mean) - 1 of the
+    sum of all frames.
     """
 
-    gain: np.ndarray  # (h, w) float32, as the kernels' mark_bad gives it
-    dark: np.ndarray  # (h, w) float32, or (1, 1): none
-    mean_counts: np.ndarray  # (t,) float32 mean corrected count of each frame
-    outlier_limits: np.ndarray  # (t,) float32 a corrected count above this is no electron of the image (cosmic ray)
-    row_start: np.ndarray  # (h + 1,) int64: bad pixels of row y are row_start[y] ... row_start[y + 1]
-    bad_columns: np.ndarray  # (bad,) int64
-    bad_values: np.ndarray  # (bad,) float32 local mean there
-    edge_rows: np.ndarray  # (2, w) float32 local mean along the first and last row
-    edge_columns: np.ndarray  # (2, h) float32 along the first and last column
+    gain: Array  # (h, w) float32, as `Kernels.mark_bad_pixels` returns it
+    dark: Array  # (h, w) float32, or (1, 1) where there is no dark reference
+    mean_counts: FloatArray  # (t,) float32 mean corrected count of the good pixels of each frame
+    outlier_limits: FloatArray  # (t,) float32 a corrected count above this comes from a cosmic ray, not from the image
+    row_start: IntArray  # (h + 1,) int64: the bad pixels of row y are row_start[y] ... row_start[y + 1] - 1
+    bad_columns: IntArray  # (bad,) int64
+    bad_values: FloatArray  # (bad,) float32 local mean there
+    edge_rows: FloatArray  # (2, w) float32 local mean along the first and the last row
+    edge_columns: FloatArray  # (2, h) float32 local mean along the first and the last column
 
-    def of_frames(self, part: slice | np.ndarray) -> Calibration:
-        """The same for some of the frames."""
-        return self._replace(mean_counts=self.mean_counts[part], outlier_limits=self.outlier_limits[part])
-
-
-def bad_by_row(bad: np.ndarray, local: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bad pixels as compressed rows: first, columns, values."""
-    rows, columns = np.nonzero(bad)
-    return by_row(rows, columns, local[rows, columns], len(bad))
+    def of_frames(self, frames: slice | IntArray) -> Calibration:
+        """The calibration of some of the frames."""
+        return self._replace(mean_counts=self.mean_counts[frames], outlier_limits=self.outlier_limits[frames])
 
 
-def by_row(
-    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, h: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same from the places of the bad pixels, row by row, in an image of ``h`` rows."""
-    first = np.searchsorted(rows, np.arange(h + 1))
-    return first.astype(np.int64), columns.astype(np.int64), values.astype(np.float32)
+def compressed_rows(
+    rows: IntArray, columns: IntArray, values: FloatArray, height: int
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Bad pixels, given row by row, as `Calibration` lists them: row_start, bad_columns, bad_values.
+
+    ``height``: number of rows of the frame.
+    """
+    row_start = np.searchsorted(rows, np.arange(height + 1))
+    return row_start.astype(np.int64), columns.astype(np.int64), values.astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from restframe import pages
-from restframe.detector.small import BinnedFrames
+from restframe.detector.binned import BinnedFrames
 from restframe.restore.blur import travel
 from restframe.restore.dose import damage
 from restframe.result import PatchShifts

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace
 
-from restframe.detector.small import BinnedFrames
+from restframe.detector.binned import BinnedFrames
 from restframe.track.tiles import Tiles
 
 NOTABLE = 0.05  # power of the pattern in the sum, of the noise's, above which it is taken out

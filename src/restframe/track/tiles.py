@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from restframe import pages
-from restframe.detector.small import BinnedFrames
+from restframe.detector.binned import BinnedFrames
 from restframe.track.windows import Windows, make_windows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from array_api_compat import array_namespace
 
-from restframe.detector.small import BinnedFrames
+from restframe.detector.binned import BinnedFrames
 
 COARSE_SIDE = 512  # samples across the short side of the images that are correlated
 FRAMES_PER_BLOCK = 4  # frames correlated at a time, to stay in the cache
