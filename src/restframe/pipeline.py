@@ -23,9 +23,10 @@ from restframe.movie.rendered import Rendered, all_numbers
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
 from restframe.restore.blur import blur_weighted_sums, travel
-from restframe.restore.fourier import finish, sizes
+from restframe.restore.fourier import finish_images
 from restframe.restore.gather import gather, make_resampling_map
-from restframe.restore.placement import Placement, placement
+from restframe.restore.placement import Placement, make_placement
+from restframe.restore.sizes import choose_sizes
 from restframe.restore.stack import corrected_frame_groups
 from restframe.restore.sums import make_sums
 from restframe.result import Result
@@ -105,7 +106,7 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     """What is known before frames are read. ``refs``: the references, where they are known. Raises `RestframeError`."""
     used = fractions(movie.shape[0], settings.exposure, movie.format == "eer")
     refs = refs or own_references(movie, settings.detector)
-    place = placement(movie.shape[1:], settings.sums.crop, settings.sums.magnification)
+    place = make_placement(movie.shape[1:], settings.sums.crop, settings.sums.magnification)
     check_sizes(place.shape, settings)
     plan = dw.make_plan(wanted_sums(used, settings))
     frames: Movie = movie
@@ -113,8 +114,8 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
     if used.summed or movie.spare or not all_numbers(movie):
         frames, numbers, refs = Rendered(movie, used.frames, refs.dark), None, replace(refs, dark=None)
     shape = len(used.frames), *movie.shape[1:]
-    sums = len(plan.combine) + settings.sums.global_sum
-    room = memory.room(shape, frames.dtype, binning_factor(shape[1:]), plan.sizes, sums, settings.machine)
+    sums = len(plan.combinations) + settings.sums.global_sum
+    room = memory.room(shape, frames.dtype, binning_factor(shape[1:]), plan.group_sizes, sums, settings.machine)
     on_host = RawFrames(frames, numbers, thread_count(settings.machine), room.keep, room.block)
     kernels = make_kernels(settings.machine)
     with kernels.active():
@@ -125,7 +126,7 @@ def prepare(movie: Movie, settings: Settings, refs: References | None = None) ->
 def check_sizes(shape: tuple[int, int], settings: Settings) -> None:
     """Raise SettingsError where the output or a patch of frames (h, w) = ``shape`` would have next to no pixels."""
     (h, w), bin, (nx, ny) = shape, settings.sums.bin, settings.motion.patches
-    if bin > 1 and min(sizes(shape, bin).output) < LEAST_SIDE:
+    if bin > 1 and min(choose_sizes(shape, bin).output) < LEAST_SIDE:
         raise SettingsError(
             Setting("bin", bin),
             f": next to nothing would be left of {w} x {h} pixels; at most {min(h, w) / LEAST_SIDE:g}.",
@@ -306,30 +307,30 @@ def _restore(
     movie, used, plan, place, raw = prepared.movie, prepared.used, prepared.plan, prepared.place, prepared.raw
     survey, measured = tracked.survey, tracked.measured
     field = measured.field
-    if any(not made.part.any() for made in plan.sums if made.name == "dose_weighted_range"):
+    if any(not wanted.frames.any() for wanted in plan.sums if wanted.name == "dose_weighted_range"):
         dose_range = Setting("sum_range", settings.sums.sum_range)
         say(Message("Warning: no frame lies within ", dose_range, ": that sum (_DWS) is zero everywhere."))
     if place.stretched:
         major, minor, angle = settings.sums.magnification
         say(f"Mag stretch: {major / minor:.3f}  {-angle:.3f}")
 
-    size = sizes(place.shape, settings.sums.bin)
+    sizes = choose_sizes(place.shape, settings.sums.bin)
     calibration = survey.calibration
-    levels = calibration.mean_counts.astype(np.float64)
     global_sum = None
     if settings.sums.global_sum:
-        only, way = dw.unweighted_plan(len(used.frames)), make_resampling_map(kernels, field.global_only(), place, size)
-        gathered = gather(kernels, raw, calibration, way, only.coefficients)
-        global_sum = finish(kernels, gathered, only, way.counts, levels, place, size)["sum"]
-    way = make_resampling_map(kernels, field, place, size)
+        only = dw.unweighted_plan(len(used.frames))
+        resampling = make_resampling_map(kernels, field.global_only(), place, sizes)
+        gathered = gather(kernels, raw, calibration, resampling, only.coefficients)
+        global_sum = finish_images(kernels, gathered, resampling.spec(only, calibration))["sum"]
+    resampling = make_resampling_map(kernels, field, place, sizes)
     if stack:
-        stack(corrected_frame_groups(kernels, raw, calibration, way, settings.sums.stack_group))
+        stack(corrected_frame_groups(kernels, raw, calibration, resampling, settings.sums.stack_group))
     if settings.sums.intraframe_motion:
         moved = travel(field.whole_frame(), [len(raws) for raws in used.frames])
-        images = blur_weighted_sums(kernels, raw, calibration, way, plan, moved)
+        images = blur_weighted_sums(kernels, raw, calibration, resampling, plan, moved)
         raw.forget()
     else:
-        images = make_sums(kernels, raw, calibration, way, plan)
+        images = make_sums(kernels, raw, calibration, resampling, plan)
     say(f"Correction of local motion: {elapsed():.6f} sec")
     return Result(
         sum=images["sum"],

@@ -9,8 +9,8 @@ from restframe.kernels.reference import Reference
 from restframe.movie import ArrayMovie, RawFrames
 from restframe.restore import kernel
 from restframe.restore.dose import critical_dose
-from restframe.restore.fourier import MARGIN, sizes
-from restframe.restore.gather import SPACING, lattice
+from restframe.restore.gather import GRID_SPACING_PX, make_displacement_grid
+from restframe.restore.sizes import MARGIN_PX, choose_sizes
 
 cpu = Cpu(2)
 reference = Reference()
@@ -23,10 +23,10 @@ def calibration(frames):
 
 def gathered(frames, field, place, size):
     """Every frame at the places of the output pixels, (t, *size.padded); the places' sub-pixel parts, (t, n, 2)."""
-    steps = lattice(reference, field, place, size.padded)
+    steps = make_displacement_grid(reference, field, place, size.padded)
     c = calibration(frames)
     images = np.zeros((len(frames), *size.padded), np.float32)
-    reference.gather(frames, c, steps, SPACING, -MARGIN, kernel.table(), np.eye(len(frames)), images)
+    reference.gather(frames, c, steps, GRID_SPACING_PX, -MARGIN_PX, kernel.table(), np.eye(len(frames)), images)
     inside = steps[:, 2:-2, 2:-2].reshape(len(steps), -1, 2).astype(float)
     return images.astype(float), inside - np.floor(inside)
 
@@ -71,7 +71,7 @@ def combined(frames, field, place, bin, weights, parts, blur=None):
     the frame's transform; the kernel undone as `restore.fourier` says, cropped, the mean counts given back. Each frame
     is also multiplied by ``blur`` (another such function), and the noise of all frames made as strong as without.
     """
-    size = sizes(place.shape, bin)
+    size = choose_sizes(place.shape, bin)
     images, offsets = gathered(frames, field, place, size)
     spectra = np.fft.rfft2(images)
     w = weights(size)
@@ -87,6 +87,6 @@ def combined(frames, field, place, bin, weights, parts, blur=None):
     for name, part in parts.items():
         total = np.tensordot(part, w * b * spectra, 1) * factor
         image = np.fft.irfft2(total[keep, : columns // 2 + 1], s=(rows, columns)) * rows * columns / (h * wide)
-        top, left = MARGIN * rows // h, MARGIN * columns // wide
+        top, left = MARGIN_PX * rows // h, MARGIN_PX * columns // wide
         out[name] = image[top : top + size.output[0], left : left + size.output[1]] + part @ levels
     return out

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import restframe
-from restframe.restore.placement import placement, stretch
+from restframe.restore.placement import make_placement, stretch_matrix
 from restframe.track.field import MotionField
 
 H, W = 300, 420
@@ -13,21 +13,21 @@ H, W = 300, 420
 def test_along_the_major_axis_the_image_grows_and_across_it_stays():
     a = np.deg2rad(34)
     major, minor = np.array([np.cos(a), -np.sin(a)]), np.array([np.sin(a), np.cos(a)])
-    s = stretch((1.003, 0.998, 34))
+    s = stretch_matrix((1.003, 0.998, 34))
     assert np.allclose(s @ major, 1.003 / 0.998 * major, atol=1e-12)
     assert np.allclose(s @ minor, minor, atol=1e-12)
 
 
 def test_a_hundred_thousandth_is_nothing():
-    assert np.array_equal(stretch((1.000005, 1, 10)), np.eye(2))
-    assert not placement((H, W), magnification=(1.000005, 1, 10)).stretched
-    assert placement((H, W), magnification=(1.00002, 1, 10)).stretched
+    assert np.array_equal(stretch_matrix((1.000005, 1, 10)), np.eye(2))
+    assert not make_placement((H, W), magnification=(1.000005, 1, 10)).stretched
+    assert make_placement((H, W), magnification=(1.00002, 1, 10)).stretched
 
 
 @pytest.mark.parametrize("scales", [(0, 1, 0), (1, -1, 0), (float("nan"), 1, 0), (1, 1, float("inf"))])
 def test_scales_above_zero(scales):
     with pytest.raises(restframe.errors.SettingsError, match=r"^magnification="):
-        stretch(scales)
+        stretch_matrix(scales)
 
 
 def spots(places):
@@ -52,7 +52,7 @@ def centroid(image, x, y, reach=8):
 @pytest.mark.parametrize("crop", [(0, 0), (360, 260)])
 def test_a_known_stretch_is_undone_in_the_corners(magnification, crop):
     """Spots at r in the true image lie at S⁻¹ (r - c) + c on the detector, and moved by the field there."""
-    s = stretch(magnification)
+    s = stretch_matrix(magnification)
     centre = np.array([W / 2, H / 2])
     left, top = ((W - 360) // 2, (H - 260) // 2) if crop[0] else (0, 0)
     edge = 20 + np.array([left, top])

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 import restframe
 from restframe.restore import dose
-from restframe.restore.placement import placement
+from restframe.restore.placement import make_placement
 from restframe.track.field import MotionField
 
 T, H, W = 6, 70, 94
@@ -47,7 +47,7 @@ PARTS = {"sum": np.ones(T), "odd": ODD.astype(float), "even": 1.0 - ODD}
 @pytest.mark.parametrize("magnification", [(1, 1, 0), (1.02, 0.99, 25)])
 def test_plain_sums(bin, magnification):
     frames = movie()
-    place = placement((H, W), magnification=magnification)
+    place = make_placement((H, W), magnification=magnification)
     exact = combined(frames, field(), place, bin, lambda size: np.ones((T, 1, 1)), PARTS)
     result = corrected(frames, bin=bin, magnification=magnification, split=True)
     for name, image in exact.items():
@@ -59,7 +59,7 @@ def test_plain_sums(bin, magnification):
 @pytest.mark.parametrize("magnification", [(1, 1, 0), (1.02, 0.99, 25)])
 def test_dose_weighted_sums(bin, magnification):
     frames = movie()
-    place = placement((H, W), magnification=magnification)
+    place = make_placement((H, W), magnification=magnification)
     accumulated = 2.5 + 3.0 * (np.arange(T) + 1)
     chosen = (accumulated >= 6) & (accumulated <= 12)
     parts = {"dose_weighted": np.ones(T), "dose_weighted_range": chosen.astype(float), "odd": ODD, "even": ~ODD}
@@ -98,7 +98,7 @@ def test_doses_of_thrown_frames_and_before_the_movie_count(range_, frames):
 @pytest.mark.parametrize("magnification", [(1, 1, 0), (1.02, 0.99, 25)])
 def test_sums_against_blur(bin, magnification):
     """Frames of unequal length; the motion during each is that of the parabola through it and its neighbours."""
-    raw, place = 1 + np.arange(T) % 2, placement((H, W), magnification=magnification)
+    raw, place = 1 + np.arange(T) % 2, make_placement((H, W), magnification=magnification)
     pieces = np.random.default_rng(3).binomial(movie().repeat(raw, 0), 1 / raw.repeat(raw)[:, None, None])
     pieces = pieces.astype(np.uint8)
     frames = np.add.reduceat(pieces, np.r_[0, raw.cumsum()[:-1]])
@@ -157,7 +157,7 @@ def test_without_motion_blur_weights_change_nothing():
 @pytest.mark.parametrize("group", [1, 4])
 def test_stack(bin, group):
     """Each image is the sum of its frames, as exact as other sums; frames that are read again make no difference."""
-    frames, place, taken = movie(), placement((H, W)), []
+    frames, place, taken = movie(), make_placement((H, W)), []
     result = corrected(frames, bin=bin, stack_group=group, frame_dose=1.0, stack=taken.extend)
     assert len(taken) == -(-T // group)
     for n, image in enumerate(taken):
@@ -188,7 +188,7 @@ def test_a_stack_does_not_keep_its_images():
 
 
 def test_whole_frame_sum():
-    place, whole = placement((H, W)), field()
+    place, whole = make_placement((H, W)), field()
     whole = MotionField(whole.modes[:1], whole.amplitudes[:1], (H, W))
     exact = combined(movie(), whole, place, 1.5, lambda size: np.ones((T, 1, 1)), {"sum": np.ones(T)})
     result = corrected(movie(), bin=1.5, global_sum=True, frame_dose=1.0)
@@ -232,6 +232,6 @@ def test_frames_of_different_sums_have_their_own_images():
     assert ((plan.coefficients != 0).sum(0) <= 6).all()
     assert len(plan.coefficients) <= 11
     for s in sums:
-        error = np.linalg.norm(plan.combine[s.name] @ plan.coefficients - s.weights, axis=1)
+        error = np.linalg.norm(plan.combinations[s.name] @ plan.coefficients - s.weights, axis=1)
         assert (error <= 1.01e-4 * np.linalg.norm(s.weights, axis=1)).all()
-    assert (np.abs(plan.combine["sum"]).max(0) > 0).sum() == 2
+    assert (np.abs(plan.combinations["sum"]).max(0) > 0).sum() == 2

@@ -344,7 +344,7 @@ def test_frames_that_are_read_again_give_equal_bytes(inputs, patched, tmp_path, 
 
     exposure = Exposure(pixel_size=1.1, frame_dose=1.5)
     sums = wanted_sums(fractions(FRAMES, exposure), Settings(exposure=exposure, sums=Sums(split=True)))
-    groups = make_plan(sums).sizes
+    groups = make_plan(sums).group_sizes
     limit = memory.PROGRAM + memory.working_bytes((FRAMES, HEIGHT, WIDTH), 1, groups, len(sums)) + 4 * HEIGHT * WIDTH
     words = ["-InTiff", inputs / "my movie.tif", "-OutMrc", "sum.mrc", "-LogFile", "old.log", "-Patch", "3", "3"]
     words += ["-Gain", inputs / "gain.mrc", "-PixSize", "1.1", "-FmDose", "1.5", "-FmRef", "0", "-SplitSum", "1"]

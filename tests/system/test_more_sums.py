@@ -58,7 +58,7 @@ def least_memory():
     """Bytes for a movie none of whose frames are kept."""
     exposure = Exposure(pixel_size=1.2, frame_dose=2)
     sums = wanted_sums(fractions(T, exposure), Settings(exposure=exposure))
-    return memory.PROGRAM + memory.working_bytes((T, H, W), 1, make_plan(sums).sizes, len(sums))
+    return memory.PROGRAM + memory.working_bytes((T, H, W), 1, make_plan(sums).group_sizes, len(sums))
 
 
 def image(path):

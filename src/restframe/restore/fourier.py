@@ -1,212 +1,214 @@
-"""The last step: running images to finished sums. Undo the kernel's transfer, weight, crop, transform back."""
+"""The last step: from running images to finished sums. Undo the kernel's transfer, weight, crop, transform back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from math import gcd
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from restframe import pages
+from restframe.arrays import AnyArray, Array, ComplexArray, FloatArray
 from restframe.restore import kernel
-from restframe.restore.dose import Plan, low_rank
+from restframe.restore.dose import Plan, Sum, low_rank_basis
+from restframe.restore.kernel import OFFSET_BINS
 from restframe.restore.placement import Placement
+from restframe.restore.sizes import MARGIN_PX, ImageSizes
 
-MARGIN = 32  # pixels gathered around the frame, so that nothing wraps into it
-BINS = 32  # of sub-pixel offsets, per axis
+if TYPE_CHECKING:
+    from restframe.kernels.interface import Kernels
 
+GRID_SHAPE = (257, 129)
+"""Frequencies, from -Nyquist to Nyquist and from 0 to Nyquist, at which factors are computed; linear in between."""
 
-@dataclass(frozen=True)
-class Size:
-    """Pixels of the output and of the padded images (h, w) that it is cropped from."""
-
-    output: tuple[int, int]
-    padded: tuple[int, int]
-    cropped: tuple[int, int]  # the padded size after Fourier cropping; cropped / padded = output / frame
+TRANSFER_ACCURACY = 1e-3  # of the weights from which a sum's transfer is computed
 
 
-def sizes(shape: tuple[int, int], bin: float) -> Size:
-    """``shape``: (h, w) of a frame. Width is made even; height too when binned.
+@dataclass(frozen=True, eq=False)
+class FrequencyGrid:
+    """A grid over the half spectrum of the output, in radians per unbinned pixel."""
 
-    The binned pixel is exactly n / n_out unbinned ones.
-    """
-    h, out_h, padded_h = _lengths(shape[0], bin, bin > 1)
-    w, out_w, padded_w = _lengths(shape[1], bin, True)
-    return Size((out_h, out_w), (padded_h, padded_w), (padded_h * out_h // h, padded_w * out_w // w))
-
-
-def _lengths(n: int, bin: float, even: bool) -> tuple[int, int, int]:
-    """One axis: pixels of the frame that are used, of the output, of the padded image."""
-    used = 2 * (n // 2) if even else n
-    out = 2 * (int(n / bin + 1e-6) // 2) if bin > 1 else used
-    return used, out, padded_length(used, out)
-
-
-def padded_length(n: int, m: int) -> int:
-    """A length >= n + 2 MARGIN that transforms fast and whose m/n is an even integer, as it is itself."""
-    step = n // gcd(n, m)
-    first = -(-(n + 2 * MARGIN) // step)
-    lengths = (k * step for k in range(first, first + max(64, n // step // 8)))
-    return min((k for k in lengths if k % 2 == 0 and (k * m // n) % 2 == 0), key=lambda k: k * k * _cost(k))
-
-
-def _cost(n: int) -> float:
-    """Rough cost of a transform of this length, a sample: the sum of its prime factors."""
-    total, p = 20, 2
-    while p * p <= n:
-        while n % p == 0:
-            total, n = total + p, n // p
-        p += 1
-    return total + (n if n > 1 else 0)
-
-
-# frequencies, from -Nyquist to Nyquist and from 0 to Nyquist, at which factors are computed; linear between
-GRID = (257, 129)
-
-
-@dataclass(frozen=True)
-class Frequencies:
-    """Points of a grid over the output's half spectrum, radians per unbinned pixel."""
-
-    radius: np.ndarray  # `GRID`: |k| in the output
-    ky: np.ndarray  # on the detector, (*GRID) or (n, 1)
-    kx: np.ndarray  # (*GRID) or (1, m)
+    radius: FloatArray  # `GRID_SHAPE`: |k| in the output
+    ky: FloatArray  # on the detector, `GRID_SHAPE`, or (n, 1) where nothing is stretched
+    kx: FloatArray  # on the detector, `GRID_SHAPE`, or (1, m)
 
     @cached_property
-    def transfers(self) -> tuple[np.ndarray, np.ndarray]:
-        """The kernel's transfer along y and x by sub-pixel offset, (BINS, *ky.shape) and (BINS, *kx.shape)."""
-        offsets = np.arange(BINS) / BINS
-        gy, gx = (kernel.transfer(offsets, k.ravel()).reshape(BINS, *k.shape) for k in (self.ky, self.kx))
-        return gy, gx
+    def transfers(self) -> tuple[AnyArray, AnyArray]:
+        """The kernel's transfer along y and x by sub-pixel offset, complex.
+
+        (OFFSET_BINS, *ky.shape) and (OFFSET_BINS, *kx.shape).
+        """
+        return self._transfer(self.ky), self._transfer(self.kx)
+
+    def _transfer(self, frequency: FloatArray) -> ComplexArray:
+        offsets = np.arange(OFFSET_BINS) / OFFSET_BINS
+        return kernel.transfer(offsets, frequency.ravel()).reshape(OFFSET_BINS, *frequency.shape)
 
 
-def frequencies(place: Placement, size: Size) -> Frequencies:
-    (h, w), (rows, columns) = size.padded, size.cropped
-    ky = (np.linspace(-np.pi, np.pi, GRID[0]) * rows / h)[:, None]
-    kx = (np.linspace(0, np.pi, GRID[1]) * columns / w)[None, :]
-    return Frequencies(np.hypot(ky, kx), *place.detector_frequency(ky, kx))
+def make_frequency_grid(placement: Placement, sizes: ImageSizes) -> FrequencyGrid:
+    """The grid for images of these ``sizes``; ``placement`` says which frequency each has on the detector."""
+    (height, width), (rows, columns) = sizes.padded, sizes.cropped
+    ky = (np.linspace(-np.pi, np.pi, GRID_SHAPE[0]) * rows / height)[:, None]
+    kx = (np.linspace(0, np.pi, GRID_SHAPE[1]) * columns / width)[None, :]
+    return FrequencyGrid(np.hypot(ky, kx), *placement.detector_frequency(ky, kx))
 
 
-def mean_transfer(counts: np.ndarray, at: Frequencies, power: bool = False) -> np.ndarray:
-    """The kernel's transfer, or its power, averaged over sub-pixel offsets: (n, BINS, BINS) -> (n, *GRID)."""
-    gy, gx = at.transfers
+def mean_transfer(histograms: FloatArray, grid: FrequencyGrid, power: bool = False) -> AnyArray:
+    """The kernel's transfer, or its power, averaged over sub-pixel offsets, (n, *GRID_SHAPE).
+
+    ``histograms``: (n, OFFSET_BINS, OFFSET_BINS) how often each offset occurs, y first.
+    """
+    along_y, along_x = grid.transfers
     if power:
-        gy, gx = np.abs(gy) ** 2, np.abs(gx) ** 2
-    if at.kx.shape[0] == 1:  # no stretch: each axis by itself
-        return gy[..., 0].T @ (counts @ gx[:, 0])
-    return np.stack([(np.tensordot(c.T, gy, 1) * gx).sum(0) for c in counts])
+        along_y, along_x = np.abs(along_y) ** 2, np.abs(along_x) ** 2
+    if grid.kx.shape[0] == 1:  # no stretch: each axis by itself
+        separable: AnyArray = along_y[..., 0].T @ (histograms @ along_x[:, 0])
+        return separable
+    averages = ((np.tensordot(histogram.T, along_y, 1) * along_x).sum(0) for histogram in histograms)
+    return np.stack(list(averages))
 
 
-def by_radius(samples: np.ndarray, q: np.ndarray, at: Frequencies) -> np.ndarray:
-    """A function of |k|, sampled at ``q`` (1/pixel), on the grid of frequencies."""
-    return np.interp(at.radius, q * 2 * np.pi, samples)
+def interpolate_by_radius(samples: FloatArray, frequencies: FloatArray, grid: FrequencyGrid) -> FloatArray:
+    """A function of |k|, sampled at ``frequencies`` (1/pixel), on the grid, `GRID_SHAPE`."""
+    return np.interp(grid.radius, frequencies * 2 * np.pi, samples)
 
 
-def flat_and_straight(mean: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """exp(-i arg mean) / sqrt(power), complex64: puts the phase right and makes the noise flat."""
-    phase = np.conj(mean) / np.maximum(np.abs(mean), 1e-12)
-    return (phase / np.sqrt(np.maximum(power, 1e-6))).astype(np.complex64)
+def phase_and_noise_correction(transfer: AnyArray, noise_power: FloatArray) -> ComplexArray:
+    """exp(-i arg transfer) / sqrt(noise power), complex64: makes the phase right and the noise flat."""
+    phase = np.conj(transfer) / np.maximum(np.abs(transfer), 1e-12)
+    correction = phase / np.sqrt(np.maximum(noise_power, 1e-6))
+    return correction.astype(np.complex64)
 
 
-def sum_transfer(weights: np.ndarray, q: np.ndarray, counts: np.ndarray, at: Frequencies) -> np.ndarray:
-    """Factor for a sum's spectrum, exp(-i arg T) / sqrt(P): its phase put right, its noise made flat.
+def transfer_correction(
+    weights: FloatArray, frequencies: FloatArray, histograms: FloatArray, grid: FrequencyGrid
+) -> ComplexArray:
+    """Factor for the spectrum of a sum, exp(-i arg T) / sqrt(P), complex64 of `GRID_SHAPE`.
 
     T = sum_t w_t G_t / sum_t w_t is the mean transfer of the sum, P = sum_t w_t² |G_t|² / sum_t w_t² that of its
-    noise, G_t and |G_t|² averaged over the frame's offsets. ``weights``: (samples, t) at frequencies ``q`` (1/pixel);
-    ``counts``: (t, BINS, BINS).
+    noise; G_t and |G_t|² are averages over the sub-pixel offsets of frame t. ``weights``: w, (samples, t) at
+    ``frequencies`` (1/pixel); ``histograms``: (t, OFFSET_BINS, OFFSET_BINS).
     """
     ones = np.ones((1, weights.shape[1]))
 
-    def over_frames(w, power):
-        vectors = low_rank(w, ones, 1e-3)
-        samples = w @ np.linalg.pinv(vectors)
-        images = mean_transfer(np.tensordot(vectors, counts, 1), at, power)
-        return sum(by_radius(b, q, at) * image for b, image in zip(samples.T, images, strict=True))
+    def sum_over_frames(weights: FloatArray, power: bool) -> AnyArray:
+        """Of G or |G|²: by a few combinations of the frames that represent all weights."""
+        basis = low_rank_basis(weights, ones, TRANSFER_ACCURACY)
+        coefficients = weights @ np.linalg.pinv(basis)
+        transfers = mean_transfer(np.tensordot(basis, histograms, 1), grid, power)
+        terms = (
+            interpolate_by_radius(samples, frequencies, grid) * transfer
+            for samples, transfer in zip(coefficients.T, transfers, strict=True)
+        )
+        return np.asarray(sum(terms))
 
-    square = weights**2 / np.maximum((weights**2).sum(1, keepdims=True), 1e-30)
-    return flat_and_straight(over_frames(weights, False), over_frames(square, True))
+    squares = weights**2 / np.maximum((weights**2).sum(1, keepdims=True), 1e-30)
+    return phase_and_noise_correction(sum_over_frames(weights, False), sum_over_frames(squares, True))
 
 
-def noise_kept(weights: np.ndarray, q: np.ndarray, blur: np.ndarray, at: Frequencies) -> np.ndarray:
-    """sqrt(sum w² / sum w² b²), `GRID`: gives the noise of a sum of frames with weights w b the power that w gives.
+def blur_noise_correction(
+    weights: FloatArray, frequencies: FloatArray, blur: FloatArray, grid: FrequencyGrid
+) -> FloatArray:
+    """sqrt(sum w² / sum w² b²), float32 of `GRID_SHAPE`: gives noise weighted by w b the power that it has with w.
 
-    ``weights``: (samples, t) at frequencies ``q`` (1/pixel); ``blur``: b, (t, *GRID).
+    ``weights``: w, (samples, t) at ``frequencies`` (1/pixel); ``blur``: b, (t, *GRID_SHAPE).
     """
-    before, after = np.zeros((2, *GRID))
-    for w, b in zip(weights.T, blur, strict=True):
-        power = by_radius(w**2, q, at)
-        before += power
-        after += power * b**2
-    return np.sqrt(before / np.maximum(after, 1e-6 * before + 1e-30)).astype(np.float32)
+    power_without, power_with = np.zeros((2, *GRID_SHAPE))
+    for frame_weights, frame_blur in zip(weights.T, blur, strict=True):
+        power = interpolate_by_radius(frame_weights**2, frequencies, grid)
+        power_without += power
+        power_with += power * frame_blur**2
+    ratio: FloatArray = power_without / np.maximum(power_with, 1e-6 * power_without + 1e-30)
+    return np.sqrt(ratio).astype(np.float32)
 
 
-def finish(
-    kernels, images, plan: Plan, counts: np.ndarray, levels: np.ndarray, place: Placement, size: Size
-) -> dict[str, np.ndarray]:
-    """Running images (r, *padded), which are used up, of frames less their mean counts -> sums by name, (h, w) float32.
+@dataclass(frozen=True, eq=False)
+class SumSpec:
+    """What is to be made of running images or spectra, and how they were gathered."""
 
-    ``levels``: (t,) the mean counts taken off, given back here. Unbinned pixels are sums, binned ones means of what
-    they cover.
+    plan: Plan
+    placement: Placement
+    sizes: ImageSizes
+    offset_histograms: FloatArray  # (t, OFFSET_BINS, OFFSET_BINS): how often each sub-pixel offset occurs in each frame
+    mean_counts: FloatArray  # (t,) float64 mean counts that were subtracted from the frames; they are added again
+
+
+def finish_images(kernels: Kernels, images: Array, spec: SumSpec) -> dict[str, FloatArray]:
+    """Sums by name, (h, w) float32, of running images (r, *padded), which are used up.
+
+    Unbinned pixels are sums of counts. Binned pixels are means of the unbinned ones that they cover.
     """
-    totals = {name: empty_spectrum(kernels, size) for name in plan.combine}
-    accumulate_spectra(kernels, totals, images, 0, plan, size)
-    return finish_spectra(kernels, totals, plan, counts, levels, place, size)
+    totals = {name: empty_spectrum(kernels, spec.sizes) for name in spec.plan.combinations}
+    accumulate_spectra(kernels, totals, images, 0, spec.plan, spec.sizes)
+    return finish_spectra(kernels, totals, spec)
 
 
-def accumulate_spectra(kernels, totals: dict, images, first: int, plan: Plan, size: Size) -> None:
-    """Add the running images (r, *padded) ``first``, ... to the spectra of the sums by name; they are used up."""
-    steps = sample_steps(plan.q, size)
-    for r, image in enumerate(images, first):
+def accumulate_spectra(
+    kernels: Kernels, totals: dict[str, Array], images: Array, first: int, plan: Plan, sizes: ImageSizes
+) -> None:
+    """Add running images to the spectra of the sums; ``totals``: spectra by name, changed in place.
+
+    ``images``: (n, *padded) float32, those with the numbers ``first``, ``first`` + 1, ...; they are used up.
+    """
+    steps = samples_per_pixel(plan.frequencies, sizes)
+    for number, image in enumerate(images, first):
         spectrum = kernels.rfft2(image)
         pages.give_back(image)
-        for name, b in plan.combine.items():
-            if np.abs(b[:, r]).max() > 0:
-                kernels.add_weighted_spectrum(totals[name], spectrum, b[:, r].astype(np.float32), steps)
+        for name, combination in plan.combinations.items():
+            if np.abs(combination[:, number]).max() > 0:
+                samples = combination[:, number].astype(np.float32)
+                kernels.add_weighted_spectrum(totals[name], spectrum, samples, steps)
 
 
 def finish_spectra(
-    kernels,
-    totals: dict,
-    plan: Plan,
-    counts: np.ndarray,
-    levels: np.ndarray,
-    place: Placement,
-    size: Size,
-    blur: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """Weighted and cropped spectra by name, which are used up -> sums by name, as in `finish`.
+    kernels: Kernels, totals: dict[str, Array], spec: SumSpec, blur: FloatArray | None = None
+) -> dict[str, FloatArray]:
+    """Sums by name, as `finish_images` returns them, of weighted and cropped spectra by name, which are used up.
 
-    ``blur``: (t, *GRID) factors by which each frame was multiplied beside its weight; the noise is made flat for that.
+    ``blur``: (t, *GRID_SHAPE) factors by which each frame was multiplied beside its weight; the noise is made flat for
+    them.
     """
-    at = frequencies(place, size)
-    out = {}
-    for whole in {id(s.whole): s.whole for s in plan.sums}.values():
-        factor = sum_transfer(whole, plan.q, counts, at)
+    plan = spec.plan
+    grid = make_frequency_grid(spec.placement, spec.sizes)
+    finished = {}
+    for whole_weights, sums in _sums_by_whole(plan):
+        correction: AnyArray = transfer_correction(whole_weights, plan.frequencies, spec.offset_histograms, grid)
         if blur is not None:
-            factor = factor * noise_kept(whole, plan.q, blur, at)
-        for made in (s for s in plan.sums if s.whole is whole):
-            total = totals.pop(made.name)
-            kernels.multiply_interpolated(total, factor)
-            out[made.name] = image_of(kernels, total, float(made.part @ levels), size)
-    return out
+            correction = correction * blur_noise_correction(whole_weights, plan.frequencies, blur, grid)
+        for wanted in sums:
+            spectrum = totals.pop(wanted.name)
+            kernels.multiply_interpolated(spectrum, correction)
+            counts = float(wanted.frames @ spec.mean_counts)
+            finished[wanted.name] = image_from_spectrum(kernels, spectrum, counts, spec.sizes)
+    return finished
 
 
-def empty_spectrum(kernels, size: Size):
-    rows, columns = size.cropped
+def _sums_by_whole(plan: Plan) -> Iterator[tuple[FloatArray, list[Sum]]]:
+    """The weights of each whole, and the sums that are parts of it."""
+    for whole_weights in {id(wanted.whole_weights): wanted.whole_weights for wanted in plan.sums}.values():
+        yield whole_weights, [wanted for wanted in plan.sums if wanted.whole_weights is whole_weights]
+
+
+def empty_spectrum(kernels: Kernels, sizes: ImageSizes) -> Array:
+    """Zeros for the half spectrum of a cropped image, complex64."""
+    rows, columns = sizes.cropped
     return kernels.zeros((rows, columns // 2 + 1), np.complex64)
 
 
-def sample_steps(q: np.ndarray, size: Size) -> np.ndarray:
-    """Samples of a function of |k| per row and column of a spectrum."""
-    return (len(q) - 1) / q[-1] / np.array(size.padded)
+def samples_per_pixel(frequencies: FloatArray, sizes: ImageSizes) -> FloatArray:
+    """Samples of a function of |k|, given at ``frequencies`` (1/pixel), per row and per column of a spectrum, (2,)."""
+    density: FloatArray = (len(frequencies) - 1) / frequencies[-1] / np.array(sizes.padded)
+    return density
 
 
-def image_of(kernels, spectrum, level: float, size: Size) -> np.ndarray:
-    """The finished spectrum (cropped size) -> the output, (h, w) float32, ``level`` counts added."""
-    (h, w), (rows, columns) = size.padded, size.cropped
-    top, left = MARGIN * rows // h, MARGIN * columns // w
-    image = kernels.irfft2(spectrum, size.cropped)
-    cut = image[top : top + size.output[0], left : left + size.output[1]] * np.float32(rows * columns / (h * w))
-    cut += np.float32(level)
-    return kernels.to_host(cut)
+def image_from_spectrum(kernels: Kernels, spectrum: Array, counts: float, sizes: ImageSizes) -> FloatArray:
+    """The output, (h, w) float32 on the host, of a finished half spectrum of the cropped size; ``counts`` are added."""
+    (height, width), (rows, columns) = sizes.padded, sizes.cropped
+    top, left = MARGIN_PX * rows // height, MARGIN_PX * columns // width
+    image = kernels.irfft2(spectrum, sizes.cropped)
+    scale = np.float32(rows * columns / (height * width))
+    output = image[top : top + sizes.output[0], left : left + sizes.output[1]] * scale
+    output += np.float32(counts)
+    return kernels.to_host(output)

@@ -1,84 +1,118 @@
-"""One pass over the raw frames: every output pixel gathers from each frame where its specimen point was then."""
+"""One pass over the raw frames: for every output pixel, each frame is sampled where its specimen point was then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from restframe.arrays import Array, FloatArray, IntArray
 from restframe.detector.calibration import Calibration
 from restframe.movie import RawFrames
 from restframe.restore import kernel
-from restframe.restore.fourier import BINS, MARGIN, Size
+from restframe.restore.dose import Plan
+from restframe.restore.fourier import SumSpec
+from restframe.restore.kernel import OFFSET_BINS
 from restframe.restore.placement import Placement
+from restframe.restore.sizes import MARGIN_PX, ImageSizes
 
-SPACING = 16  # output pixels between the points where the field is evaluated; linear between
+if TYPE_CHECKING:
+    from restframe.kernels.interface import Kernels
+    from restframe.track.field import MotionField
+
+GRID_SPACING_PX = 16  # output pixels between the points where the field is evaluated; linear in between
+LEFT_OUT_POINTS = 2  # grid points at each edge, in the margin, that do not count for the sub-pixel offsets
 
 
-def lattice(kernels, field, place: Placement, size: tuple[int, int]) -> np.ndarray:
-    """From output pixels to their places on the detector in every frame, on a lattice over the padded image (h, w).
+def make_displacement_grid(
+    kernels: Kernels, field: MotionField, placement: Placement, padded: tuple[int, int]
+) -> Array:
+    """Displacements from output pixels to their positions on the detector in every frame, on a grid over the image.
 
-    (t, ny, nx, 2) float32, x and y in pixels: detector position less output position. Point j is output pixel
-    j SPACING - MARGIN. Beyond the frame's edge the field is that at the edge: it was measured inside only.
+    (t, ny, nx, 2) float32, where the kernels work: x and y of the detector position less the output position, in
+    pixels. Grid point j is output pixel j GRID_SPACING_PX - MARGIN_PX. ``padded``: (h, w) of the padded image. Outside
+    the frame the field is that at the frame's edge, as it was measured inside only.
     """
-    h, w = field.shape
-    ny, nx = (n // SPACING + 2 for n in size)
-    x, y = np.meshgrid(np.arange(nx) * SPACING - MARGIN, np.arange(ny) * SPACING - MARGIN)
-    at_x, at_y = place(x, y)
-    moved = np.stack([at_x - x, at_y - y], -1)
-    at_x, at_y = np.clip(at_x, 0, w - 1), np.clip(at_y, 0, h - 1)
-    return kernels.displacement_grid(field, at_x, at_y, moved)
+    height, width = field.shape
+    rows, columns = (length // GRID_SPACING_PX + 2 for length in padded)
+    x, y = np.meshgrid(np.arange(columns) * GRID_SPACING_PX - MARGIN_PX, np.arange(rows) * GRID_SPACING_PX - MARGIN_PX)
+    detector_x, detector_y = placement(x, y)
+    at_rest = np.stack([detector_x - x, detector_y - y], -1)
+    inside_x, inside_y = np.clip(detector_x, 0, width - 1), np.clip(detector_y, 0, height - 1)
+    return kernels.displacement_grid(field, inside_x, inside_y, at_rest)
 
 
 @dataclass(frozen=True, eq=False)
 class ResamplingMap:
-    """From output pixels to their places in every frame, and what the resampling there does."""
+    """From output pixels to their positions in every frame, and which sub-pixel offsets occur there."""
 
-    place: Placement
-    size: Size
-    steps: np.ndarray  # `lattice`, where the kernels work
-    counts: np.ndarray  # (t, BINS, BINS): how often each sub-pixel offset occurs in each frame
+    placement: Placement
+    sizes: ImageSizes
+    displacement_grid: Array  # as `make_displacement_grid` returns it
+    offset_histograms: FloatArray  # (t, OFFSET_BINS, OFFSET_BINS): how often each sub-pixel offset occurs in each frame
+
+    def spec(self, plan: Plan, calibration: Calibration, frames: slice = slice(None)) -> SumSpec:
+        """What the last step needs for sums of all or of some of the frames."""
+        mean_counts = calibration.mean_counts[frames].astype(np.float64)
+        return SumSpec(plan, self.placement, self.sizes, self.offset_histograms[frames], mean_counts)
 
 
-def make_resampling_map(kernels, field, place: Placement, size: Size) -> ResamplingMap:
-    steps = lattice(kernels, field, place, size.padded)
-    inside = steps[:, 2:-2, 2:-2] if min(steps.shape[1:3]) > 8 else steps
-    return ResamplingMap(place, size, steps, kernels.subpixel_histogram(inside.reshape(len(steps), -1, 2), BINS))
+def make_resampling_map(kernels: Kernels, field: MotionField, placement: Placement, sizes: ImageSizes) -> ResamplingMap:
+    """The map for sums of frames that move by ``field``."""
+    grid = make_displacement_grid(kernels, field, placement, sizes.padded)
+    inner = slice(LEFT_OUT_POINTS, -LEFT_OUT_POINTS)
+    inside = grid[:, inner, inner] if min(grid.shape[1:3]) > 8 else grid
+    histograms = kernels.subpixel_histogram(inside.reshape(len(grid), -1, 2), OFFSET_BINS)
+    return ResamplingMap(placement, sizes, grid, histograms)
 
 
-def gather(kernels, raw: RawFrames, calibration: Calibration, way: ResamplingMap, coefficients: np.ndarray):
-    """Running images sum_t coefficients[r, t] * frame_t(place + field), (r, *size.padded) float32.
+def gather(
+    kernels: Kernels, raw: RawFrames, calibration: Calibration, resampling: ResamplingMap, coefficients: FloatArray
+) -> Array:
+    """Running images sum_t coefficients[r, t] * frame_t(position + displacement), (r, *padded) float32.
 
-    Every pixel is summed in the order of frames, so the blocks in which they come make no difference. Frames all whose
-    coefficients are zero may be left out.
+    ``coefficients``: (r, t). Every pixel is summed in the order of frames, so the blocks in which they come make no
+    difference. Frames of which all coefficients are zero may be left out.
     """
-    images = kernels.zeros((len(coefficients), *way.size.padded), np.float32)
+    images = kernels.zeros((len(coefficients), *resampling.sizes.padded), np.float32)
     for part, block in raw.blocks_with(np.flatnonzero(coefficients.any(0))):
-        _add(kernels, kernels.to_device(block), calibration, way, part, coefficients[:, part], images)
+        frames = kernels.to_device(block)
+        _add_frames(kernels, frames, calibration, resampling, part, coefficients[:, part], images)
     return images
 
 
-def gather_groups(kernels, raw: RawFrames, calibration: Calibration, way: ResamplingMap, group: int) -> Iterator[tuple]:
-    """One after the other in one pass, sums of ``group`` frames that follow each other; the last may be of fewer.
+def gather_groups(
+    kernels: Kernels, raw: RawFrames, calibration: Calibration, resampling: ResamplingMap, group_size: int
+) -> Iterator[tuple[slice, Array]]:
+    """In one pass, sums of ``group_size`` successive frames each; the last group may be smaller.
 
-    Which frames, a slice, and their running image, (*size.padded) float32; one of them is in memory.
+    Yields which frames, and their running image, (*padded) float32. One image is in memory at a time.
     """
     image = None
     for part, block in raw.blocks():
         frames = kernels.to_device(block)
-        for t in range(part.start, part.stop):
+        for frame in range(part.start, part.stop):
             if image is None:
-                image = kernels.zeros((1, *way.size.padded), np.float32)
-            one = frames[t - part.start : t - part.start + 1]
-            _add(kernels, one, calibration, way, slice(t, t + 1), np.ones((1, 1)), image)
-            if t % group == group - 1 or t == len(raw) - 1:
-                yield slice(t - t % group, t + 1), image[0]
+                image = kernels.zeros((1, *resampling.sizes.padded), np.float32)
+            single = frames[frame - part.start : frame - part.start + 1]
+            this_frame = slice(frame, frame + 1)
+            _add_frames(kernels, single, calibration, resampling, this_frame, np.ones((1, 1)), image)
+            if frame % group_size == group_size - 1 or frame == len(raw) - 1:
+                yield slice(frame - frame % group_size, frame + 1), image[0]
                 image = None
 
 
-def _add(
-    kernels, frames, calibration: Calibration, way: ResamplingMap, part: slice | np.ndarray, weights: np.ndarray, images
+def _add_frames(
+    kernels: Kernels,
+    frames: Array,
+    calibration: Calibration,
+    resampling: ResamplingMap,
+    part: slice | IntArray,
+    coefficients: FloatArray,
+    images: Array,
 ) -> None:
-    where = way.steps[part], SPACING, -MARGIN
-    kernels.gather(frames, calibration.of_frames(part), *where, kernel.table(), weights, images)
+    """Add raw ``frames`` (n, h, w), those of ``part``, to the running ``images``; ``coefficients``: (r, n)."""
+    grid = resampling.displacement_grid[part], GRID_SPACING_PX, -MARGIN_PX
+    kernels.gather(frames, calibration.of_frames(part), *grid, kernel.table(), coefficients, images)
