@@ -24,7 +24,7 @@ from time import perf_counter, process_time
 from movies import DEFAULT_CACHE
 
 STAGES = {  # functions, by the module that calls them
-    "references": ("restframe.pipeline", "references"),
+    "references": ("restframe.pipeline", "load_references"),
     "reading, survey, binned frames": ("restframe.pipeline", "survey_frames"),
     "motion": ("restframe.pipeline", "measure"),
     "  coarse search": ("restframe.track.measure", "estimate_coarse_shifts"),
