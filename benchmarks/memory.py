@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,8 @@ from pathlib import Path
 from cheap import cheap_movie
 from movies import DEFAULT_CACHE
 from speed_cpu import movie_folder, restframe_command, run, show
+
+from restframe.cores import available_cores
 
 SUPER = (100, 8184, 11520)  # (t, h, w)
 
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="at most so many pixels along an edge")
     parser.add_argument("--super-resolution", action="store_true")
     parser.add_argument("--limit", default="", help="for the second run: as after --max-memory; without it, one run")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     parser.add_argument("--json", type=Path, help="write the results there")
     args = parser.parse_args()

@@ -23,6 +23,8 @@ from time import perf_counter, process_time
 
 from movies import DEFAULT_CACHE
 
+from restframe.cores import available_cores
+
 STAGES = {  # functions, by the module that calls them
     "references": ("restframe.pipeline", "load_references"),
     "reading, survey, binned frames": ("restframe.pipeline", "survey_frames"),
@@ -192,7 +194,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     cpu.add_argument("--simulated", type=Path, help="a folder that restframe simulate made, instead of --kind")
     cpu.add_argument("--size", type=int, help="at most so many pixels along an edge")
     cpu.add_argument("--frames", type=int, help="instead of the kind's")
-    cpu.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    cpu.add_argument("--threads", type=int, default=available_cores())
     cpu.add_argument("--repeats", type=int, default=2, help="the fastest counts (2)")
     cpu.add_argument("--scaling", action="store_true", help="cost against frames, pixels, patches, threads instead")
     cpu.add_argument("--no-relion", action="store_true", help="leave RELION out")

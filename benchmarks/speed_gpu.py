@@ -23,6 +23,7 @@ import numpy as np
 from gpu_movies import make, save, save_eer
 from watched import watched
 
+from restframe.cores import available_cores
 from restframe.settings import Settings, with_choices
 
 K3 = (40, 4092, 5760)
@@ -312,7 +313,7 @@ def measure(folder: Path, movies: int, say: Callable[[str], None] = print) -> di
     import mrcfile
 
     properties = cupy.cuda.runtime.getDeviceProperties(0)
-    results: dict = {"device": properties["name"].decode(), "cores": len(os.sched_getaffinity(0)), **ceilings()}
+    results: dict = {"device": properties["name"].decode(), "cores": available_cores(), **ceilings()}
     say(
         f"{results['device']}, {results['cores']} cores; copy {results['copy_gb_s']:.0f} GB/s, "
         f"float32 {results['float32_gflop_s']:.0f} GFLOP/s"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.fft as sfft
 from threadpoolctl import threadpool_limits
+
+from restframe.cores import available_cores
 
 Bands = tuple[tuple[float, float], ...]
 BANDS: Bands = ((8.0, 5.0), (5.0, 4.0), (4.0, 3.2))  # A
@@ -187,7 +188,7 @@ def rings(image: np.ndarray, truth: np.ndarray, pixel_size: float, tile: int = 1
         return np.stack([sums(cross.real), sums(_power(here)), sums(_power(there))])
 
     corners = [(top, left) for top in _starts(height, side) for left in _starts(width, side)]
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(available_cores()) as pool:
         total = sum(pool.map(of_tile, corners))
     frequency = np.arange(n) / (side * pixel_size)
     return Rings(frequency[1:-1], *total[:, 1:-1])

@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 
+NEEDED = ("MAP_PRIVATE", "MAP_ANONYMOUS", "MADV_DONTNEED")  # Windows has none of these
+
 
 class _Pages(mmap.mmap):
     """Memory of an array of `zeros`, and of nothing else."""
@@ -20,7 +22,7 @@ def zeros(shape: tuple[int, ...], dtype, in_order: bool = True) -> np.ndarray:
     """
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    if not (size and hasattr(mmap, "MADV_DONTNEED")):  # not there on every system
+    if not (size and all(hasattr(mmap, name) for name in NEEDED)):
         return np.zeros(shape, dtype)
     memory = _Pages(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if in_order and hasattr(mmap, "MADV_HUGEPAGE"):

@@ -71,8 +71,9 @@ class Worker:
 def _serve(connection: Connection, prepare: Callable[[], Any], work: Callable[..., None]) -> None:
     """Until the other side is closed, or ends."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # files are cleaned up on the way
-    for number in (signal.SIGINT, signal.SIGHUP):  # the first process gets them, too, and ends this one
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):  # the first process gets them, too, and ends this one
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.dup2(1, 2)  # callers take any byte on stderr for a failure
     try:
         try:

@@ -6,8 +6,7 @@ on an NVIDIA GPU. `courses.py` is NumPy, for both.
 
 from __future__ import annotations
 
-import os
-
+from restframe.cores import available_cores
 from restframe.kernels.interface import Kernels
 from restframe.settings import Machine
 
@@ -29,5 +28,4 @@ def make_kernels(machine: Machine) -> Kernels:
 
 def thread_count(machine: Machine) -> int:
     """Threads to use: as asked for, else one for each core that this process may run on."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return machine.threads if machine.threads > 0 else available
+    return machine.threads if machine.threads > 0 else available_cores()

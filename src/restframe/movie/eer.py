@@ -11,7 +11,7 @@ import tifffile
 from restframe.errors import InputError, SettingsError
 from restframe.messages import Setting
 from restframe.movie.events import CODINGS, MOST_BITS, Coding, add_events
-from restframe.movie.tiff import read_bytes
+from restframe.movie.files import read_bytes
 from restframe.movie.tiffchain import check_chain
 
 IN_TAGS = 65002  # this compression tells its coding in tags

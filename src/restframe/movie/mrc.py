@@ -10,6 +10,7 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
 from restframe.errors import InputError
+from restframe.movie.files import read_array
 from restframe.movie.movie import Adding, delivered_dtype, most_of
 
 HEADER_BYTES = 1024
@@ -63,9 +64,7 @@ class MrcMovie(Adding):
         if self.gain_start is None:
             return None
         gain = np.empty(self.shape[1:], self.order + "f4")
-        with open(self.path, "rb", buffering=0) as file:
-            file.seek(self.gain_start)
-            _fill(file, gain)
+        read_array(self.path, self.gain_start, gain)
         return gain.astype(np.float32)
 
     def read(self, frame: int, out: np.ndarray | None = None) -> np.ndarray:
@@ -76,10 +75,8 @@ class MrcMovie(Adding):
         same = not self.packed and self.stored.str[1:] == self.dtype.str[1:]
         out = np.empty((h, w), self.dtype) if out is None else out
         raw = out if same else np.empty((h, row), self.stored)
-        with open(self.path, "rb", buffering=0) as file:
-            file.seek(self.start + frame * raw.nbytes)
-            if _fill(file, raw) < raw.nbytes:
-                raise InputError(f"{self.path}: frame {frame + 1} ends early; the file was cut short. Copy it again.")
+        if read_array(self.path, self.start + frame * raw.nbytes, raw) < raw.nbytes:
+            raise InputError(f"{self.path}: frame {frame + 1} ends early; the file was cut short. Copy it again.")
         if self.packed:
             out[:, 0::2] = raw & 15
             out[:, 1::2] = (raw >> 4)[:, : w // 2]
@@ -150,11 +147,3 @@ def _gain_start(head: bytes, header: np.void, order: str) -> int | None:
 
 def _int_at(head: bytes, offset: int, order: str) -> int:
     return int(np.frombuffer(head, order + "i4", count=1, offset=offset)[0])
-
-
-def _fill(file, array: np.ndarray) -> int:
-    """Read until ``array`` is full or the file ends (one read may give less, and never more than 2 GB)."""
-    view, done = array.reshape(-1).view(np.uint8).data, 0
-    while done < len(view) and (got := file.readinto(view[done:])):
-        done += got
-    return done

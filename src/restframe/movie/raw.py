@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from restframe import pages
+from restframe.cores import available_cores
 from restframe.messages import Setting
 from restframe.movie.movie import ArrayMovie, Movie
 
@@ -36,7 +36,7 @@ class RawFrames:
     ) -> None:
         self.movie = movie
         self.numbers = range(movie.shape[0]) if frames is None else frames
-        self.threads = threads if threads > 0 else len(os.sched_getaffinity(0))
+        self.threads = threads if threads > 0 else available_cores()
         self.keep = keep
         self.block = block
         self._array = _in_memory(movie, self.numbers)

@@ -32,9 +32,9 @@ def sniff(path: Path, expected: str | None = None) -> str:
             head, size = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the name.") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder. Give the name of a file in it.") from None
-    except PermissionError:
+    except (IsADirectoryError, PermissionError):  # Windows reports a folder as not permitted
+        if path.is_dir():
+            raise InputError(f"{path} is a folder. Give the name of a file in it.") from None
         raise InputError(f"{path} cannot be read: permission denied.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from restframe.movie.files import read_bytes
 from restframe.movie.movie import Movie
 from restframe.movie.rendered import Rendered
-from restframe.movie.tiff import TiffMovie, read_bytes
+from restframe.movie.tiff import TiffMovie
 
 if TYPE_CHECKING:  # else only for EER movies: it brings Numba
     from restframe.movie.events import Coding

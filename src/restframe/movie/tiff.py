@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import tifffile
 
 from restframe.errors import InputError
+from restframe.movie.files import read_bytes, read_from
 from restframe.movie.movie import Adding, delivered_dtype, most_of
 from restframe.movie.tiffchain import check_chain
 
@@ -193,33 +193,11 @@ def _copy(data: memoryview, out: np.ndarray) -> np.ndarray:
 def _segments(path: Path, offsets, counts):
     """The bytes of each strip or tile, in one read where they lie close together, as they do in movies."""
     start, end = min(offsets), max(map(int.__add__, offsets, counts))
-    file = os.open(path, os.O_RDONLY)
-    try:
-        if end - start <= sum(counts) + GAP:
-            block = memoryview(_read(file, start, end - start))
-            for offset, count in zip(offsets, counts, strict=True):
-                yield block[offset - start : offset - start + count]
-        else:
-            for offset, count in zip(offsets, counts, strict=True):
-                yield memoryview(_read(file, offset, count))
-    finally:
-        os.close(file)
-
-
-def read_bytes(path: Path, offset: int, count: int) -> bytes:
-    """Raises OSError if the file has fewer."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        return _read(file, offset, count)
-    finally:
-        os.close(file)
-
-
-def _read(file: int, offset: int, count: int) -> bytes:
-    parts = []
-    while count and (part := os.pread(file, count, offset)):
-        parts.append(part)
-        offset, count = offset + len(part), count - len(part)
-    if count:
-        raise OSError(f"{count} bytes are missing")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    if end - start <= sum(counts) + GAP:
+        block = memoryview(read_bytes(path, start, end - start))
+        for offset, count in zip(offsets, counts, strict=True):
+            yield block[offset - start : offset - start + count]
+        return
+    with open(path, "rb", buffering=0) as file:
+        for offset, count in zip(offsets, counts, strict=True):
+            yield memoryview(read_from(file, offset, count))

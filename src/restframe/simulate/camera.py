@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
+from restframe.cores import available_cores
 from restframe.simulate.recipe import Recipe
 
 _ROWS = 256  # rows that share a stream of random numbers, so that the counts don't depend on the number of threads
@@ -84,6 +85,6 @@ def count(mean: np.ndarray, seed: tuple[int, ...], dtype=np.uint8) -> np.ndarray
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed, k])))
         out[rows] = np.minimum(rng.poisson(mean[rows]), top)
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         list(pool.map(block, range(-(-len(mean) // _ROWS))))
     return out

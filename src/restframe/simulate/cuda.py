@@ -19,7 +19,7 @@ UNIT = 2.0**-30  # of the page on which stamps are added, as in loops.cu: exact 
 def _module(device: int):
     import cupy
 
-    return cupy.RawModule(code=SOURCE.read_text(), options=OPTIONS)
+    return cupy.RawModule(code=SOURCE.read_text(encoding="utf-8"), options=OPTIONS)
 
 
 def _launch(kernel: str, grid: tuple[int, ...], block: int, *arguments) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.fft as sfft
 
+from restframe.cores import available_cores
 from restframe.simulate import cuda
 from restframe.simulate.recipe import Recipe
 
@@ -92,7 +93,7 @@ def projections(atoms: np.ndarray, turns: np.ndarray, pixel_size: float, bfactor
         image = np.bincount(at[:, 1] * box + at[:, 0], minlength=box * box).astype(np.float32)
         return sfft.rfft2(image.reshape(box, box)) * form
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         spectra = list(pool.map(one, turns))
     return np.array(spectra, np.complex64).reshape(len(turns), box, box // 2 + 1)
 
@@ -166,7 +167,7 @@ def _add_moved(
     """Add boxes, moved and blurred (n, 2), on a page that holds them all, their first pixels at ``corner`` (n, 2)."""
     box = spectra.shape[1]
     chunks = [slice(i, i + 32) for i in range(0, len(spectra), 32)]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         images = pool.map(lambda part: moved(spectra[part], shift[part], travel[part]), chunks)
         for part, stamps in zip(chunks, images, strict=True):
             for (x, y), stamp in zip(corner[part], stamps, strict=True):

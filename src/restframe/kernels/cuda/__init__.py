@@ -345,7 +345,7 @@ class Cuda:
         import cupy
 
         kind = cupy.__version__, cupy.cuda.runtime.runtimeGetVersion(), cupy.cuda.Device().compute_capability
-        text = "".join(path.read_text() for path in sorted(HERE.glob("*.cu*")))
+        text = "".join(path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.cu*")))
         digest = sha256("\n".join(map(str, (*kind, text))).encode()).hexdigest()[:16]
         folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
         note = folder / f"restframe-{digest}"

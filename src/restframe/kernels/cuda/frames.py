@@ -13,6 +13,7 @@ from restframe.kernels.cuda.copies import PIECE, send
 from restframe.kernels.cuda.decode import PAD, add_events, decode, turn_rows
 from restframe.messages import Setting
 from restframe.movie import RawFrames
+from restframe.movie.files import read_array
 from restframe.movie.streams import Events, Strips, events, strips
 
 AT_ONCE = 5  # movies of a batch in flight, at most: 8 are faster by a quarter
@@ -177,21 +178,14 @@ def upload(path: os.PathLike[str], first: int, last: int):
 
     out = cupy.empty(last - first + PAD, cupy.uint8)
     out[last - first :] = 0
-    file = os.open(path, os.O_RDONLY)
 
     def fill(buffer: np.ndarray, start: int) -> None:
-        done = 0
-        while done < len(buffer):
-            got = os.preadv(file, [memoryview(buffer[done:].data)], start + done)
-            if not got:
-                raise OSError(f"{len(buffer) - done} bytes are missing")
-            done += got
+        count = read_array(path, start, buffer)
+        if count < len(buffer):
+            raise OSError(f"{len(buffer) - count} bytes are missing")
 
     starts = range(first, last, PIECE)
-    try:
-        send([out[s - first : min(s + PIECE, last) - first] for s in starts], fill, starts)
-    finally:
-        os.close(file)
+    send([out[s - first : min(s + PIECE, last) - first] for s in starts], fill, starts)
     return out
 
 

@@ -21,7 +21,7 @@ def source(name: str, definitions: tuple[str, ...] = ()) -> str:
     """
     defined = "".join("#define " + definition.replace("=", " ", 1) + "\n" for definition in definitions)
     parts = ["common.cuh", *(["calibration.cuh"] if name in ("raw", "small") else []), f"{name}.cu"]
-    return defined + "".join((HERE / part).read_text() for part in parts)
+    return defined + "".join((HERE / part).read_text(encoding="utf-8") for part in parts)
 
 
 def raw_definitions(dtype: np.dtype, images: int = 1) -> tuple[str, ...]:
