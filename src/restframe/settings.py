@@ -20,6 +20,7 @@ from restframe.arrays import AnyArray
 from restframe.errors import SettingsError
 from restframe.fields import Checked, SettingInfo, bounds_text, fields_of, setting
 from restframe.messages import Setting
+from restframe.optics import VOLTAGE_RANGE_KV
 
 FilePath: TypeAlias = str | PathLike[str]
 Reference: TypeAlias = FilePath | AnyArray | None
@@ -28,7 +29,6 @@ FlipAxis: TypeAlias = Literal[0, 1, 2]
 EerSampling: TypeAlias = Literal[1, 2, 3]
 Weights: TypeAlias = Literal["data", "bfactor"]
 
-VOLTAGE_RANGE_KV = 80.0, 300.0  # for which the critical dose is known
 MIN_SUM_RANGE_WIDTH = 1.0  # e/A²: MotionCor2 makes no sum over a narrower range of dose
 
 

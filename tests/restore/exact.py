@@ -7,8 +7,8 @@ from restframe.detector.survey import survey_frames
 from restframe.kernels.cpu import Cpu
 from restframe.kernels.reference import Reference
 from restframe.movie import ArrayMovie, RawFrames
+from restframe.optics import critical_dose
 from restframe.restore import kernel
-from restframe.restore.dose import critical_dose
 from restframe.restore.gather import GRID_SPACING_PX, make_displacement_grid
 from restframe.restore.sizes import MARGIN_PX, choose_sizes
 

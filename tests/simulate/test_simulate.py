@@ -11,7 +11,6 @@ from restframe.measures import _register
 from restframe.simulate import PRESETS, Truth, simulate
 from restframe.simulate.camera import count, make_camera
 from restframe.simulate.motion import Term, make_truth
-from restframe.simulate.optics import critical_dose, ctf, damage, interaction, wavelength
 from restframe.simulate.specimen import Species, moved, project, projections, rotations
 
 SMALL = replace(PRESETS["falcon"], shape=(6, 200, 230), frame_dose=4.0, large=60.0, small=120.0)
@@ -19,36 +18,6 @@ SMALL = replace(PRESETS["falcon"], shape=(6, 200, 230), frame_dose=4.0, large=60
 
 def cloud(seed: int, n: int = 300) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, 3)) * 8
-
-
-def test_electron_constants():
-    assert wavelength(300) == pytest.approx(0.019687, rel=1e-4)  # the tables' 1.9687 pm
-    assert wavelength(200) == pytest.approx(0.025079, rel=1e-4)
-    assert interaction(300) == pytest.approx(6.526e-4, rel=1e-3)  # rad / (V A)
-
-
-def test_matter_is_dark_and_the_ctf_first_vanishes_where_it_should():
-    assert ctf(0.0, 0.0, 300, 12000, 0, 0, 2.7, 0.07) == pytest.approx(-0.07)
-    # without Cs and amplitude contrast, χ = π at k = 1 / sqrt(λ Δf)
-    zero = 1 / np.sqrt(wavelength(300) * 12000)
-    assert ctf(zero, 0.0, 300, 12000, 0, 0, 0.0, 0.0) == pytest.approx(0, abs=1e-12)
-
-
-def test_astigmatism_turns_with_its_angle():
-    zero = 1 / np.sqrt(wavelength(300) * (12000 + 75))
-    along = zero * np.cos(np.deg2rad(30)), zero * np.sin(np.deg2rad(30))
-    assert ctf(*along, 300, 12000, 150, 30, 0.0, 0.0) == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.parametrize("k", [1e-3, 0.1, 0.3])
-def test_damage_is_the_mean_of_the_exposure(k):
-    doses = np.linspace(3.0, 7.0, 20_001)
-    slow = np.trapezoid(np.exp(-doses / (2 * critical_dose(k, 300))), doses) / 4
-    assert damage(np.array([k]), 3.0, 7.0, 300)[0] == pytest.approx(slow, rel=1e-8)
-
-
-def test_nothing_is_lost_at_zero_frequency():
-    assert damage(np.array([0.0]), 10.0, 20.0, 300)[0] == 1.0
 
 
 def test_rotations_are_rotations():

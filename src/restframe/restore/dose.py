@@ -1,6 +1,6 @@
 """Dose weighting, and how few running images hold all the weighted sums.
 
-Critical dose and weights after Grant & Grigorieff, eLife 4:e06980 (2015), with the constants that MotionCor uses.
+Weights after Grant & Grigorieff, eLife 4:e06980 (2015); the critical dose is in `restframe.optics`.
 """
 
 from __future__ import annotations
@@ -11,24 +11,14 @@ from itertools import pairwise
 import numpy as np
 
 from restframe.arrays import FloatArray
+from restframe.optics import remaining_amplitude
 from restframe.settings import check_voltage
 
 
-def voltage_factor(kv: float) -> float:
-    """How much of the 300 kV critical dose is left at ``kv``: linear between 300, 200 and 120 kV, constant below."""
-    check_voltage(kv)
-    return float(np.interp(kv, [120, 200, 300], [0.45, 0.8, 1.0]))
-
-
-def critical_dose(q: FloatArray, kv: float) -> FloatArray:
-    """N_e(q) in e/A²; ``q`` in 1/A. Infinite at q = 0."""
-    with np.errstate(divide="ignore"):
-        return voltage_factor(kv) * (0.24499 * np.asarray(q, float) ** -1.6649 + 2.8141)
-
-
 def damage(q: FloatArray, accumulated: FloatArray, kv: float) -> FloatArray:
-    """exp(-D / (2 N_e(q))): what is left of the amplitude at ``q`` (1/A), (q, t)."""
-    return np.exp(-0.5 * np.asarray(accumulated)[None, :] / critical_dose(q, kv)[:, None])
+    """`restframe.optics.remaining_amplitude`, (q, t). Raises `SettingsError` for voltages outside its range."""
+    check_voltage(kv)
+    return remaining_amplitude(q, accumulated, kv)
 
 
 @dataclass(frozen=True, eq=False)

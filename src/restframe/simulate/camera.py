@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
+from restframe.arrays import Array
 from restframe.cores import available_cores
 from restframe.simulate.recipe import Recipe
 
@@ -41,6 +42,14 @@ class Camera:
         places, xp = np.array(list(rate_of), int).reshape(-1, 2), array_namespace(self.gain)
         rates = np.array(list(rate_of.values()), np.float32)
         return xp.asarray(places[:, 0].copy()), xp.asarray(places[:, 1].copy()), xp.asarray(rates)
+
+
+def detector_amplitude(frequency: Array, pixel_size: float) -> Array:
+    """sqrt(0.92 - 0.45 k / k_Nyquist): the root of a counting camera's DQE, by which the signal is multiplied.
+
+    The noise stays white. ``frequency``: k in 1/A, any shape; ``pixel_size``: A.
+    """
+    return np.sqrt(np.clip(0.92 - 0.45 * 2 * pixel_size * frequency, 0, None))
 
 
 def make_camera(recipe: Recipe, xp: Any = np) -> Camera:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import scipy.fft as sfft
 
+from restframe.optics import CtfParameters, ctf, interaction_parameter, mean_remaining_amplitude
 from restframe.simulate import cuda
-from restframe.simulate.camera import Camera, count, make_camera
+from restframe.simulate.camera import Camera, count, detector_amplitude, make_camera
 from restframe.simulate.motion import Truth, make_swing, make_truth
-from restframe.simulate.optics import ctf, damage, detector_amplitude, interaction
 from restframe.simulate.recipe import Recipe
 from restframe.simulate.specimen import Species, make_specimen, project
 
@@ -166,15 +166,19 @@ class Simulated:
         """From projected potential (V A) to contrast: 2 σ CTF(k) and the detector's amplitude; float32."""
         r = self.recipe
         ky, kx = self._frequencies()
-        out = ctf(kx, ky, r.voltage, defocus, r.astigmatism, r.astigmatism_angle, r.cs, r.amplitude_contrast)
-        out *= 2 * interaction(r.voltage) * detector_amplitude(self._frequency, r.pixel_size)
+        optics = CtfParameters(r.voltage, defocus, r.astigmatism, r.astigmatism_angle, r.cs, r.amplitude_contrast)
+        out = ctf(kx, ky, optics)
+        # a NumPy number of 64 bits, so that the product with 32-bit amplitudes is not rounded to 32 bits
+        out *= np.float64(2 * interaction_parameter(r.voltage)) * detector_amplitude(self._frequency, r.pixel_size)
         return out.astype(np.float32)
 
     def _lasting(self, exposures):
         """Mean over the exposures of the signal left by damage; float32 on the canvas's half plane."""
         # smooth in k: a fine table is exact to 1e-6 and spares 40 exponentials a pixel
         k = self._samples
-        table = np.mean([damage(k, begin, end, self.recipe.voltage) for begin, end in exposures], axis=0)
+        table = np.mean(
+            [mean_remaining_amplitude(k, begin, end, self.recipe.voltage) for begin, end in exposures], axis=0
+        )
         if self.xp is not np:
             return cuda.look_up(self._frequency, float(k[1]), table)
         return np.interp(self._frequency, k, table).astype(np.float32)
