@@ -19,7 +19,7 @@ import numpy as np
 from restframe.measures import BANDS, TrackError, displacement_error, still_ratio
 from restframe.pipeline import correct
 from restframe.settings import Detector, Settings
-from restframe.simulate import PRESETS, Simulated, simulate, write
+from restframe.simulate import PRESETS, SimulatedMovie, simulate, write
 from restframe.track.field import MotionField
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def main() -> int:
     return 0
 
 
-def read_tracks(folder: Path, movie: Simulated) -> Tracks:
+def read_tracks(folder: Path, movie: SimulatedMovie) -> Tracks:
     """From movie-Patch-Full.log (frame, x, y) and movie-Patch-Patch.log (frame, centre, local shift, flag).
 
     A shift in a log moves the content of a frame back: it is minus the displacement.
@@ -93,7 +93,7 @@ def read_tracks(folder: Path, movie: Simulated) -> Tracks:
     return Tracks(centres, found, movie.truth.relative_to(0)(*centres.T))
 
 
-def report(movie: Simulated, before: np.ndarray, after: np.ndarray, tracks: Tracks) -> None:
+def report(movie: SimulatedMovie, before: np.ndarray, after: np.ndarray, tracks: Tracks) -> None:
     """Print still ratio and track error of the plain sum and of the corrected one."""
     pixel_size = movie.recipe.pixel_size
     truth, still = movie.still(), movie.still_counts()

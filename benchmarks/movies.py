@@ -1,4 +1,4 @@
-"""Simulated movies for the benchmarks, made once and kept in a cache outside the repository."""
+"""SimulatedMovie movies for the benchmarks, made once and kept in a cache outside the repository."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import restframe.simulate
-from restframe.simulate import PRESETS, Recipe, Simulated, simulate
+from restframe.simulate import PRESETS, Recipe, SimulatedMovie, simulate
 
 DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "restframe"
 
@@ -21,7 +21,7 @@ DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) /
 class Bench:
     """A simulated movie whose large arrays come from the cache."""
 
-    simulated: Simulated
+    simulated: SimulatedMovie
     counts: np.ndarray  # (t, h, w) uint8, mapped from disk
     truth_image: np.ndarray  # (h, w) noise-free sum at rest
     still_image: np.ndarray  # (h, w) the same with its own noise

@@ -113,10 +113,10 @@ class Timed:
 class OnDevice:
     """Raw frames that lie in GPU memory."""
 
-    keep, ahead, apart, limit = True, True, False, ""
+    keep_frames, fits_another_movie, supports_frame_groups, limiting_setting = True, True, False, ""
 
     def __init__(self, frames) -> None:
-        self.frames, self.shape, self.dtype, self.block = frames, frames.shape, frames.dtype, len(frames)
+        self.frames, self.shape, self.dtype, self.frames_per_block = frames, frames.shape, frames.dtype, len(frames)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -124,14 +124,14 @@ class OnDevice:
     def blocks(self):
         yield slice(0, len(self)), self.frames
 
-    def blocks_with(self, frames):
+    def blocks_including(self, frames):
         return self.blocks()
 
-    def give_back(self, frames) -> None: ...
+    def release_frames(self, frames) -> None: ...
 
-    def fill(self) -> None: ...
+    def load(self) -> None: ...
 
-    def forget(self) -> None: ...
+    def release(self) -> None: ...
 
 
 def ceilings() -> dict[str, float]:
@@ -195,14 +195,14 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
     from restframe import pipeline
     from restframe.kernels.cuda import decode, frames
     from restframe.movie import RawFrames, open_movie
-    from restframe.movie.streams import events, strips
+    from restframe.movie.compressed import compressed_events, compressed_strips
 
     results = {}
     for name, path in files.items():
         movie = open_movie(path)
         raw = pipeline.prepare(movie, with_choices(Settings(), {"gpus": (0,)})).raw.raw
-        numbers = raw.numbers
-        packed = strips(raw.movie, numbers) or events(raw.movie, numbers)
+        numbers = raw.frame_numbers
+        packed = compressed_strips(raw.movie, numbers) or compressed_events(raw.movie, numbers)
         first, last = int(packed.offsets.min()), int((packed.offsets + packed.counts).max())
         data = frames.upload(path, first, last)
         start, count = packed.offsets.ravel() - first, packed.counts.ravel()
@@ -223,8 +223,8 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
             "decode_gpu_ms": median_ms(work, 5),
             "upload_ms": 1e3
             * median_s(lambda file=path, first_byte=first, end_byte=last: frames.upload(file, first_byte, end_byte)),
-            "together_gpu_ms": 1e3 * median_s(lambda raw=raw: frames.DeviceFrames(raw, 0.75).fill()),
-            "decode_cpu_s": median_s(lambda raw=raw: RawFrames(raw.movie, raw.numbers).fill(), 1),
+            "together_gpu_ms": 1e3 * median_s(lambda raw=raw: frames.DeviceFrames(raw, 0.75).load()),
+            "decode_cpu_s": median_s(lambda raw=raw: RawFrames(raw.movie, raw.frame_numbers).load(), 1),
         }
         say(f"{name}: {results[name]}")
         del data

@@ -41,23 +41,25 @@ def shifted(image, dx, dy):
 
 
 def test_ssnr_is_signal_power_over_noise_power():
-    found = [ssnr(image, truth, 1.0, BANDS, tile=256) for truth, image, _ in (scene(s, (512, 512)) for s in range(4))]
+    found = [
+        ssnr(image, truth, 1.0, BANDS, tile_size=256) for truth, image, _ in (scene(s, (512, 512)) for s in range(4))
+    ]
     # one scene tells 5 and 3 % (measured on 30); four, five times that
     assert_allclose(np.mean(found, axis=0), 0.25, rtol=0.12)
     truth, image, _ = scene(shape=(512, 512), noise=0.25)
-    assert_allclose(ssnr(image, truth, 1.0, BANDS, tile=256), 16, rtol=0.06)
+    assert_allclose(ssnr(image, truth, 1.0, BANDS, tile_size=256), 16, rtol=0.06)
 
 
 def test_the_still_image_itself_has_ratio_one_and_another_still_one_nearly():
     truth, image, still = scene()
-    assert still_ratio(still, truth, still, 1.0, BANDS, tile=128) == pytest.approx((1, 1))
-    assert_allclose(still_ratio(image, truth, still, 1.0, BANDS, tile=128), 1, atol=0.1)
+    assert still_ratio(still, truth, still, 1.0, BANDS, tile_size=128) == pytest.approx((1, 1))
+    assert_allclose(still_ratio(image, truth, still, 1.0, BANDS, tile_size=128), 1, atol=0.1)
 
 
 def test_half_the_signal_keeps_a_quarter_of_the_ssnr():
     truth, image, still = scene(shape=(512, 512), noise=0.25)
     weak = 0.5 * truth + (image - truth)
-    assert_allclose(still_ratio(weak, truth, still, 1.0, BANDS, tile=256), 0.25, rtol=0.1)
+    assert_allclose(still_ratio(weak, truth, still, 1.0, BANDS, tile_size=256), 0.25, rtol=0.1)
 
 
 def test_blurring_signal_but_not_noise_costs_the_known_factor():
@@ -67,17 +69,17 @@ def test_blurring_signal_but_not_noise_costs_the_known_factor():
     moved = blurred(truth, sigma) + (image - truth)
     k = (1 / 4.4 + 1 / 4.0) / 2
     expected = np.exp(-2 * np.pi**2 * sigma**2 * k**2) ** 2
-    assert_allclose(still_ratio(moved, truth, still, 1.0, band, tile=256), expected, rtol=0.12)
-    apart = expected_still_ratio(blurred(truth, sigma), image - truth, truth, still - truth, 1.0, band, tile=256)
+    assert_allclose(still_ratio(moved, truth, still, 1.0, band, tile_size=256), expected, rtol=0.12)
+    apart = expected_still_ratio(blurred(truth, sigma), image - truth, truth, still - truth, 1.0, band, tile_size=256)
     assert_allclose(apart, expected, rtol=0.05)
 
 
 @pytest.mark.parametrize("dx, dy", [(0.4, -0.3), (7.3, 4.6), (-11.0, 0.5)])
 def test_a_translation_costs_nothing(dx, dy):
     truth, image, still = scene(shape=(512, 512))
-    kept = still_ratio(shifted(image, dx, dy), truth, still, 1.0, BANDS, tile=256)
+    kept = still_ratio(shifted(image, dx, dy), truth, still, 1.0, BANDS, tile_size=256)
     # tiles at the border can't follow: there is no image beyond it
-    assert_allclose(kept, still_ratio(image, truth, still, 1.0, BANDS, tile=256), rtol=0.06)
+    assert_allclose(kept, still_ratio(image, truth, still, 1.0, BANDS, tile_size=256), rtol=0.06)
 
 
 @pytest.mark.parametrize("dx, dy", [(0.0, 0.0), (0.37, -0.21), (5.5, -8.49)])
@@ -89,16 +91,16 @@ def test_registration_finds_a_displacement_exactly(dx, dy):
 
 def test_an_odd_column_may_be_missing():
     truth, image, still = scene(shape=(301, 333))
-    full = still_ratio(image, truth, still, 1.0, BANDS, tile=128)
-    cut = still_ratio(image[:, :-1], truth, still, 1.0, BANDS, tile=128)
+    full = still_ratio(image, truth, still, 1.0, BANDS, tile_size=128)
+    cut = still_ratio(image[:, :-1], truth, still, 1.0, BANDS, tile_size=128)
     assert_allclose(cut, full, rtol=0.1)
 
 
 def test_a_binned_image_is_compared_below_its_own_nyquist():
     truth, image, still = scene(shape=(512, 512))
     small = fourier_crop(image, (256, 256))
-    low, high = still_ratio(small, truth, still, 1.0, ((8.0, 5.0), (3.5, 3.0)), tile=256)
-    assert low == pytest.approx(still_ratio(image, truth, still, 1.0, ((8.0, 5.0),), tile=256)[0], rel=0.1)
+    low, high = still_ratio(small, truth, still, 1.0, ((8.0, 5.0), (3.5, 3.0)), tile_size=256)
+    assert low == pytest.approx(still_ratio(image, truth, still, 1.0, ((8.0, 5.0),), tile_size=256)[0], rel=0.1)
     assert np.isnan(high)
 
 
@@ -149,6 +151,6 @@ def test_fields_of_different_length_are_refused():
 def test_without_a_specimen_there_is_no_ratio_and_no_warning(recwarn):
     image = scene()[1]
     nothing = np.zeros_like(image)
-    assert np.isnan(ssnr(image, nothing, 1.0, BANDS, tile=128)).all()
-    assert np.isnan(expected_ssnr(nothing, image, nothing, 1.0, BANDS, tile=128)).all()
+    assert np.isnan(ssnr(image, nothing, 1.0, BANDS, tile_size=128)).all()
+    assert np.isnan(expected_ssnr(nothing, image, nothing, 1.0, BANDS, tile_size=128)).all()
     assert not recwarn.list

@@ -1,4 +1,7 @@
-"""Numba, told where it keeps compiled loops and how its threads wait. Modules with such loops take it from here."""
+"""Numba, configured: where compiled loops are kept, and how threads wait.
+
+Modules with compiled loops import Numba (``nb``), or its decorators and types, from here.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,34 @@ from tempfile import gettempdir, mkdtemp
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numba as nb
+from numba import int64, njit, prange, uint8, uint32, uint64
 
 
-def _can_cache() -> bool:
-    """Whether Numba finds a place for compiled code by itself; in a read-only container it does not."""
-    home = Path.home()
-    return "NUMBA_CACHE_DIR" in os.environ or os.access(Path(__file__).parent, os.W_OK) or os.access(home, os.W_OK)
+def _cache_is_writable() -> bool:
+    """Whether Numba finds a folder for compiled code by itself; in a read-only container it does not."""
+    source_folder = Path(__file__).parent
+    return "NUMBA_CACHE_DIR" in os.environ or os.access(source_folder, os.W_OK) or os.access(Path.home(), os.W_OK)
 
 
-def _own_folder() -> str:
-    """A folder under the temporary ones that is ours alone: compiled code is run as it lies there, so one that somebody
-    else has made or may write to is not used.
+def _private_folder() -> str:
+    """A folder for temporary files to which only this user may write.
+
+    Compiled code is executed from it. A folder that belongs to another user, or to which others may write, is
+    therefore not used; a new folder takes its place.
     """
-    if not hasattr(os, "getuid"):
+    if not hasattr(os, "getuid"):  # Windows
         return mkdtemp(prefix="restframe-")
     folder = Path(gettempdir()) / f"restframe-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return mkdtemp(prefix="restframe-")
-    ours = S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
-    return str(folder) if ours else mkdtemp(prefix="restframe-")
+    is_private = S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+    return str(folder) if is_private else mkdtemp(prefix="restframe-")
 
 
-if not _can_cache():
-    nb.config.CACHE_DIR = _own_folder()  # type: ignore[attr-defined]
+if not _cache_is_writable():
+    nb.config.CACHE_DIR = _private_folder()  # type: ignore[attr-defined]
 
-__all__ = ["nb"]
+__all__ = ["int64", "nb", "njit", "prange", "uint8", "uint32", "uint64"]

@@ -1,82 +1,96 @@
-"""How much memory a movie needs, and whether its frames can stay there."""
+"""How much memory a movie needs, and whether its frames can stay in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from restframe.errors import SettingsError
 from restframe.messages import Setting
-from restframe.movie.raw import BLOCK
+from restframe.movie.movie import DataType
+from restframe.movie.raw import FRAMES_PER_BLOCK
 from restframe.settings import Machine
 
-PROGRAM = 250_000_000  # bytes: interpreter, libraries, compiled loops
+PROGRAM_BYTES = 250_000_000  # interpreter, libraries, compiled loops
+IMAGE_BYTES_PER_PIXEL = 4.3  # of a running image or a finished sum: float32 on a padded frame
+
+FrameGroup = tuple[int, int]
+"""Frames of a group that is summed together, and the running images of that group."""
 
 
 @dataclass(frozen=True)
-class Room:
-    keep: bool  # the raw frames stay in memory; otherwise they are read again in every pass
-    block: int  # frames handed out together while they are read
-    ahead: bool = False  # another movie of that size fits too
+class MemoryPlan:
+    """How the raw frames of a movie are held."""
+
+    keep_frames: bool  # the raw frames stay in memory; otherwise they are read again in every pass
+    frames_per_block: int  # frames handed out together while they are read
+    fits_another_movie: bool = False  # the frames of another movie of that size fit into memory too
 
 
-def room(
+def plan_memory(
     shape: tuple[int, int, int],
-    dtype: np.dtype,
-    factor: int,
-    groups: Sequence[tuple[int, int]],
-    sums: int,
+    dtype: DataType,
+    binning: int,
+    groups: Sequence[FrameGroup],
+    sum_count: int,
     machine: Machine,
-) -> Room:
-    """What fits into ``machine.max_memory`` for frames ``shape`` (t, h, w).
+) -> MemoryPlan:
+    """How frames of ``shape`` (t, h, w) fit into ``machine.max_memory`` bytes (0: no limit).
 
-    ``factor``: unbinned pixels in a small one; ``groups``: the frames of each group and their running images; ``sums``:
-    images made of them. Raises `SettingsError` when nothing fits.
+    ``binning``: unbinned pixels along the side of a pixel of the binned frames; ``sum_count``: images made of the
+    groups. Raises `SettingsError` if even two frames at a time do not fit.
     """
-    t, h, w = shape
-    frame = h * w * dtype.itemsize
-    kept = PROGRAM + kept_bytes(shape, frame, factor, groups, sums)
-    if machine.max_memory == 0 or kept <= machine.max_memory:
-        return Room(True, BLOCK, machine.max_memory == 0 or kept + t * frame <= machine.max_memory)
-    rest = PROGRAM + working_bytes(shape, factor, groups, sums)
-    fitting = (machine.max_memory - rest) // (2 * frame)
-    if fitting < 1:
+    frame_count, height, width = shape
+    frame_bytes = height * width * dtype.itemsize
+    limit = machine.max_memory
+    needed_bytes = PROGRAM_BYTES + bytes_with_frames(shape, frame_bytes, binning, groups, sum_count)
+    if limit == 0 or needed_bytes <= limit:
+        return MemoryPlan(True, FRAMES_PER_BLOCK, limit == 0 or needed_bytes + frame_count * frame_bytes <= limit)
+    other_bytes = PROGRAM_BYTES + bytes_without_frames(shape, binning, groups, sum_count)
+    fitting_frames = (limit - other_bytes) // (2 * frame_bytes)
+    if fitting_frames < 1:
         raise SettingsError(
-            Setting("max_memory", machine.max_memory),
-            f": this movie needs {(rest + 2 * frame) / 1e9:.2g}GB even when its frames are read again in every pass. "
-            "Allow more.",
+            Setting("max_memory", limit),
+            f": this movie needs {(other_bytes + 2 * frame_bytes) / 1e9:.2g}GB even when its frames are read again in "
+            "every pass. Allow more.",
         )
-    return Room(False, min(fitting, BLOCK))
+    return MemoryPlan(False, min(fitting_frames, FRAMES_PER_BLOCK))
 
 
-def measuring_bytes(shape: tuple[int, int, int], factor: int) -> int:
-    """Bytes beside program and raw frames until the motion is known."""
-    t, h, w = shape
-    pixels, small = h * w, t * (h // factor) * (w // factor)
-    return max(28 * pixels + small, 9 * pixels + 3 * small)
+def measuring_bytes(shape: tuple[int, int, int], binning: int) -> int:
+    """Bytes, besides program and raw frames, that are needed until the motion is known."""
+    frame_count, height, width = shape
+    pixel_count = height * width
+    binned_pixel_count = frame_count * (height // binning) * (width // binning)
+    return max(28 * pixel_count + binned_pixel_count, 9 * pixel_count + 3 * binned_pixel_count)
 
 
-def restoring_bytes(shape: tuple[int, int, int], frame: int, groups: Sequence[tuple[int, int]], sums: int) -> int:
-    """Bytes beside the program while sums are made, group by group; ``frame``: bytes of each one that is kept."""
-    pixels = shape[1] * shape[2]
-    left, made, most = sum(frames for frames, _ in groups), 0, 0.0
-    for frames, images in groups:
-        while_gathered = left * frame + 4.3 * pixels * (images + made)
-        left, made = left - frames, sums
-        most = max(most, while_gathered, left * frame + 4.3 * pixels * (images + made + 2))
-    return 9 * pixels + int(most)
+def restoring_bytes(shape: tuple[int, int, int], frame_bytes: int, groups: Sequence[FrameGroup], sum_count: int) -> int:
+    """Bytes, besides the program, that are needed while sums are made, group by group.
+
+    ``frame_bytes``: bytes of each raw frame that is kept in memory.
+    """
+    pixel_count = shape[1] * shape[2]
+    image_bytes = IMAGE_BYTES_PER_PIXEL * pixel_count
+    remaining_frames, finished_images, largest_bytes = sum(frames for frames, _ in groups), 0, 0.0
+    for frames, running_images in groups:
+        gathering_bytes = remaining_frames * frame_bytes + image_bytes * (running_images + finished_images)
+        remaining_frames, finished_images = remaining_frames - frames, sum_count
+        finishing_bytes = remaining_frames * frame_bytes + image_bytes * (running_images + finished_images + 2)
+        largest_bytes = max(largest_bytes, gathering_bytes, finishing_bytes)
+    return 9 * pixel_count + int(largest_bytes)
 
 
-def kept_bytes(
-    shape: tuple[int, int, int], frame: int, factor: int, groups: Sequence[tuple[int, int]], sums: int
+def bytes_with_frames(
+    shape: tuple[int, int, int], frame_bytes: int, binning: int, groups: Sequence[FrameGroup], sum_count: int
 ) -> int:
-    """Bytes beside the program when raw frames of ``frame`` bytes stay in memory, at the stage that needs most."""
-    measuring = shape[0] * frame + measuring_bytes(shape, factor)
-    return max(measuring, restoring_bytes(shape, frame, groups, sums))
+    """Bytes, besides the program, at the stage that needs most if raw frames of ``frame_bytes`` stay in memory."""
+    measuring = shape[0] * frame_bytes + measuring_bytes(shape, binning)
+    return max(measuring, restoring_bytes(shape, frame_bytes, groups, sum_count))
 
 
-def working_bytes(shape: tuple[int, int, int], factor: int, groups: Sequence[tuple[int, int]], sums: int) -> int:
-    """Bytes beside program and raw frames when these are read again in every pass, at the stage that needs most."""
-    return max(measuring_bytes(shape, factor), restoring_bytes(shape, 0, groups, sums))
+def bytes_without_frames(
+    shape: tuple[int, int, int], binning: int, groups: Sequence[FrameGroup], sum_count: int
+) -> int:
+    """Bytes, besides program and raw frames, at the stage that needs most if frames are read again in every pass."""
+    return max(measuring_bytes(shape, binning), restoring_bytes(shape, 0, groups, sum_count))

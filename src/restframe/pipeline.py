@@ -18,8 +18,8 @@ from restframe.errors import InputError, SettingsError
 from restframe.kernels import Kernels, make_kernels, thread_count
 from restframe.messages import Message, Setting
 from restframe.movie import Movie, RawFrames, open_movie
-from restframe.movie.fractions import Fractions, fractions
-from restframe.movie.rendered import Rendered, all_numbers
+from restframe.movie.fractions import Fractions, make_fractions
+from restframe.movie.rendered import RenderedMovie, all_values_finite
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
 from restframe.restore.blur import blur_weighted_sums, travel
@@ -82,7 +82,7 @@ def measure_motion(
 
     def work(kernels: Kernels, prepared: Prepared, settings: Settings, say: Report) -> Measured:
         found = _track(kernels, prepared, settings, None, say, clock()).measured
-        prepared.raw.forget()
+        prepared.raw.release()
         return found
 
     with single_blas_thread():
@@ -104,23 +104,27 @@ class Prepared:
 
 def prepare(movie: Movie, settings: Settings, refs: References | None = None) -> Prepared:
     """What is known before frames are read. ``refs``: the references, where they are known. Raises `RestframeError`."""
-    used = fractions(movie.shape[0], settings.exposure, movie.format == "eer")
+    used = make_fractions(movie.shape[0], settings.exposure, movie.format == "eer")
     refs = refs or own_references(movie, settings.detector)
     place = make_placement(movie.shape[1:], settings.sums.crop, settings.sums.magnification)
     check_sizes(place.shape, settings)
     plan = dw.make_plan(wanted_sums(used, settings))
     frames: Movie = movie
-    numbers: range | None = used.raw
-    if used.summed or movie.spare or not all_numbers(movie):
-        frames, numbers, refs = Rendered(movie, used.frames, refs.dark), None, replace(refs, dark=None)
+    numbers: range | None = used.raw_frames
+    if used.are_sums or movie.tolerated_damage or not all_values_finite(movie):
+        frames, numbers, refs = RenderedMovie(movie, used.frames, refs.dark), None, replace(refs, dark=None)
     shape = len(used.frames), *movie.shape[1:]
     sums = len(plan.combinations) + settings.sums.global_sum
-    room = memory.room(shape, frames.dtype, binning_factor(shape[1:]), plan.group_sizes, sums, settings.machine)
-    on_host = RawFrames(frames, numbers, thread_count(settings.machine), room.keep, room.block)
+    memory_plan = memory.plan_memory(
+        shape, frames.dtype, binning_factor(shape[1:]), plan.group_sizes, sums, settings.machine
+    )
+    on_host = RawFrames(
+        frames, numbers, thread_count(settings.machine), memory_plan.keep_frames, memory_plan.frames_per_block
+    )
     kernels = make_kernels(settings.machine)
     with kernels.active():
         raw = kernels.device_frames(on_host, settings.machine.gpu_memory)
-    return Prepared(frames, refs, used, place, plan, raw, room.ahead and raw.ahead)
+    return Prepared(frames, refs, used, place, plan, raw, memory_plan.fits_another_movie and raw.fits_another_movie)
 
 
 def check_sizes(shape: tuple[int, int], settings: Settings) -> None:
@@ -142,7 +146,7 @@ def check_sizes(shape: tuple[int, int], settings: Settings) -> None:
 def own_references(movie: Movie, detector: Detector) -> References:
     """The references that fit ``movie``, with the gain in its header where no other is given."""
     header_gain = movie.header_gain() if detector.gain is None else None
-    return load_references(detector, movie.shape[1:], header_gain, RawFrames(movie, keep=False).total)
+    return load_references(detector, movie.shape[1:], header_gain, RawFrames(movie, keep_frames=False).total)
 
 
 def correct_prepared(
@@ -248,17 +252,17 @@ def _track(
         say("......   Gain correction will be skipped.")
     if not kernels.is_compiled():
         say(kernels.compiling_notice)
-    if not prepared.raw.keep:
-        times = f"Frames are read {prepared.raw.block} at a time and again in every pass, as "
-        say(Message(times, prepared.raw.limit, " asks."))
+    if not prepared.raw.keep_frames:
+        times = f"Frames are read {prepared.raw.frames_per_block} at a time and again in every pass, as "
+        say(Message(times, prepared.raw.limiting_setting, " asks."))
     raw = prepared.raw
     shown = settings.motion.align or field is not None
     if not shown:
         field = MotionField.at_rest(len(used.frames), shape)
     factor = binning_factor(shape) if field is None else 0
     survey, small = survey_frames(kernels, raw, refs, settings.detector.find_defects, factor)
-    pages.trim()
-    for note in movie.damage() if isinstance(movie, Rendered) else ():
+    pages.trim_heap()
+    for note in movie.damage_report() if isinstance(movie, RenderedMovie) else ():
         say(note)
     if survey.gain_check and (better := survey.gain_check.better):
         say(better.advice(settings.detector.rot_gain, settings.detector.flip_gain))
@@ -276,7 +280,7 @@ def _track(
         local = shown and min(settings.motion.patches) > 1
         measured = Measured(field, patch_shifts_from_field(field, settings.motion.patches) if local else None)
     del small
-    pages.trim()
+    pages.trim_heap()
     reference = reference_frame(len(used.frames), settings.motion.reference)
     # callers that count from one give the number of frames for the last
     if settings.motion.reference > len(used.frames):
@@ -328,7 +332,7 @@ def _restore(
     if settings.sums.intraframe_motion:
         moved = travel(field.whole_frame(), [len(raws) for raws in used.frames])
         images = blur_weighted_sums(kernels, raw, calibration, resampling, plan, moved)
-        raw.forget()
+        raw.release()
     else:
         images = make_sums(kernels, raw, calibration, resampling, plan)
     say(f"Correction of local motion: {elapsed():.6f} sec")

@@ -20,12 +20,12 @@ class Raw:
 
     lock, alive, most = threading.Lock(), 0, 0
     shape = (2, 4, 4)
-    at_once = 1
+    concurrent_movies = 1
 
     def __init__(self, name, done):
         self.name, self.done, self.filled = name, done, False
 
-    def fill(self):
+    def load(self):
         if "bad-read" in self.name:
             raise InputError(f"{self.name} is cut short")
         self.done.append(f"read {self.name}")
@@ -58,7 +58,7 @@ def stages(monkeypatch):
     def correct(prepared, settings, field, stack, report):
         name = prepared.movie.name
         if not prepared.raw.filled:
-            prepared.raw.fill()
+            prepared.raw.load()
         if "bad-correct" in name:
             raise ZeroDivisionError("odd")
         report(f"table of {name}")
@@ -143,7 +143,7 @@ def test_two_raw_movies_at_most(stages, monkeypatch):
 
 def test_the_next_movie_is_read_meanwhile(stages, monkeypatch):
     read = threading.Event()
-    fill, correct = Raw.fill, serial.correct_prepared
+    fill, correct = Raw.load, serial.correct_prepared
 
     def signalling(raw):
         fill(raw)
@@ -155,7 +155,7 @@ def test_the_next_movie_is_read_meanwhile(stages, monkeypatch):
             assert read.wait(20)
         return correct(prepared, *arguments, **more)
 
-    monkeypatch.setattr(Raw, "fill", signalling)
+    monkeypatch.setattr(Raw, "load", signalling)
     monkeypatch.setattr(serial, "correct_prepared", waiting)
     assert batch(["a", "b"], stages)[0] == []
 

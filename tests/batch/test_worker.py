@@ -158,7 +158,7 @@ def test_a_batch_in_several_processes(tmp_path, monkeypatch):
     for path in tmp_path.glob("*.npy"):
         path.unlink()
 
-    monkeypatch.setattr(RawFrames, "at_once", 3)
+    monkeypatch.setattr(RawFrames, "concurrent_movies", 3)
     monkeypatch.setattr(serial, "WORTH_A_PROCESS", 1)
     failures, together = batch(wait=True)
     assert [f.movie.stem for f in failures] == ["bad", "dies"]
@@ -187,7 +187,7 @@ def test_where_no_process_can_start_threads_do_their_work_and_say_so(tmp_path, m
     for name in names:
         frames = np.random.default_rng(1).poisson(3, (3, 64, 80)).astype(np.uint8)
         tifffile.imwrite(tmp_path / f"{name}.tif", frames, photometric="minisblack")
-    monkeypatch.setattr(RawFrames, "at_once", 3)
+    monkeypatch.setattr(RawFrames, "concurrent_movies", 3)
     monkeypatch.setattr(serial, "WORTH_A_PROCESS", 1)
     monkeypatch.setattr(serial, "Worker", Unable)
     lines, done, two = [], [], threading.Barrier(2)

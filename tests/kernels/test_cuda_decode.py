@@ -10,9 +10,9 @@ from restframe.errors import InputError
 from restframe.kernels.cuda.decode import PAD, decode
 from restframe.kernels.cuda.frames import DeviceFrames
 from restframe.movie import RawFrames, open_movie, read_frames
+from restframe.movie.compressed import compressed_events
 from restframe.movie.events import CODINGS, Coding
-from restframe.movie.rendered import Rendered
-from restframe.movie.streams import events
+from restframe.movie.rendered import RenderedMovie
 from restframe.simulate.eer import encode, write_eer
 
 ENCODE = {
@@ -87,10 +87,10 @@ def test_movies(tmp_path, compression, dtype, share):
     movie = open_movie(path)
     numbers = range(1, 10)
     raw = DeviceFrames(RawFrames(movie, numbers), share)
-    assert raw.keep == (share > 0.1)
+    assert raw.keep_frames == (share > 0.1)
     for _ in range(2):
         blocks = list((part, block.get()) for part, block in raw.blocks())
-        assert len(blocks) == (1 if raw.keep else 9)
+        assert len(blocks) == (1 if raw.keep_frames else 9)
         np.testing.assert_array_equal(np.concatenate([b for _, b in blocks]), read_frames(movie, numbers))
 
 
@@ -102,27 +102,27 @@ CASES = {65000: CODINGS[65000], 65001: CODINGS[65001], 65002: Coding(7, 1, 1), "
 @pytest.mark.parametrize("share", [0.75, 1e-9])
 def test_electrons(tmp_path, name, level, share):
     coding = CASES[name]
-    if level > min(coding.x, coding.y):
+    if level > min(coding.x_bits, coding.y_bits):
         pytest.skip("not so fine")
     rng = np.random.default_rng(6)
     h, w, n = 39, 52, 300 if share > 0.1 else 600
     frames = []
     for k in range(n):
         pixel = np.sort(rng.choice(h * w, (k % 7) ** 3 % (h * w), replace=False))
-        x, y = rng.integers(0, 1 << coding.x, len(pixel)), rng.integers(0, 1 << coding.y, len(pixel))
+        x, y = rng.integers(0, 1 << coding.x_bits, len(pixel)), rng.integers(0, 1 << coding.y_bits, len(pixel))
         frames.append(encode(pixel, x, y, h * w, coding))
     frames[40] = frames[40][: len(frames[40]) // 2]
     frames[71] += bytes(30) + b"\1\2"
     write_eer(tmp_path / "m.eer", (h, w), frames, *((name, None) if name in CODINGS else (65002, coding)))
     opened = open_movie(tmp_path / "m.eer", eer_sampling=level + 1)
     parts = (range(3, 20), range(20, 70), range(70, n))
-    raw = Rendered(opened, parts)
-    assert events(raw, range(3)) is not None
+    raw = RenderedMovie(opened, parts)
+    assert compressed_events(raw, range(3)) is not None
     found = np.concatenate([block.get() for _, block in DeviceFrames(RawFrames(raw), share).blocks()])
-    told = raw.damage()
-    plain = Rendered(opened, parts)
+    told = raw.damage_report()
+    plain = RenderedMovie(opened, parts)
     np.testing.assert_array_equal(found, read_frames(plain))
-    assert told == plain.damage() and "frame 72" in told[-2]
+    assert told == plain.damage_report() and "frame 72" in told[-2]
 
 
 def test_frames_in_memory():

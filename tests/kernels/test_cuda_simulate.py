@@ -22,7 +22,7 @@ def test_images_are_those_of_the_cpu(kind):
     assert_allclose(fast.gain, slow.gain, rtol=1e-6)
     for t in (0, 3):
         assert_allclose(fast.electrons(t), slow.electrons(t), rtol=1e-5)
-        on_camera = fast._camera.expected_counts(fast._electrons(t)).get()
+        on_camera = fast._camera_on_device.expected_counts(fast._electrons(t)).get()
         assert_allclose(on_camera, slow.camera.expected_counts(slow.electrons(t)), rtol=1e-5)
     assert_allclose(fast.still(), slow.still(), rtol=1e-5)
     assert_allclose(fast.still(0), slow.still(0), rtol=1e-5)
@@ -40,7 +40,7 @@ def test_the_same_recipe_gives_the_same_bytes(kind):
 
 @pytest.mark.parametrize("mean", [0.0, 0.7, 48.0, 501.0])
 def test_counts_are_those_of_poisson(mean):
-    counts = cuda.count(cupy.full((900, 1000), mean, np.float32), (1, 2), np.uint16).astype(float)
+    counts = cuda.draw_counts(cupy.full((900, 1000), mean, np.float32), (1, 2), np.uint16).astype(float)
     n, sd = counts.size, np.sqrt(mean)
     assert abs(counts.mean() - mean) <= 5 * sd / np.sqrt(n)
     assert abs(counts.var() - mean) <= 5 * np.sqrt((2 * mean**2 + mean) / n)
@@ -49,5 +49,5 @@ def test_counts_are_those_of_poisson(mean):
 
 
 def test_counts_end_where_their_type_does():
-    counts = cuda.count(cupy.full((3, 5), 1000.0, np.float32), (1,), np.uint8)
+    counts = cuda.draw_counts(cupy.full((3, 5), 1000.0, np.float32), (1,), np.uint8)
     assert counts.dtype == np.uint8 and (counts == 255).all()

@@ -23,5 +23,5 @@ K3, K2, EER = (40, 4092, 5760), (24, 3710, 3838), (40, 4096, 4096)
 def test_movies_at_once(monkeypatch, shape, gpu, expected):
     monkeypatch.setattr(frames, "free_memory", lambda: int(gpu))
     raw = frames.DeviceFrames(RawFrames(open_movie(np.zeros(shape, np.uint8))), 0.5)
-    assert raw.at_once == expected
+    assert raw.concurrent_movies == expected
     assert expected * frames.on_host(shape[1] * shape[2]) <= frames.most_on_host(int(np.prod(shape)))

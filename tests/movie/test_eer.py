@@ -8,8 +8,8 @@ import tifffile
 from restframe.errors import InputError, SettingsError
 from restframe.movie import open_movie, read_frames
 from restframe.movie.events import CODINGS, Coding, add_events
-from restframe.movie.rendered import Rendered
-from restframe.movie.sniff import sniff
+from restframe.movie.formats import detect_format
+from restframe.movie.rendered import RenderedMovie
 from restframe.simulate.eer import electrons, encode, write_eer
 
 CASES = {65000: CODINGS[65000], 65001: CODINGS[65001], 65002: Coding(7, 1, 1), "wide": Coding(6, 1, 2)}
@@ -23,7 +23,7 @@ def draw(rng, shape, n):
 def frame(rng, shape, n, coding):
     """(bytes, pixels, x within each, y within each)"""
     pixel = draw(rng, shape, n)
-    x, y = rng.integers(0, 1 << coding.x, n), rng.integers(0, 1 << coding.y, n)
+    x, y = rng.integers(0, 1 << coding.x_bits, n), rng.integers(0, 1 << coding.y_bits, n)
     return encode(pixel, x, y, shape[0] * shape[1], coding), pixel, x, y
 
 
@@ -31,7 +31,9 @@ def placed(shape, coding, level, pixel, x, y):
     """The image by the format's description, event for event."""
     out = np.zeros((shape[0] << level, shape[1] << level), int)
     rows, columns = np.divmod(pixel, shape[1])
-    np.add.at(out, ((rows << level) + (y >> coding.y - level), (columns << level) + (x >> coding.x - level)), 1)
+    np.add.at(
+        out, ((rows << level) + (y >> coding.y_bits - level), (columns << level) + (x >> coding.x_bits - level)), 1
+    )
     return out
 
 
@@ -47,7 +49,7 @@ def written(tmp_path, frames, shape, name=65001):
 @pytest.mark.parametrize("name", CASES)
 def test_every_event_at_its_place(name, level, shape):
     coding = CASES[name]
-    if level > min(coding.x, coding.y):
+    if level > min(coding.x_bits, coding.y_bits):
         pytest.skip("not so fine")
     rng = np.random.default_rng(3)
     size = shape[0] * shape[1]
@@ -64,14 +66,14 @@ def test_every_event_at_its_place(name, level, shape):
 def test_the_same_as_imagecodecs(name, level):
     """Runs stay below the longest: there imagecodecs reads 65000 as no other program does."""
     coding, shape = CASES[name], (64, 96)
-    if level > min(coding.x, coding.y):
+    if level > min(coding.x_bits, coding.y_bits):
         pytest.skip("not so fine")
     rng = np.random.default_rng(4)
     ours = np.zeros((shape[0] << level, shape[1] << level), np.uint8)
     theirs = np.zeros_like(ours)
     for _ in range(20):
         data, pixel, *_ = frame(rng, shape, 700, coding)
-        assert coding.run < 8 or np.diff(pixel).max() < 255
+        assert coding.run_bits < 8 or np.diff(pixel).max() < 255
         assert add_events(data, coding, level, ours)
         imagecodecs.eer_decode(data, theirs.shape, *coding[:3], superres=level, out=theirs)
     np.testing.assert_array_equal(ours, theirs)
@@ -90,7 +92,7 @@ def test_a_movie(tmp_path, name):
     coding, shape, rng = CASES[name], (40, 56), np.random.default_rng(5)
     frames = [frame(rng, shape, n, coding) for n in (100, 0, 300, 150, 77)]
     path = written(tmp_path, [f[0] for f in frames], shape, name)
-    assert sniff(path) == "eer"
+    assert detect_format(path) == "eer"
     for sampling in (1, 2) if name not in CODINGS else (1, 2, 3):
         level = sampling - 1
         movie = open_movie(path, eer_sampling=sampling)
@@ -99,7 +101,7 @@ def test_a_movie(tmp_path, name):
         truth = [placed(shape, coding, level, *f[1:]) for f in frames]
         for i in (4, 0, 2):
             np.testing.assert_array_equal(movie.read(i), truth[i])
-        sums = read_frames(Rendered(movie, (range(0, 3), range(3, 5))), threads=2)
+        sums = read_frames(RenderedMovie(movie, (range(0, 3), range(3, 5))), threads=2)
         assert sums.dtype == np.uint8
         np.testing.assert_array_equal(sums, [sum(truth[:3]), sum(truth[3:])])
     with pytest.raises(IndexError):
@@ -111,9 +113,9 @@ def test_more_than_255_counts_in_a_pixel(tmp_path):
     one = encode(np.array([23]), np.array([3]), np.array([0]), 60, CODINGS[65001])
     movie = open_movie(written(tmp_path, [one] * n, shape))
     for count, kind in ((255, np.uint8), (256, np.uint16), (n, np.uint16)):
-        sums = read_frames(Rendered(movie, (range(count),)))
+        sums = read_frames(RenderedMovie(movie, (range(count),)))
         assert sums.dtype == kind and sums[0, 2, 3] == count and sums.sum() == count
-    taken = read_frames(Rendered(movie, (range(n),), np.full(shape, 0.5, np.float32)))
+    taken = read_frames(RenderedMovie(movie, (range(n),), np.full(shape, 0.5, np.float32)))
     assert taken.dtype == np.float32 and taken[0, 2, 3] == 150 and taken[0, 0, 0] == -150
 
 
@@ -134,18 +136,18 @@ def test_damaged_frames_are_left_out_and_named(tmp_path, name, how):
     frames = [frame(rng, shape, 150, coding) for _ in range(30)]
     data = [damage(f[0], how) if i in (4, 17) else f[0] for i, f in enumerate(frames)]
     movie = open_movie(written(tmp_path, data, shape, name))
-    rendered = Rendered(movie, (range(0, 10), range(10, 30)))
+    rendered = RenderedMovie(movie, (range(0, 10), range(10, 30)))
     sums = read_frames(rendered, None, 2)
-    said = rendered.damage()
+    said = rendered.damage_report()
     truth = [placed(shape, coding, 0, *f[1:]) for f in frames]
     good = [sum(truth[i] for i in part if i not in (4, 17)) for part in (range(10), range(10, 30))]
     np.testing.assert_array_equal(sums, good)
     assert [line.split("m.eer")[1][:21] for line in said[:2]] == [": frame 5 is damaged:", ": frame 18 is damaged"]
     assert said[2] == "Warning: 2 of 30 raw frames are damaged and left out. Their dose is counted."
-    rendered = Rendered(movie, (range(4, 10), range(12, 18)))
+    rendered = RenderedMovie(movie, (range(4, 10), range(12, 18)))
     read_frames(rendered)
     with pytest.raises(InputError, match=r"frame 5 is damaged.* 2 of 12 raw frames are damaged, too many"):
-        rendered.damage()
+        rendered.damage_report()
 
 
 def test_bytes_after_the_last_event_do_no_harm(tmp_path):

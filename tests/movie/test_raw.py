@@ -118,16 +118,16 @@ def test_frames_of_a_group(movie, keep):
     raw = RawFrames(movie, range(1, 7), 2, keep, 2)
     collected(raw)
     group = np.array([0, 2, 3])
-    parts = list(raw.blocks_with(group))
+    parts = list(raw.blocks_including(group))
     if keep:
         ((part, block),) = parts
         assert part == slice(0, 6)
         np.testing.assert_array_equal(block, counts()[1:7])
-        raw.give_back(group)
+        raw.release_frames(group)
         np.testing.assert_array_equal(block[[1, 4, 5]], counts()[[2, 5, 6]])
     else:
         assert [list(part) for part, _ in parts] == [[0, 2], [3]]
-        for part, block in raw.blocks_with(group):
+        for part, block in raw.blocks_including(group):
             np.testing.assert_array_equal(block, counts()[1 + part])
 
 
@@ -135,5 +135,5 @@ def test_the_arrays_of_others_are_not_given_back():
     array = pages.zeros((3, 100, 100), np.uint8)  # such as `read` returns
     array[:] = counts(3, 100, 100)
     raw = RawFrames(ArrayMovie(array))
-    raw.give_back(np.arange(3))
+    raw.release_frames(np.arange(3))
     np.testing.assert_array_equal(array, counts(3, 100, 100))

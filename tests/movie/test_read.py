@@ -61,7 +61,7 @@ def test_forbidden(tmp_path, monkeypatch):
     def denied(*args):
         raise PermissionError  # what open does for everyone but root, whom tests may run as
 
-    monkeypatch.setattr("restframe.movie.sniff.open", denied, raising=False)
+    monkeypatch.setattr("restframe.movie.formats.open", denied, raising=False)
     with pytest.raises(InputError, match=r"m\.tif cannot be read: permission denied"):
         open_movie(tmp_path / "m.tif")
 

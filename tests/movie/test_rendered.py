@@ -4,17 +4,17 @@ import tifffile
 
 from restframe.errors import InputError
 from restframe.movie import Movie, open_movie, read_frames
-from restframe.movie.rendered import Rendered, all_numbers
+from restframe.movie.rendered import RenderedMovie, all_values_finite
 
 
 def test_sums_as_a_movie():
     movie = np.random.default_rng(0).integers(0, 200, (9, 4, 5)).astype("u1")
-    rendered = Rendered(open_movie(movie), (range(1, 3), range(3, 4), range(4, 9)))
+    rendered = RenderedMovie(open_movie(movie), (range(1, 3), range(3, 4), range(4, 9)))
     assert isinstance(rendered, Movie) and rendered.shape == (3, 4, 5) and rendered.format == "array"
     sums = [movie[1:3].sum(0), movie[3], movie[4:].sum(0)]
     np.testing.assert_array_equal(read_frames(rendered, None, 2), sums)
     np.testing.assert_array_equal(rendered.read(2), sums[2])
-    assert rendered.damage() == []
+    assert rendered.damage_report() == []
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -34,7 +34,7 @@ def test_sums_cannot_overflow(dtype, n, expected, threads):
     movie = np.zeros((n + 1, 2, 3), kind)
     movie[:, 0] = top
     movie[:, 1, 1] = low
-    sums = read_frames(Rendered(open_movie(movie), (range(n), range(n, n + 1))), None, threads)
+    sums = read_frames(RenderedMovie(open_movie(movie), (range(n), range(n, n + 1))), None, threads)
     assert sums.dtype == np.dtype(expected)
     np.testing.assert_array_equal(sums[:, 0, 0], np.float32([n * top, top]))
     np.testing.assert_array_equal(sums[:, 1], [[0, n * low, 0], [0, low, 0]])
@@ -43,7 +43,7 @@ def test_sums_cannot_overflow(dtype, n, expected, threads):
 def test_a_dark_is_taken_off_every_raw_frame():
     rng = np.random.default_rng(1)
     movie, dark = rng.integers(0, 200, (7, 4, 5)).astype("u1"), rng.uniform(0, 9, (4, 5)).astype("f4")
-    sums = read_frames(Rendered(open_movie(movie), (range(0, 2), range(2, 7)), dark))
+    sums = read_frames(RenderedMovie(open_movie(movie), (range(0, 2), range(2, 7)), dark))
     assert sums.dtype == np.float32
     by_hand = [movie[:2].sum(0) - 2 * dark.astype(float), movie[2:].sum(0) - 5 * dark.astype(float)]
     np.testing.assert_allclose(sums, by_hand, atol=1e-4)
@@ -58,22 +58,22 @@ def test_damage_ends_the_reading_of_other_formats(tmp_path):
     raw[strip : strip + 4] = b"\xff" * 4
     (tmp_path / "m.tif").write_bytes(raw)
     with pytest.raises(InputError, match="frame 3 is damaged"):
-        Rendered(open_movie(tmp_path / "m.tif"), (range(4),)).read(0)
+        RenderedMovie(open_movie(tmp_path / "m.tif"), (range(4),)).read(0)
 
 
 def test_values_that_are_no_numbers_take_the_mean_and_are_told():
     movie = np.random.default_rng(1).normal(10, 1, (9, 6, 5)).astype(np.float32)
     wrong = movie.copy()
     wrong[2, 1, 1], wrong[2, 3, 3], wrong[4, 0, 0] = np.nan, np.inf, -np.inf
-    rendered = Rendered(open_movie(wrong), tuple(range(t, t + 1) for t in range(1, 9)))
-    assert rendered.damage() == []
+    rendered = RenderedMovie(open_movie(wrong), tuple(range(t, t + 1) for t in range(1, 9)))
+    assert rendered.damage_report() == []
     found = read_frames(rendered, None, 2)
     expected = movie[1:].copy()
     for t, y, x in ((1, 1, 1), (1, 3, 3), (3, 0, 0)):
         good = np.isfinite(wrong[t + 1])
         expected[t, y, x] = wrong[t + 1][good].mean()
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert [line[:37] for line in rendered.damage()] == [
+    assert [line[:37] for line in rendered.damage_report()] == [
         "Warning: frame 3: 2 values are no num", "Warning: frame 5: 1 values are no num",
     ]  # fmt: skip
     wrong[7, :4] = np.nan
@@ -83,6 +83,6 @@ def test_values_that_are_no_numbers_take_the_mean_and_are_told():
 
 def test_where_numbers_are_known():
     counts, numbers = np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 4))
-    assert all_numbers(open_movie(counts)) and all_numbers(open_movie(numbers))
+    assert all_values_finite(open_movie(counts)) and all_values_finite(open_movie(numbers))
     numbers[1, 2, 3] = np.inf
-    assert not all_numbers(open_movie(numbers))
+    assert not all_values_finite(open_movie(numbers))

@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from restframe.measures import _register
 from restframe.simulate import PRESETS, Truth, simulate
-from restframe.simulate.camera import count, make_camera
+from restframe.simulate.camera import draw_counts, make_camera
 from restframe.simulate.motion import Term, make_truth
-from restframe.simulate.specimen import Species, moved, project, projections, rotations
+from restframe.simulate.specimen import Species, project_atoms, project_specimen, random_rotations, shifted_images
 
 SMALL = replace(PRESETS["falcon"], shape=(6, 200, 230), frame_dose=4.0, large=60.0, small=120.0)
 
@@ -21,22 +21,22 @@ def cloud(seed: int, n: int = 300) -> np.ndarray:
 
 
 def test_rotations_are_rotations():
-    turns = rotations(np.random.default_rng(1), 20)
+    turns = random_rotations(np.random.default_rng(1), 20)
     assert_allclose(turns @ turns.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (20, 3, 3)), atol=1e-12)
     assert_allclose(np.linalg.det(turns), 1)
 
 
 def test_projected_potential_holds_all_atoms():
-    spectra = projections(cloud(1, 500), rotations(np.random.default_rng(2), 3), 1.3, 40.0)
+    spectra = project_atoms(cloud(1, 500), random_rotations(np.random.default_rng(2), 3), 1.3, 40.0)
     # the integral over the plane: 110 - 83 V A³ an atom
     assert_allclose(spectra[:, 0, 0].real * 1.3**2, 500 * 27.0, rtol=1e-5)
 
 
 def test_a_box_moves_as_its_fourier_series_says():
-    spectra = projections(cloud(3), rotations(np.random.default_rng(4), 1), 1.0, 40.0)
+    spectra = project_atoms(cloud(3), random_rotations(np.random.default_rng(4), 1), 1.0, 40.0)
     box = spectra.shape[1]
     shift = np.array([[3.37, -1.81]])
-    image = moved(spectra, shift, np.zeros((1, 2)))[0]
+    image = shifted_images(spectra, shift, np.zeros((1, 2)))[0]
     # one sample, by the slow sum over all frequencies
     k = np.fft.fftfreq(box)
     full = np.fft.fft2(sfft.irfft2(spectra[0].astype(np.complex128), s=(box, box)))
@@ -46,21 +46,21 @@ def test_a_box_moves_as_its_fourier_series_says():
 
 
 def test_blur_is_the_mean_of_the_positions_passed():
-    spectra = projections(cloud(5), rotations(np.random.default_rng(6), 1), 1.0, 40.0)
+    spectra = project_atoms(cloud(5), random_rotations(np.random.default_rng(6), 1), 1.0, 40.0)
     travel = np.array([[2.5, -1.5]])
     steps = (np.arange(400) + 0.5) / 400 - 0.5
-    passed = np.mean([moved(spectra, s * travel, np.zeros((1, 2)))[0] for s in steps], axis=0)
-    blurred = moved(spectra, np.zeros((1, 2)), travel)[0]
+    passed = np.mean([shifted_images(spectra, s * travel, np.zeros((1, 2)))[0] for s in steps], axis=0)
+    blurred = shifted_images(spectra, np.zeros((1, 2)), travel)[0]
     assert_allclose(blurred, passed, atol=1e-4 * passed.max())
 
 
 def test_a_particle_on_the_canvas_is_moved_exactly_across_whole_pixels_and_its_edge():
-    spectra = projections(cloud(7), rotations(np.random.default_rng(8), 1), 1.0, 40.0)
+    spectra = project_atoms(cloud(7), random_rotations(np.random.default_rng(8), 1), 1.0, 40.0)
     canvas = (180, 162)
     species = (Species(np.array([100.3]), np.array([70.6]), np.zeros(1), spectra),)
 
     def at(dx, dy):
-        return project(species, canvas, (0, 0), lambda x, y, z: (np.array([[dx, dy]]), np.zeros((1, 2))))
+        return project_specimen(species, canvas, (0, 0), lambda x, y, z: (np.array([[dx, dy]]), np.zeros((1, 2))))
 
     ky, kx = np.fft.fftfreq(canvas[0])[:, None], np.fft.rfftfreq(canvas[1])[None]
     for dx, dy in ((0.45, -0.3), (13.7, 5.2), (60.25, -80.75)):
@@ -81,11 +81,11 @@ def test_what_rests_at_x_is_found_at_x_plus_truth():
 
 
 def test_mean_variance_and_ceiling_of_counts():
-    counts = count(np.full((600, 500), 1.7, np.float32), (1, 2))
+    counts = draw_counts(np.full((600, 500), 1.7, np.float32), (1, 2))
     assert counts.dtype == np.uint8
     assert counts.mean() == pytest.approx(1.7, abs=5 * np.sqrt(1.7 / counts.size))
     assert counts.var() == pytest.approx(1.7, rel=0.02)
-    assert count(np.full((4, 4), 1000.0), (1,)).tolist() == [[255] * 4] * 4
+    assert draw_counts(np.full((4, 4), 1000.0), (1,)).tolist() == [[255] * 4] * 4
 
 
 def test_the_gain_makes_the_mean_flat_and_defects_are_where_they_are_said_to_be():
@@ -189,7 +189,7 @@ def test_height_and_tilt_change_focus_and_motion():
     assert_allclose(thick.swing[recipe.shape[0] // 2], 0)
     # a tilted specimen's defocus is the mean one in the middle, and rises towards larger x
     tilted = simulate(replace(SMALL, tilt=45.0, seed=3))
-    defocus = {d: np.concatenate([s.x for s in part]).mean() for part, d in tilted._by_defocus}
+    defocus = {d: np.concatenate([s.x for s in part]).mean() for part, d in tilted._species_by_defocus}
     for d, x in defocus.items():
         assert x - (SMALL.shape[2] - 1) / 2 == pytest.approx(d - SMALL.defocus, abs=125)
     assert len(defocus) > 1

@@ -337,19 +337,23 @@ def same_files(process, folder, other):
 def test_frames_that_are_read_again_give_equal_bytes(inputs, patched, tmp_path, monkeypatch, capsys):
     from restframe import memory
     from restframe.cli.main import main
-    from restframe.movie import fractions
+    from restframe.movie import make_fractions
     from restframe.pipeline import wanted_sums
     from restframe.restore.dose import make_plan
     from restframe.settings import Exposure, Settings, Sums
 
     exposure = Exposure(pixel_size=1.1, frame_dose=1.5)
-    sums = wanted_sums(fractions(FRAMES, exposure), Settings(exposure=exposure, sums=Sums(split=True)))
+    sums = wanted_sums(make_fractions(FRAMES, exposure), Settings(exposure=exposure, sums=Sums(split=True)))
     groups = make_plan(sums).group_sizes
-    limit = memory.PROGRAM + memory.working_bytes((FRAMES, HEIGHT, WIDTH), 1, groups, len(sums)) + 4 * HEIGHT * WIDTH
+    limit = (
+        memory.PROGRAM_BYTES
+        + memory.bytes_without_frames((FRAMES, HEIGHT, WIDTH), 1, groups, len(sums))
+        + 4 * HEIGHT * WIDTH
+    )
     words = ["-InTiff", inputs / "my movie.tif", "-OutMrc", "sum.mrc", "-LogFile", "old.log", "-Patch", "3", "3"]
     words += ["-Gain", inputs / "gain.mrc", "-PixSize", "1.1", "-FmDose", "1.5", "-FmRef", "0", "-SplitSum", "1"]
     words += ["-Bft", "150", "-Gpu", "-1", "--max-memory"]
-    monkeypatch.setattr(memory, "kept_bytes", lambda *shape: 10**12)  # so few frames would take no more if kept
+    monkeypatch.setattr(memory, "bytes_with_frames", lambda *shape: 10**12)  # so few frames would take no more if kept
     monkeypatch.chdir(tmp_path)
     code = main([*map(str, words), f"{limit / 1000}KB"])
     said = capsys.readouterr()

@@ -12,7 +12,7 @@ from scipy import ndimage
 from restframe import memory
 from restframe.cli.main import main
 from restframe.measures import fourier_crop
-from restframe.movie.fractions import fractions
+from restframe.movie.fractions import make_fractions
 from restframe.pipeline import wanted_sums
 from restframe.restore.dose import make_plan
 from restframe.settings import Exposure, Settings
@@ -57,8 +57,8 @@ def folder(tmp_path_factory):
 def least_memory():
     """Bytes for a movie none of whose frames are kept."""
     exposure = Exposure(pixel_size=1.2, frame_dose=2)
-    sums = wanted_sums(fractions(T, exposure), Settings(exposure=exposure))
-    return memory.PROGRAM + memory.working_bytes((T, H, W), 1, make_plan(sums).group_sizes, len(sums))
+    sums = wanted_sums(make_fractions(T, exposure), Settings(exposure=exposure))
+    return memory.PROGRAM_BYTES + memory.bytes_without_frames((T, H, W), 1, make_plan(sums).group_sizes, len(sums))
 
 
 def image(path):
@@ -104,7 +104,7 @@ def test_stack_of_sums_binned_and_read_again(folder, tmp_path, monkeypatch, caps
     with mrcfile.open(tmp_path / "s_Stk.mrc") as mrc:
         assert float(mrc.voxel_size.x) == pytest.approx(1.2 * 1.6)
     limit = least_memory() + 2 * H * W
-    monkeypatch.setattr(memory, "kept_bytes", lambda *shape: 10**12)  # so few frames would take no more if kept
+    monkeypatch.setattr(memory, "bytes_with_frames", lambda *shape: 10**12)  # so few frames would take no more if kept
     monkeypatch.chdir(tmp_path)
     assert main(f"{words} -OutMrc again.mrc --max-memory {limit / 1000}KB".split()) == 0
     assert "Frames are read 1 at a time and again in every pass" in capsys.readouterr().out

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from restframe.movie import fractions
+from restframe.movie import make_fractions
 from restframe.settings import Exposure, Row
 from restframe.track.fit import time_basis
 from restframe.track.groups import groups
@@ -25,7 +25,7 @@ def test_one_group_alone_is_never_made(t, expected):
 
 
 def grouped(rows, n_raw, least):
-    used = fractions(n_raw, Exposure(integration=rows))
+    used = make_fractions(n_raw, Exposure(integration=rows))
     return sizes(groups(used.weight, least), len(used.frames))
 
 

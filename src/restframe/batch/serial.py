@@ -100,7 +100,7 @@ def run_batch(tasks: Sequence[Task], detector: Detector, say: Say) -> list[Failu
                 first.append((number, ready))
                 break
         ready = None  # or its frames would stay in memory
-        if first and (first[0][1].prepared.raw.at_once > 1 or len(tasks[0].settings.machine.gpus) > 1):
+        if first and (first[0][1].prepared.raw.concurrent_movies > 1 or len(tasks[0].settings.machine.gpus) > 1):
             _side_by_side(tasks, first, detector, shared, blocks, attempt)
         elif first:
             _in_stages(tasks, first, shared, blocks, attempt)
@@ -151,7 +151,7 @@ def _side_by_side(
     one process) is replaced by a thread.
     """
     begin, ready = first.pop()
-    at_once = ready.prepared.raw.at_once
+    at_once = ready.prepared.raw.concurrent_movies
     given = tasks[0].settings.machine
     machines = [replace(given, gpus=(gpu,)) for gpu in given.gpus] or [given]
     waiting, lock = deque(range(begin + 1, len(tasks))), Lock()
@@ -271,7 +271,7 @@ def _read(task: Task, shared: SharedReferences) -> Ready:
     prepared = prepare(movie, settings, shared.of(movie, settings.machine))
     if prepared.ahead:
         with make_kernels(settings.machine).active():
-            prepared.raw.fill()
+            prepared.raw.load()
     return Ready(task, movie, prepared, settings, field, perf_counter() - started)
 
 

@@ -12,7 +12,7 @@ import tifffile
 
 from restframe.arrays import BoolArray
 from restframe.errors import DetectorError
-from restframe.movie.sniff import TIFF_MAGIC
+from restframe.movie.formats import TIFF_MAGIC
 
 DEFECTS_TAG = 65100
 

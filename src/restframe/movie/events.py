@@ -1,8 +1,9 @@
-"""Electron events as the EER format packs them, counted into an image.
+"""Electron events as the EER format encodes them, added to an image.
 
-A frame is a string of bits, the lowest of each byte first. A symbol is a run, the number of pixels without an electron
-row by row, then the electron's place within its pixel. The longest run stands for that many empty pixels and no
-electron. The last run ends behind the last pixel, exactly, and only padding may follow: that is how damage is found.
+A frame is a string of bits, the lowest bit of each byte first. A symbol consists of a run, the number of pixels without
+an electron (row by row), and the position of the next electron within its pixel. The longest possible run stands for
+that many empty pixels and no electron. The last run ends exactly behind the last pixel, and only padding may follow:
+this is how damage is detected.
 """
 
 from __future__ import annotations
@@ -11,65 +12,71 @@ from typing import NamedTuple
 
 import numpy as np
 
-from restframe.loops import nb
+from restframe.arrays import AnyArray
+from restframe.loops import int64, njit, uint64
 
 
 class Coding(NamedTuple):
-    """How events are packed: bits of the run, then those of the place along x and along y."""
+    """Bits of a symbol: those of the run, then those of the position along x and along y."""
 
-    run: int
-    x: int
-    y: int
-    always: bool = False  # the place follows the longest run too
-
-
-CODINGS = {65000: Coding(8, 2, 2, always=True), 65001: Coding(7, 2, 2)}  # by TIFF compression; 65002 says it in tags
-MOST_BITS = 32  # of a symbol
-LOOSE = 16  # bytes after the last symbol that may hold anything; further ones must be alike
+    run_bits: int
+    x_bits: int
+    y_bits: int
+    position_always_stored: bool = False  # also after the longest run, which has no electron
 
 
-def add_events(data: bytes, coding: Coding, level: int, out: np.ndarray, times: int = 1) -> bool:
-    """Add ``times`` to ``out`` (h 2^level, w 2^level), unsigned integers, where an electron of this frame fell.
+CODINGS = {65000: Coding(8, 2, 2, position_always_stored=True), 65001: Coding(7, 2, 2)}
+"""By TIFF compression. Compression 65002 gives the numbers of bits in tags."""
+MAX_SYMBOL_BITS = 32
+ARBITRARY_PADDING_BYTES = 16
+"""Bytes after the last symbol that may have any value; bytes after these must all be equal."""
 
-    Pixels are divided into 2^level a side, at most as the coding does. False: the data are damaged, they don't end
-    where the frame does; adding them once more with ``times`` -1 takes away what they brought.
+
+def add_events(encoded: bytes, coding: Coding, level: int, image: AnyArray, count: int = 1) -> bool:
+    """Add ``count`` to each pixel of ``image`` where the frame has an electron.
+
+    ``image``: (h 2^level, w 2^level), unsigned integers; each physical pixel is divided into 2^level along each side,
+    at most as finely as the coding allows. Returns False if the data are damaged, that is, do not end where the frame
+    does; a second call with ``count`` -1 then removes what the first call added.
     """
-    words = np.zeros(len(data) // 4 + 3, "<u4")
-    words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
-    step = out.dtype.type(times % (int(np.iinfo(out.dtype).max) + 1))
-    used = _add(words, 8 * len(data), *coding, level, out, step)
-    return used >= 0 and len(set(data[used // 8 + LOOSE :])) < 2
+    words = np.zeros(len(encoded) // 4 + 3, "<u4")
+    words.view(np.uint8)[: len(encoded)] = np.frombuffer(encoded, np.uint8)
+    increment = image.dtype.type(count % (int(np.iinfo(image.dtype).max) + 1))
+    used_bits = _add_symbols(words, 8 * len(encoded), *coding, level, image, increment)
+    return used_bits >= 0 and len(set(encoded[used_bits // 8 + ARBITRARY_PADDING_BYTES :])) < 2
 
 
-@nb.njit(cache=True, nogil=True)
-def _add(words, bits, run_bits, x_bits, y_bits, always, level, out, step):
-    longest = nb.uint64((1 << run_bits) - 1)
-    x_mask, y_mask = nb.uint64((1 << x_bits) - 1), nb.uint64((1 << y_bits) - 1)
-    # the highest bit of a place is stored inverted
-    x_flip, y_flip = nb.uint64((1 << x_bits) >> 1), nb.uint64((1 << y_bits) >> 1)
-    x_drop, y_drop = nb.uint64(x_bits - level), nb.uint64(y_bits - level)
-    height, width = out.shape[0] >> level, out.shape[1] >> level
-    used = x = y = 0
-    while y < height:
-        word = used >> 5
-        both = nb.uint64(words[word]) | (nb.uint64(words[word + 1]) << nb.uint64(32))
-        symbol = both >> nb.uint64(used & 31)
-        run = symbol & longest
-        electron = run != longest
-        used += run_bits + (x_bits + y_bits if electron or always else 0)
-        x += nb.int64(run)
-        while x >= width:
-            x -= width
-            y += 1
-        if y >= height or used > bits:
+@njit(cache=True, nogil=True)
+def _add_symbols(words, bit_count, run_bits, x_bits, y_bits, position_always_stored, level, image, increment):  # type: ignore[no-untyped-def]
+    """Returns the bits used, or -1 if the symbols do not end with the last pixel."""
+    longest_run = uint64((1 << run_bits) - 1)
+    x_mask, y_mask = uint64((1 << x_bits) - 1), uint64((1 << y_bits) - 1)
+    # the highest bit of a position is stored inverted
+    x_flip, y_flip = uint64((1 << x_bits) >> 1), uint64((1 << y_bits) >> 1)
+    x_unused, y_unused = uint64(x_bits - level), uint64(y_bits - level)
+    height, width = image.shape[0] >> level, image.shape[1] >> level
+    used_bits = column = row = 0
+    while row < height:
+        word_index = used_bits >> 5
+        two_words = uint64(words[word_index]) | (uint64(words[word_index + 1]) << uint64(32))
+        symbol = two_words >> uint64(used_bits & 31)
+        run = symbol & longest_run
+        has_electron = run != longest_run
+        used_bits += run_bits + (x_bits + y_bits if has_electron or position_always_stored else 0)
+        column += int64(run)
+        while column >= width:
+            column -= width
+            row += 1
+        if row >= height or used_bits > bit_count:
             break
-        if electron:
-            px = ((symbol >> nb.uint64(run_bits)) & x_mask ^ x_flip) >> x_drop
-            py = ((symbol >> nb.uint64(run_bits + x_bits)) & y_mask ^ y_flip) >> y_drop
-            out[(y << level) + nb.int64(py), (x << level) + nb.int64(px)] += step
-            x += 1
-            if x == width:
-                x = 0
-                y += 1
-    whole = y == height and x == 0 and used - x_bits - y_bits <= bits  # the last place may be missing
-    return used if whole else -1
+        if has_electron:
+            x_within = ((symbol >> uint64(run_bits)) & x_mask ^ x_flip) >> x_unused
+            y_within = ((symbol >> uint64(run_bits + x_bits)) & y_mask ^ y_flip) >> y_unused
+            image[(row << level) + int64(y_within), (column << level) + int64(x_within)] += increment
+            column += 1
+            if column == width:
+                column = 0
+                row += 1
+    # the position of the last symbol may be missing
+    complete = row == height and column == 0 and used_bits - x_bits - y_bits <= bit_count
+    return used_bits if complete else -1

@@ -1,6 +1,7 @@
-"""Which raw frames of a movie are used, which are summed to one fraction, and what the specimen had received by then.
+"""Which raw frames of a movie are used, which are summed to one fraction, and the dose of each fraction.
 
-Motion is measured and corrected on fractions; without integration each is one raw frame.
+Motion is measured and corrected on fractions. Without integration, each fraction of a movie that is not EER is one raw
+frame.
 """
 
 from __future__ import annotations
@@ -9,104 +10,124 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from restframe.arrays import FloatArray
 from restframe.errors import SettingsError
 from restframe.messages import Message, Setting
-from restframe.movie.integration import divide, fit_rows, read_rows
+from restframe.movie.integration import divide_frames, fit_rows_to_movie, read_rows
 from restframe.settings import Exposure, Row
 
-USUAL_COUNT = 40  # fractions of an event movie of unknown dose
-USUAL_DOSE = 1.0  # e/A² of a fraction of one whose dose is known
-FEWEST, MOST = 10, 100
+DEFAULT_FRACTION_COUNT = 40  # of an event movie whose dose is unknown
+DEFAULT_FRACTION_DOSE = 1.0  # e/A², of an event movie whose dose is known
+MIN_FRACTIONS, MAX_FRACTIONS = 10, 100
 
 
 @dataclass(frozen=True, eq=False)
 class Fractions:
-    frames: tuple[range, ...]  # numbers of the raw frames, from 0, that each sums
-    dose: np.ndarray  # (t,) e/A² received during each
-    accumulated: np.ndarray  # (t,) e/A² received at the end of each, frames left out at the start included
-    weight: np.ndarray  # (t,) what each counts for in a group of frames
-    notes: tuple[str, ...] = ()  # sentences for people
+    """The fractions of a movie, in order."""
+
+    frames: tuple[range, ...]  # raw frames, counted from 0, that each fraction sums
+    dose: FloatArray  # (t,) e/A² during each fraction
+    accumulated: FloatArray  # (t,) e/A² at the end of each fraction, with that of frames left out at the start
+    weight: FloatArray  # (t,) what each fraction counts in a group of fractions
+    notes: tuple[str, ...] = ()  # sentences for the user
 
     @property
-    def raw(self) -> range:
+    def raw_frames(self) -> range:
         """All raw frames that are used."""
         return range(self.frames[0].start, self.frames[-1].stop)
 
     @property
-    def summed(self) -> bool:
-        return any(len(raw) > 1 for raw in self.frames)
+    def are_sums(self) -> bool:
+        """Whether any fraction sums several raw frames."""
+        return any(len(raw_frames) > 1 for raw_frames in self.frames)
 
 
-def fractions(n_raw: int, exposure: Exposure, events: bool = False) -> Fractions:
-    """The fractions of a movie of ``n_raw`` frames; of an ``events`` (EER) movie, whose frames hold too little to be
-    used singly, about 40, or of about 1 e/A² each, when the exposure says nothing else.
+def make_fractions(raw_count: int, exposure: Exposure, events: bool = False) -> Fractions:
+    """The fractions of a movie of ``raw_count`` raw frames.
 
-    Throw and Trunc count raw frames. accumulated = initial dose + that of all raw frames up to the end of a fraction:
-    what is thrown away has done its damage too (manual, sections 7 and 9). Raises `SettingsError` when no
-    frame is left.
+    ``events``: an EER movie, whose raw frames hold too few electrons to be used singly; unless the exposure gives an
+    integration, it gets about 40 fractions, or fractions of about 1 e/A².
+
+    Throw and Trunc count raw frames. accumulated = initial dose + dose of all raw frames up to the end of a fraction,
+    because frames that are left out have damaged the specimen too (manual, sections 7 and 9). Raises `SettingsError`
+    when no frame is left.
+
+    Example: ``make_fractions(40, Exposure(frame_dose=1.2, throw=1))`` has 39 fractions, the first with an accumulated
+    dose of 2.4 e/A².
     """
-    _check(n_raw, exposure)
-    asked = exposure.integration
-    given = read_rows(asked) if asked is not None and not isinstance(asked, tuple) else asked
-    rows = given or (Row(n_raw, usual_size(n_raw, exposure) if events else 1, 0.0),)
-    parts: list[range] = []
-    dose: list[float] = []  # of each fraction
-    accumulated: list[float] = []
-    weight: list[tuple[int, float]] = []  # raw frames that it should hold, dose of one
-    first, before = 0, exposure.initial_dose
-    for row in fit_rows(rows, n_raw):
-        each = row.dose or exposure.frame_dose
-        used = range(max(first, exposure.throw), min(first + row.frames, n_raw - exposure.trunc))
-        for part in divide(used, row.size) if used else []:
-            parts.append(part)
-            dose.append(each * len(part))
-            accumulated.append(before + each * (part.stop - first))
-            weight.append((row.size, each))
-        first, before = first + row.frames, before + each * row.frames
-    notes = _notes(parts, n_raw, exposure, given)
-    return Fractions(tuple(parts), np.array(dose), np.array(accumulated), _weight(np.array(weight)), notes)
+    _check_exposure(raw_count, exposure)
+    integration = exposure.integration
+    given = read_rows(integration) if integration is not None and not isinstance(integration, tuple) else integration
+    default_size = default_fraction_size(raw_count, exposure) if events else 1
+    rows = given or (Row(raw_count, default_size, 0.0),)
+    fractions: list[range] = []
+    doses: list[float] = []
+    accumulated_doses: list[float] = []
+    sizes_and_doses: list[tuple[int, float]] = []  # raw frames that each fraction should hold, dose of a raw frame
+    row_start, dose_before = 0, exposure.initial_dose
+    for row in fit_rows_to_movie(rows, raw_count):
+        raw_dose = row.dose or exposure.frame_dose
+        used_frames = range(max(row_start, exposure.throw), min(row_start + row.frames, raw_count - exposure.trunc))
+        for fraction in divide_frames(used_frames, row.size) if used_frames else []:
+            fractions.append(fraction)
+            doses.append(raw_dose * len(fraction))
+            accumulated_doses.append(dose_before + raw_dose * (fraction.stop - row_start))
+            sizes_and_doses.append((row.size, raw_dose))
+        row_start, dose_before = row_start + row.frames, dose_before + raw_dose * row.frames
+    return Fractions(
+        tuple(fractions),
+        np.array(doses),
+        np.array(accumulated_doses),
+        _group_weights(np.array(sizes_and_doses)),
+        _notes(fractions, raw_count, exposure, given),
+    )
 
 
-def usual_size(n_raw: int, exposure: Exposure) -> int:
-    """Raw frames of a fraction when nobody says how many."""
-    dose = n_raw * exposure.frame_dose
-    count = min(max(round(dose / USUAL_DOSE), FEWEST), MOST) if dose > 0 else USUAL_COUNT
-    return max(1, n_raw // count)
+def default_fraction_size(raw_count: int, exposure: Exposure) -> int:
+    """Raw frames of a fraction of an event movie when the exposure gives no integration."""
+    total_dose = raw_count * exposure.frame_dose
+    fraction_count = DEFAULT_FRACTION_COUNT
+    if total_dose > 0:
+        fraction_count = min(max(round(total_dose / DEFAULT_FRACTION_DOSE), MIN_FRACTIONS), MAX_FRACTIONS)
+    return max(1, raw_count // fraction_count)
 
 
-def _weight(sizes_and_doses: np.ndarray) -> np.ndarray:
-    """Raw frames each fraction should hold; where that is one for all, its dose (manual 16.2)."""
+def _group_weights(sizes_and_doses: FloatArray) -> FloatArray:
+    """The raw frames that each fraction should hold; if that is one for all fractions, their doses (manual 16.2)."""
     sizes, doses = sizes_and_doses.T
-    return doses if sizes.max() == 1 and doses.min() > 0 else sizes
+    weights: FloatArray = doses if sizes.max() == 1 and doses.min() > 0 else sizes
+    return weights
 
 
-def _check(n_raw: int, exposure: Exposure) -> None:
-    if not range(exposure.throw, n_raw - exposure.trunc):
+def _check_exposure(raw_count: int, exposure: Exposure) -> None:
+    if not range(exposure.throw, raw_count - exposure.trunc):
         raise SettingsError(
             Setting("throw", exposure.throw),
             " and ",
             Setting("trunc", exposure.trunc),
-            f" leave none of the movie's {n_raw} frames. Leave fewer out.",
+            f" leave none of the movie's {raw_count} frames. Leave fewer out.",
         )
 
 
-def _notes(parts: list[range], n_raw: int, exposure: Exposure, given: tuple[Row, ...] | None) -> tuple[str, ...]:
+def _notes(
+    fractions: list[range], raw_count: int, exposure: Exposure, given: tuple[Row, ...] | None
+) -> tuple[str, ...]:
     notes = []
     if given:
-        listed = sum(row.frames for row in given)
-        if listed != n_raw:
-            change = "rows are cut from the end" if listed > n_raw else "its last row holds for the rest"
-            counts = f" lists {listed} raw frames, the movie has {n_raw}; {change}."
-            notes.append(Message("Warning: ", Setting("integration"), counts))
+        listed_count = sum(row.frames for row in given)
+        if listed_count != raw_count:
+            change = "rows are cut from the end" if listed_count > raw_count else "its last row holds for the rest"
+            difference = f" lists {listed_count} raw frames, the movie has {raw_count}; {change}."
+            notes.append(Message("Warning: ", Setting("integration"), difference))
         doses = {row.dose or exposure.frame_dose for row in given}
         if 0 in doses and len(doses) > 1:
-            others = " gives a dose for some frames only; the others count as 0 e/A²."
-            notes.append(Message("Warning: ", Setting("integration"), others))
-    sizes = sorted({len(part) for part in parts})
+            consequence = " gives a dose for some frames only; the others count as 0 e/A²."
+            notes.append(Message("Warning: ", Setting("integration"), consequence))
+    sizes = sorted({len(fraction) for fraction in fractions})
     if given or sizes[-1] > 1:
-        each = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-        chosen = Message() if given else Message("; ", Setting("integration"), " would choose others")
-        used = sum(map(len, parts))
-        sums = f"Fractions: {len(parts)}, each the sum of {each} of the {used} raw frames used"
-        notes.append(Message(sums, chosen, "."))
+        size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        advice = Message() if given else Message("; ", Setting("integration"), " would choose others")
+        used_count = sum(map(len, fractions))
+        summary = f"Fractions: {len(fractions)}, each the sum of {size} of the {used_count} raw frames used"
+        notes.append(Message(summary, advice, "."))
     return tuple(notes)

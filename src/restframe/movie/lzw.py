@@ -1,8 +1,9 @@
-"""LZW as TIFF has it, decoded faster than imagecodecs does: counts make short strings, which fit into one register.
+"""LZW as TIFF defines it, decoded faster than imagecodecs does.
 
-Codes follow each other, the highest bit of each byte first, and grow from 9 to 12 bits with the table of strings, one
-code early (TIFF 6.0, section 13). An entry of the table is the string itself while it has up to `SHORT` bytes, and in
-any case where in the output it stands, because the string of a new entry is what was just written and a byte more.
+Counts make short strings, which fit into one 64-bit register. Codes follow each other, the highest bit of each byte
+first. Their width grows from 9 to 12 bits with the table of strings, one code early (TIFF 6.0, section 13). An entry of
+the table is the string itself if it has up to `REGISTER_BYTES` bytes, and always its position in the output, because
+the string of a new entry is the string just written and one byte more.
 """
 
 from __future__ import annotations
@@ -11,124 +12,129 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from restframe.loops import nb
+from restframe.arrays import AnyArray
+from restframe.loops import int64, njit, uint8, uint32, uint64
 
-CLEAR, END, FIRST, MOST = 256, 257, 258, 4096
-SHORT = 8  # bytes
+CLEAR_CODE, END_CODE, FIRST_FREE_CODE, TABLE_SIZE = 256, 257, 258, 4096
+REGISTER_BYTES = 8
 
 
-def decode_strips(strips: Sequence[bytes | memoryview], sizes: Sequence[int], rows: np.ndarray) -> bool:
+def decode_strips(strips: Sequence[bytes | memoryview], sizes: Sequence[int], rows: AnyArray) -> bool:
     """Decode the strips of a frame into ``rows`` (h, bytes of a row) uint8, the last row of the file first.
 
-    ``sizes``: bytes of each strip when decoded; what it has beyond is left out. False: one is damaged or short, or is
-    no usual LZW, and ``rows`` are not to be used.
+    ``sizes``: bytes of each strip after decoding; further bytes of a strip are ignored. Returns False if a strip is
+    damaged, too short or not common LZW; ``rows`` must not be used then.
     """
-    counts = np.array([len(strip) for strip in strips], np.int64)
-    block = np.frombuffer(b"".join(strips), np.uint8)
-    return bool(_decode_strips(block, counts, np.array(sizes, np.int64), rows))
+    lengths = np.array([len(strip) for strip in strips], np.int64)
+    encoded = np.frombuffer(b"".join(strips), np.uint8)
+    return bool(_decode_frame(encoded, lengths, np.array(sizes, np.int64), rows))
 
 
-@nb.njit(cache=True, nogil=True)
-def _decode_strips(block, counts, sizes, rows):
-    strings = np.empty(MOST, np.uint64)  # the first byte lowest
-    lengths = np.empty(MOST, np.int64)
-    places = np.zeros(MOST, np.int64)
-    for i in range(256):
-        strings[i] = i
-        lengths[i] = 1
-    out = rows.reshape(rows.size)
-    start = done = 0
-    for i in range(len(counts)):
-        if not _decode(block[start : start + counts[i]], out[done : done + sizes[i]], strings, lengths, places):
+@njit(cache=True, nogil=True)
+def _decode_frame(encoded, encoded_lengths, sizes, rows):  # type: ignore[no-untyped-def]
+    strings = np.empty(TABLE_SIZE, np.uint64)  # the first byte is the lowest
+    lengths = np.empty(TABLE_SIZE, np.int64)
+    positions = np.zeros(TABLE_SIZE, np.int64)
+    for byte in range(256):
+        strings[byte] = byte
+        lengths[byte] = 1
+    decoded = rows.reshape(rows.size)
+    start = filled = 0
+    for strip in range(len(encoded_lengths)):
+        strip_bytes = encoded[start : start + encoded_lengths[strip]]
+        if not _decode_strip(strip_bytes, decoded[filled : filled + sizes[strip]], strings, lengths, positions):
             return False
-        start += counts[i]
-        done += sizes[i]
-    h = len(rows)
-    for y in range(h // 2):
-        a, b = rows[y], rows[h - 1 - y]
-        for x in range(len(a)):
-            a[x], b[x] = b[x], a[x]
-    return done == len(out)
+        start += encoded_lengths[strip]
+        filled += sizes[strip]
+    height = len(rows)
+    for row in range(height // 2):
+        upper, lower = rows[row], rows[height - 1 - row]
+        for column in range(len(upper)):
+            upper[column], lower[column] = lower[column], upper[column]
+    return filled == len(decoded)
 
 
-@nb.njit(cache=True, nogil=True)
-def _bits(data, p):
-    """Four bytes from ``p`` on, the first highest; zeros behind the end."""
-    if p + nb.uint64(4) <= nb.uint64(len(data)):
-        a, b = nb.uint32(data[p]), nb.uint32(data[p + nb.uint64(1)])
-        c, d = nb.uint32(data[p + nb.uint64(2)]), nb.uint32(data[p + nb.uint64(3)])
-        return (a << nb.uint32(24)) | (b << nb.uint32(16)) | (c << nb.uint32(8)) | d
-    word = nb.uint32(0)
-    for k in range(4):
-        at = p + nb.uint64(k)
-        word = (word << nb.uint32(8)) | (nb.uint32(data[at]) if at < nb.uint64(len(data)) else nb.uint32(0))
+@njit(cache=True, nogil=True)
+def _four_bytes(encoded, start):  # type: ignore[no-untyped-def]
+    """Four bytes from ``start`` on, the first highest; zeros after the end."""
+    if start + uint64(4) <= uint64(len(encoded)):
+        first, second = uint32(encoded[start]), uint32(encoded[start + uint64(1)])
+        third, fourth = uint32(encoded[start + uint64(2)]), uint32(encoded[start + uint64(3)])
+        return (first << uint32(24)) | (second << uint32(16)) | (third << uint32(8)) | fourth
+    word = uint32(0)
+    for offset in range(4):
+        position = start + uint64(offset)
+        byte = uint32(encoded[position]) if position < uint64(len(encoded)) else uint32(0)
+        word = (word << uint32(8)) | byte
     return word
 
 
-@nb.njit(cache=True, nogil=True)
-def _put_short(out, at, string):
-    """Eight bytes at once; what the string does not need is written over by the next."""
-    for k in range(8):
-        out[at + nb.uint64(k)] = nb.uint8((string >> nb.uint64(8 * k)) & nb.uint64(255))
+@njit(cache=True, nogil=True)
+def _write_register(decoded, start, string):  # type: ignore[no-untyped-def]
+    """Write eight bytes at once; the next string overwrites those that this string does not have."""
+    for offset in range(REGISTER_BYTES):
+        decoded[start + uint64(offset)] = uint8((string >> uint64(8 * offset)) & uint64(255))
 
 
-@nb.njit(cache=True, nogil=True)
-def _take_short(out, at):
-    string = nb.uint64(0)
-    for k in range(8):
-        string |= nb.uint64(out[at + nb.uint64(k)]) << nb.uint64(8 * k)
+@njit(cache=True, nogil=True)
+def _read_register(decoded, start):  # type: ignore[no-untyped-def]
+    string = uint64(0)
+    for offset in range(REGISTER_BYTES):
+        string |= uint64(decoded[start + uint64(offset)]) << uint64(8 * offset)
     return string
 
 
-@nb.njit(cache=True, nogil=True)
-def _decode(data, out, strings, lengths, places):
-    size, bits = nb.int64(len(out)), nb.int64(8 * len(data))
-    used = nb.int64(0)
-    width = nb.int64(9)
-    entry = nb.int64(FIRST)
-    grows = nb.int64(511)  # the entry from which on codes are longer
-    last = nb.int64(-1)  # the code before; -1: none since the table was cleared
-    at = nb.int64(0)
-    cleared = False
-    while at < size:
-        if used + width > bits:
+@njit(cache=True, nogil=True)
+def _decode_strip(encoded, decoded, strings, lengths, positions):  # type: ignore[no-untyped-def]
+    size, bit_count = int64(len(decoded)), int64(8 * len(encoded))
+    used_bits = int64(0)
+    code_width = int64(9)
+    next_entry = int64(FIRST_FREE_CODE)
+    widening_entry = int64(511)  # from this entry on, codes are longer
+    previous_code = int64(-1)  # -1: none since the table was cleared
+    filled = int64(0)
+    table_cleared = False
+    while filled < size:
+        if used_bits + code_width > bit_count:
             return False
-        word = nb.uint32(_bits(data, nb.uint64(used >> 3)) << nb.uint32(used & 7))
-        code = nb.int64(word >> nb.uint32(32 - width))
-        used += width
-        if code == CLEAR:
-            width, entry, grows, last = nb.int64(9), nb.int64(FIRST), nb.int64(511), nb.int64(-1)
-            cleared = True
+        word = uint32(_four_bytes(encoded, uint64(used_bits >> 3)) << uint32(used_bits & 7))
+        code = int64(word >> uint32(32 - code_width))
+        used_bits += code_width
+        if code == CLEAR_CODE:
+            code_width, next_entry = int64(9), int64(FIRST_FREE_CODE)
+            widening_entry, previous_code = int64(511), int64(-1)
+            table_cleared = True
             continue
-        if code == END or not cleared or code > entry or (last < 0 and code > 255):
+        if code == END_CODE or not table_cleared or code > next_entry or (previous_code < 0 and code > 255):
             return False
-        if last >= 0:
-            if entry >= MOST:
+        if previous_code >= 0:
+            if next_entry >= TABLE_SIZE:
                 return False
-            before, length = strings[last], lengths[last]
-            first = (before if code == entry else strings[code]) & nb.uint64(255)
-            # a string that is too long keeps its first bytes
-            strings[entry] = before | (first << nb.uint64(8 * length)) if length < SHORT else before
-            lengths[entry] = length + 1
-            places[entry] = at - length
-            entry += 1
-            if entry >= grows and width < 12:
-                width += 1
-                grows = 2 * grows + 1
-        n = lengths[code]
-        if n <= SHORT and at + SHORT <= size:
-            _put_short(out, nb.uint64(at), strings[code])
-        elif n <= SHORT:
-            for k in range(min(n, size - at)):
-                out[at + k] = nb.uint8((strings[code] >> nb.uint64(8 * k)) & nb.uint64(255))
+            previous_string, length = strings[previous_code], lengths[previous_code]
+            first_byte = (previous_string if code == next_entry else strings[code]) & uint64(255)
+            if length < REGISTER_BYTES:  # a longer string keeps its first bytes
+                previous_string |= first_byte << uint64(8 * length)
+            strings[next_entry] = previous_string
+            lengths[next_entry] = length + 1
+            positions[next_entry] = filled - length
+            next_entry += 1
+            if next_entry >= widening_entry and code_width < 12:
+                code_width += 1
+                widening_entry = 2 * widening_entry + 1
+        length = lengths[code]
+        if length <= REGISTER_BYTES and filled + REGISTER_BYTES <= size:
+            _write_register(decoded, uint64(filled), strings[code])
+        elif length <= REGISTER_BYTES:
+            for offset in range(min(length, size - filled)):
+                decoded[filled + offset] = uint8((strings[code] >> uint64(8 * offset)) & uint64(255))
         else:
-            place = places[code]
-            k = nb.int64(0)
-            while k < n and at + k + SHORT <= size:  # it began at least that far back
-                _put_short(out, nb.uint64(at + k), _take_short(out, nb.uint64(place + k)))
-                k += SHORT
-            for j in range(k, min(n, size - at)):
-                out[at + j] = out[place + j]
-        last = code
-        at += n
+            source = positions[code]
+            copied = int64(0)
+            while copied < length and filled + copied + REGISTER_BYTES <= size:  # the source is at least 8 bytes before
+                _write_register(decoded, uint64(filled + copied), _read_register(decoded, uint64(source + copied)))
+                copied += REGISTER_BYTES
+            for offset in range(copied, min(length, size - filled)):
+                decoded[filled + offset] = decoded[source + offset]
+        previous_code = code
+        filled += length
     return True

@@ -3,157 +3,178 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from restframe import pages
+from restframe.arrays import AnyArray, FloatArray, IntArray
 from restframe.cores import available_cores
 from restframe.messages import Setting
-from restframe.movie.movie import ArrayMovie, Movie
+from restframe.movie.movie import ArrayMovie, DataType, Movie
 
-BLOCK = 8  # frames handed out together while they are read
+FRAMES_PER_BLOCK = 8
+"""Frames that are handed out together while they are read."""
 
 
 class RawFrames:
     """Frames as stored, (t, h, w) of `dtype`, for programs that go through all of them in order, several times.
 
-    ``frames``: the numbers of those that are used (None: all). ``keep``: the first pass fills one array, later passes
-    get it whole; otherwise every pass reads the file, and no more than two blocks of ``block`` frames are in memory.
-    Frames are decoded by ``threads`` threads (0: as many as cores this process may use), one by each, a block ahead
-    of the one that is worked on.
+    ``frame_numbers``: the frames that are used, counted from 0 (None: all). ``keep_frames``: the first pass fills one
+    array, which later passes get as a whole; otherwise each pass reads the file, and at most two blocks of
+    ``frames_per_block`` frames are in memory. Frames are decoded by ``threads`` threads (0: as many as this process may
+    use cores), one frame by each, one block ahead of the block in use.
+
+    Example: ``for frame_range, frames in RawFrames(open_movie("movie.tif")).blocks(): ...``
     """
 
-    limit = Setting("max_memory")  # what makes it read the frames again
+    limiting_setting = Setting("max_memory")
+    """The setting that makes this object read frames again."""
 
     def __init__(
         self,
         movie: Movie,
-        frames: Sequence[int] | None = None,
+        frame_numbers: Sequence[int] | None = None,
         threads: int = 0,
-        keep: bool = True,
-        block: int = BLOCK,
+        keep_frames: bool = True,
+        frames_per_block: int = FRAMES_PER_BLOCK,
     ) -> None:
         self.movie = movie
-        self.numbers = range(movie.shape[0]) if frames is None else frames
+        self.frame_numbers: Sequence[int] = range(movie.shape[0]) if frame_numbers is None else frame_numbers
         self.threads = threads if threads > 0 else available_cores()
-        self.keep = keep
-        self.block = block
-        self._array = _in_memory(movie, self.numbers)
+        self.keep_frames = keep_frames
+        self.frames_per_block = frames_per_block
+        self._array = _frames_of_array(movie, self.frame_numbers)
         self._complete = self._borrowed = self._array is not None
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return len(self.numbers), *self.movie.shape[1:]
+        """(t, h, w) of the used frames."""
+        _, height, width = self.movie.shape
+        return len(self.frame_numbers), height, width
 
     @property
-    def dtype(self) -> np.dtype:
+    def dtype(self) -> DataType:
+        """Type of the pixels."""
         return self.movie.dtype
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.frame_numbers)
 
-    def held(self) -> np.ndarray | None:
-        """All frames, if they are in memory already."""
+    def frames_in_memory(self) -> AnyArray | None:
+        """All frames, (t, h, w), if they are in memory already; else None."""
         return self._array if self._complete else None
 
-    def blocks(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
-        """Frames ``first`` ... ``stop`` (None: the last) in order: which, from 0 among the used ones, and the frames
-        (n, h, w), to be read only and only until the next block is asked for.
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[slice, AnyArray]]:
+        """Frames from ``start`` to ``stop`` (None: the end) in order, counted from 0 among the used frames.
 
-        Raises `InputError`, which names the frame, when one is damaged.
+        Yields the range of each block and its frames (n, h, w), which must not be changed and are valid until the next
+        block is requested. Raises `InputError`, which names the frame, if a frame is damaged.
         """
         stop = len(self) if stop is None else stop
         if self._array is not None and self._complete:
-            if first < stop:
-                yield slice(first, stop), self._array[first:stop]
-        elif self.keep and (first, stop) == (0, len(self)):
+            if start < stop:
+                yield slice(start, stop), self._array[start:stop]
+        elif self.keep_frames and (start, stop) == (0, len(self)):
             self._array = pages.zeros(self.shape, self.dtype)
-            yield from self._read(first, stop, self._array)
+            yield from self._read_blocks(start, stop, self._array)
             self._complete = True
         else:
-            yield from self._read(first, stop, None)
+            yield from self._read_blocks(start, stop, None)
 
-    def blocks_with(self, frames: np.ndarray) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
-        """As `blocks`, of at least these frames in ascending order: all where they lie in memory, else no others."""
+    def blocks_including(self, frames: IntArray) -> Iterator[tuple[slice | IntArray, AnyArray]]:
+        """Blocks, as from `blocks`, that include all of ``frames`` (in ascending order).
+
+        If the movie is in memory, the blocks have all used frames, else these frames only.
+        """
         if self._complete or len(frames) == len(self):
             yield from self.blocks()
             return
-        some = RawFrames(self.movie, [self.numbers[i] for i in frames], self.threads, False, self.block)
-        for part, block in some.blocks():
-            yield frames[part], block
+        numbers = [self.frame_numbers[frame] for frame in frames]
+        selection = RawFrames(self.movie, numbers, self.threads, False, self.frames_per_block)
+        for frame_range, block in selection.blocks():
+            yield frames[frame_range], block
 
-    def fill(self) -> None:
-        """Read all frames that are to be kept now, not when they are first asked for. Raises as `blocks`."""
-        if self.keep:
+    def load(self) -> None:
+        """Read all frames that are to be kept now, not when they are first requested. Raises as `blocks`."""
+        if self.keep_frames:
             for _ in self.blocks():
                 pass
 
     @property
-    def at_once(self) -> int:
-        """How many such movies are best worked on at the same time."""
+    def concurrent_movies(self) -> int:
+        """How many movies of this size are best processed at the same time."""
         return 1
 
     @property
-    def ahead(self) -> bool:
-        """Whether another movie's fit beside these."""
+    def fits_another_movie(self) -> bool:
+        """Whether the frames of another movie have room beside these."""
         return True
 
     def to_host(self) -> RawFrames:
+        """The same frames in the memory of the host."""
         return self
 
     @property
-    def apart(self) -> bool:
-        """Whether some of the frames can be worked on before the others at no cost."""
+    def supports_frame_groups(self) -> bool:
+        """Whether a group of the frames can be processed before the others without additional cost."""
         return True
 
-    def give_back(self, frames: np.ndarray) -> None:
-        """Give the memory of some frames back, numbered from 0 among the used ones; nobody may look at them again."""
+    def release_frames(self, frames: IntArray) -> None:
+        """Release the memory of some of the used frames, counted from 0. They must not be requested again."""
         if self._array is not None and not self._borrowed:
-            for i in frames:
-                pages.give_back(self._array[i])
+            for frame in frames:
+                pages.release_pages(self._array[frame])
 
-    def forget(self) -> None:
-        """Give the memory of the frames back; they would be read again."""
+    def release(self) -> None:
+        """Release the memory of all frames. They are read again if they are requested."""
         self._array, self._complete, self._borrowed = None, False, False
 
-    def total(self) -> np.ndarray:
-        """Their sum, (h, w) float32."""
-        out = np.zeros(self.shape[1:], np.float32)
+    def total(self) -> FloatArray:
+        """The sum of all used frames, (h, w) float32."""
+        total = np.zeros(self.shape[1:], np.float32)
         for _, block in self.blocks():
-            out += block.sum(0, dtype=np.float32)
-        return out
+            total += block.sum(0, dtype=np.float32)
+        return total
 
-    def _read(self, first: int, stop: int, whole: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
-        """``whole``: where the frames stay; None: in two buffers that take turns."""
-        parts = [slice(i, min(i + self.block, stop)) for i in range(first, stop, self.block)]
-        if whole is None:
-            size = min(self.block, stop - first), *self.shape[1:]
-            buffers = [np.empty(size, self.dtype) for _ in parts[:2]]
-            places = [buffers[k % 2][: part.stop - part.start] for k, part in enumerate(parts)]
+    def _read_blocks(self, start: int, stop: int, array: AnyArray | None) -> Iterator[tuple[slice, AnyArray]]:
+        """``array``: all frames, to be filled; None: frames are read into two buffers in turn."""
+        block_size = self.frames_per_block
+        ranges = [slice(first, min(first + block_size, stop)) for first in range(start, stop, block_size)]
+        if array is None:
+            buffer_shape = min(block_size, stop - start), *self.shape[1:]
+            buffers = [np.empty(buffer_shape, self.dtype) for _ in ranges[:2]]
+            blocks: list[AnyArray] = [
+                buffers[index % 2][: frame_range.stop - frame_range.start] for index, frame_range in enumerate(ranges)
+            ]
         else:
-            places = [whole[part] for part in parts]
-        pool = ThreadPoolExecutor(max(1, min(self.threads, stop - first)))
+            blocks = [array[frame_range] for frame_range in ranges]
+        pool = ThreadPoolExecutor(max(1, min(self.threads, stop - start)))
 
-        def start(k: int) -> list:
-            part = self.numbers[parts[k]]
-            return [pool.submit(self.movie.read, n, out) for n, out in zip(part, places[k], strict=True)]
+        def start_reading(index: int) -> list[Future[AnyArray]]:
+            numbers = self.frame_numbers[ranges[index]]
+            return [
+                pool.submit(self.movie.read, number, frame)
+                for number, frame in zip(numbers, blocks[index], strict=True)
+            ]
 
         try:
-            # nothing waits for room when all frames stay
-            waiting = [start(k) for k in range(len(parts) if whole is not None else min(1, len(parts)))]
-            for k, part in enumerate(parts):
-                if len(waiting) <= k + 1 < len(parts):
-                    waiting.append(start(k + 1))
-                for frame in waiting[k]:
-                    frame.result()  # the first frame in order that fails raises here
-                yield part, places[k]
+            # with an array for all frames, no block has to wait for a buffer
+            started_count = len(ranges) if array is not None else min(1, len(ranges))
+            pending = [start_reading(index) for index in range(started_count)]
+            for index, frame_range in enumerate(ranges):
+                if len(pending) <= index + 1 < len(ranges):
+                    pending.append(start_reading(index + 1))
+                for reading in pending[index]:
+                    reading.result()  # raises the error of the first frame, in order, that could not be read
+                yield frame_range, blocks[index]
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _in_memory(movie: Movie, numbers: Sequence[int]) -> np.ndarray | None:
-    """The frames of a movie that lies in memory, if they can be used as they lie."""
-    if not isinstance(movie, ArrayMovie) or movie.frames.dtype != movie.dtype or not isinstance(numbers, range):
+def _frames_of_array(movie: Movie, frame_numbers: Sequence[int]) -> AnyArray | None:
+    """The frames of a movie in memory, without a copy; None if a copy is needed."""
+    if not isinstance(movie, ArrayMovie) or movie.frames.dtype != movie.dtype or not isinstance(frame_numbers, range):
         return None
-    return movie.frames[numbers.start : numbers.stop : numbers.step] if len(numbers) else None
+    frames = movie.frames[frame_numbers.start : frame_numbers.stop : frame_numbers.step]
+    return frames if len(frame_numbers) else None

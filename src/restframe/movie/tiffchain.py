@@ -1,6 +1,6 @@
-"""The chain of a TIFF file's directories, one a frame, followed strictly.
+"""The chain of a TIFF file's directories, one for each frame, followed strictly.
 
-tifffile takes a chain that breaks off for its end, and may follow a damaged one for ever.
+tifffile takes a chain that breaks off for a complete one, and may follow a damaged chain without end.
 """
 
 from __future__ import annotations
@@ -8,34 +8,42 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 from restframe.errors import InputError
 
 
-def check_chain(path: Path) -> None:
-    """Follow the chain to its end. Raises `InputError` if it leaves the file or comes back to where it was."""
+def check_directory_chain(path: Path) -> None:
+    """Follow the chain to its end. Raises `InputError` if it leaves the file or returns to a directory."""
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+        file_bytes = os.fstat(file.fileno()).st_size
         magic = file.read(4)
-        order = "<" if magic[:2] == b"II" else ">"
-        big = b"+" in magic
-        count_format, offset_format, tag_bytes = ("Q", "Q", 20) if big else ("H", "I", 12)
-        pointer, seen = (8 if big else 4), set[int]()
+        byte_order = "<" if magic[:2] == b"II" else ">"
+        is_big = b"+" in magic
+        count_format, offset_format, tag_bytes = ("Q", "Q", 20) if is_big else ("H", "I", 12)
+        pointer, visited = (8 if is_big else 4), set[int]()
         while True:
-            offset = _number(file, pointer, order + offset_format)
-            if offset == 0 and seen:
+            offset = _read_number(file, pointer, byte_order + offset_format)
+            if offset == 0 and visited:
                 return
-            tags = _number(file, offset, order + count_format) if offset and offset not in seen else None
-            pointer = 0 if offset is None or tags is None else offset + (8 if big else 2) + tags * tag_bytes
-            if not 0 < pointer < size:
+            is_new = offset and offset not in visited
+            tag_count = _read_number(file, offset, byte_order + count_format) if offset and is_new else None
+            pointer = 0
+            if offset is not None and tag_count is not None:
+                pointer = offset + (8 if is_big else 2) + tag_count * tag_bytes
+            if not 0 < pointer < file_bytes:
                 raise InputError(
-                    f"{path} is cut short or damaged: only {len(seen)} whole frames can be found. Copy the movie again."
+                    f"{path} is cut short or damaged: only {len(visited)} whole frames can be found. "
+                    "Copy the movie again."
                 )
-            seen.add(offset or 0)
+            visited.add(offset or 0)
 
 
-def _number(file, offset: int, form: str) -> int | None:
-    """None: beyond the end of the file."""
+def _read_number(file: BinaryIO, offset: int, number_format: str) -> int | None:
+    """None if the number lies beyond the end of the file."""
     file.seek(offset)
-    raw = file.read(struct.calcsize(form))
-    return struct.unpack(form, raw)[0] if len(raw) == struct.calcsize(form) else None
+    encoded = file.read(struct.calcsize(number_format))
+    if len(encoded) != struct.calcsize(number_format):
+        return None
+    number: int = struct.unpack(number_format, encoded)[0]
+    return number

@@ -76,7 +76,7 @@ def _write(path: Path, movie: Movie, gain: np.ndarray | None, threads: int, pack
 
 
 def _all_frames(movie: Movie, threads: int) -> Iterator[np.ndarray]:
-    for _, block in RawFrames(movie, None, threads, keep=False).blocks():
+    for _, block in RawFrames(movie, None, threads, keep_frames=False).blocks():
         yield from block
 
 

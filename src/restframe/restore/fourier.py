@@ -155,7 +155,7 @@ def accumulate_spectra(
     steps = samples_per_pixel(plan.frequencies, sizes)
     for number, image in enumerate(images, first):
         spectrum = kernels.rfft2(image)
-        pages.give_back(image)
+        pages.release_pages(image)
         for name, combination in plan.combinations.items():
             if np.abs(combination[:, number]).max() > 0:
                 samples = combination[:, number].astype(np.float32)

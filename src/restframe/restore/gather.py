@@ -77,7 +77,7 @@ def gather(
     difference. Frames of which all coefficients are zero may be left out.
     """
     images = kernels.zeros((len(coefficients), *resampling.sizes.padded), np.float32)
-    for part, block in raw.blocks_with(np.flatnonzero(coefficients.any(0))):
+    for part, block in raw.blocks_including(np.flatnonzero(coefficients.any(0))):
         frames = kernels.to_device(block)
         _add_frames(kernels, frames, calibration, resampling, part, coefficients[:, part], images)
     return images

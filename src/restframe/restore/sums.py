@@ -28,12 +28,12 @@ def make_sums(
     sizes = resampling.sizes
     totals = {name: empty_spectrum(kernels, sizes) for name in plan.combinations}
     all_images = slice(0, len(plan.coefficients))
-    for group in plan.groups if raw.apart else (all_images,):
+    for group in plan.groups if raw.supports_frame_groups else (all_images,):
         coefficients = plan.coefficients[group]
         images = gather(kernels, raw, calibration, resampling, coefficients)
-        raw.give_back(np.flatnonzero(coefficients.any(0)))
+        raw.release_frames(np.flatnonzero(coefficients.any(0)))
         if group.stop == len(plan.coefficients):
-            raw.forget()  # the last step needs the room
+            raw.release()  # the last step needs the room
         accumulate_spectra(kernels, totals, images, group.start, plan, sizes)
         del images
     return finish_spectra(kernels, totals, resampling.spec(plan, calibration))

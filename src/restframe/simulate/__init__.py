@@ -1,8 +1,8 @@
-"""Movies with known motion, to measure how well it is found and undone."""
+"""Movies with known motion, to measure how well motion is found and corrected."""
 
 from restframe.simulate.files import write
 from restframe.simulate.motion import Truth
-from restframe.simulate.movie import Simulated, simulate
+from restframe.simulate.movie import SimulatedMovie, simulate
 from restframe.simulate.recipe import PRESETS, Recipe
 
-__all__ = ["PRESETS", "Recipe", "Simulated", "Truth", "simulate", "write"]
+__all__ = ["PRESETS", "Recipe", "SimulatedMovie", "Truth", "simulate", "write"]

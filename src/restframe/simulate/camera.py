@@ -1,4 +1,4 @@
-"""A counting camera: gain, defects, and the counts themselves."""
+"""A counting camera: its gain, its defects, and the counts."""
 
 from __future__ import annotations
 
@@ -9,39 +9,47 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
+from numpy.typing import DTypeLike
 
-from restframe.arrays import Array
+from restframe.arrays import AnyArray, Array, FloatArray, IntArray
 from restframe.cores import available_cores
 from restframe.simulate.recipe import Recipe
 
-_ROWS = 256  # rows that share a stream of random numbers, so that the counts don't depend on the number of threads
+ROWS_PER_STREAM = 256
+"""Rows that share a stream of random numbers, so that the counts do not depend on the number of threads."""
+CAMERA_STREAM = 4
+MIN_SENSITIVITY, MAX_SENSITIVITY = 0.4, 2.5
+MAX_DEFECT_RATE = 100  # counts per frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Camera:
-    """Sensitivity of every pixel, and the rate of those that are broken."""
+    """The sensitivity of each pixel, and the rates of broken pixels."""
 
-    gain: np.ndarray  # (h, w) float32: multiplies the counts; NumPy's or CuPy's
-    defects: np.ndarray  # (n, 4) int: x, y, w, h
-    rates: np.ndarray  # (n,) counts a frame in every pixel of a defect, whatever falls on it: 0 is dead
+    gain: Array  # (h, w) float32 of NumPy or CuPy: multiplies the counts
+    defects: IntArray  # (n, 4): x, y, width, height in pixels
+    rates: FloatArray  # (n,) counts per frame in each pixel of a defect, whatever falls on it; 0: dead
 
-    def expected_counts(self, electrons: np.ndarray) -> np.ndarray:
-        """Mean counts of a frame (h, w) on which ``electrons`` fall."""
-        out = electrons / self.gain
-        rows, columns, rates = self._broken
-        out[rows, columns] = rates
-        return out
+    def expected_counts(self, electrons: Array) -> Array:
+        """Mean counts of a frame (h, w), given the mean electrons on each pixel."""
+        counts = electrons / self.gain
+        rows, columns, rates = self._defect_pixels
+        counts[rows, columns] = rates
+        return counts
 
     @cached_property
-    def _broken(self):
-        """Rows and columns of the pixels of all defects and their rates, each (n,), in arrays like the gain's."""
-        rate_of = {}
-        for (left, top, w, h), rate in zip(self.defects.tolist(), self.rates.tolist(), strict=True):
-            for y in range(top, top + h):
-                rate_of.update({(y, x): rate for x in range(left, left + w)})  # a later defect lies on an earlier one
-        places, xp = np.array(list(rate_of), int).reshape(-1, 2), array_namespace(self.gain)
-        rates = np.array(list(rate_of.values()), np.float32)
-        return xp.asarray(places[:, 0].copy()), xp.asarray(places[:, 1].copy()), xp.asarray(rates)
+    def _defect_pixels(self) -> tuple[Array, Array, Array]:
+        """Rows, columns and rates of the pixels of all defects, each (n,), in arrays of the same kind as the gain."""
+        rates_by_pixel = {}
+        for (left, top, width, height), rate in zip(self.defects.tolist(), self.rates.tolist(), strict=True):
+            for row in range(top, top + height):
+                # where defects overlap, the later one counts
+                rates_by_pixel.update({(row, column): rate for column in range(left, left + width)})
+        positions = np.array(list(rates_by_pixel), int).reshape(-1, 2)
+        rates = np.array(list(rates_by_pixel.values()), np.float32)
+        array_module = array_namespace(self.gain)
+        rows, columns = (array_module.asarray(positions[:, axis].copy()) for axis in (0, 1))
+        return rows, columns, array_module.asarray(rates)
 
 
 def detector_amplitude(frequency: Array, pixel_size: float) -> Array:
@@ -52,48 +60,63 @@ def detector_amplitude(frequency: Array, pixel_size: float) -> Array:
     return np.sqrt(np.clip(0.92 - 0.45 * 2 * pixel_size * frequency, 0, None))
 
 
-def make_camera(recipe: Recipe, xp: Any = np) -> Camera:
-    """Draw gain (mean sensitivity 1) and defects, with NumPy's random numbers; ``xp`` does the rest."""
-    rng = np.random.default_rng([recipe.seed, 4])
+def make_camera(recipe: Recipe, array_module: Any = np) -> Camera:
+    """Draw a gain (mean sensitivity 1) and defects.
+
+    All random numbers are NumPy's; ``array_module`` (NumPy or CuPy) does the other work.
+    """
+    random = np.random.default_rng([recipe.seed, CAMERA_STREAM])
+    gain = (1 / _draw_sensitivity(recipe, random, array_module)).astype(np.float32)
+
     _, height, width = recipe.shape
-    y, x = (xp.arange(height) / height)[:, None], (xp.arange(width) / width)[None]
-    smooth = xp.zeros((height, width))
+    relative_area = height * width / 4096**2
+    hot_count, dead_count, cluster_count = (
+        round(count * relative_area) for count in (recipe.hot, recipe.dead, recipe.clusters)
+    )
+    if recipe.clusters and not cluster_count:
+        cluster_count = 1
+    single_count = hot_count + dead_count
+    sizes = np.ones((single_count + cluster_count, 2), int)
+    sizes[single_count:] = random.integers(2, 6, (cluster_count, 2))
+    origins = (random.uniform(size=sizes.shape) * (np.array([width, height]) - sizes + 1)).astype(int)
+    mean_count = recipe.frame_dose * recipe.pixel_size**2
+    rates = mean_count * 10 ** random.uniform(0.7, 1.6, len(sizes))  # 5 to 40 times the mean
+    rates[hot_count:single_count] = 0
+    defects = np.hstack([origins, sizes])
+    return Camera(gain if array_module is np else gain.get(), defects, np.minimum(rates, MAX_DEFECT_RATE))
+
+
+def _draw_sensitivity(recipe: Recipe, random: np.random.Generator, array_module: Any) -> Array:
+    """(h, w): a smooth part, which varies over the frame, times a part that is independent in each pixel."""
+    _, height, width = recipe.shape
+    y, x = (array_module.arange(height) / height)[:, None], (array_module.arange(width) / width)[None]
+    smooth = array_module.zeros((height, width))
     for _ in range(6):
-        a, b = rng.uniform(-2, 2, 2)
-        smooth += xp.cos(2 * np.pi * (a * x + b * y + rng.uniform()))
+        cycles_x, cycles_y = random.uniform(-2, 2, 2)
+        smooth += array_module.cos(2 * np.pi * (cycles_x * x + cycles_y * y + random.uniform()))
     smooth = (smooth - smooth.mean()) / (smooth.std() or 1.0)
     sensitivity = 1 + recipe.gain_smooth * smooth
-    white = xp.asarray(rng.standard_normal((height, width), np.float32))
+    white = array_module.asarray(random.standard_normal((height, width), np.float32))
     sensitivity = sensitivity * (1 + recipe.gain_white * white)
-    sensitivity = xp.clip(sensitivity, 0.4, 2.5)
+    sensitivity = array_module.clip(sensitivity, MIN_SENSITIVITY, MAX_SENSITIVITY)
     sensitivity /= sensitivity.mean()
-
-    area = height * width / 4096**2
-    hot, dead, clusters = (round(n * area) for n in (recipe.hot, recipe.dead, recipe.clusters))
-    if recipe.clusters and not clusters:
-        clusters = 1
-    sizes = np.ones((hot + dead + clusters, 2), int)
-    sizes[hot + dead :] = rng.integers(2, 6, (clusters, 2))
-    corners = (rng.uniform(size=sizes.shape) * (np.array([width, height]) - sizes + 1)).astype(int)
-    rates = recipe.frame_dose * recipe.pixel_size**2 * 10 ** rng.uniform(0.7, 1.6, len(sizes))  # 5 to 40 times the mean
-    rates[hot : hot + dead] = 0
-    gain = (1 / sensitivity).astype(np.float32)
-    return Camera(gain if xp is np else gain.get(), np.hstack([corners, sizes]), np.minimum(rates, 100))
+    return sensitivity
 
 
-def count(mean: np.ndarray, seed: tuple[int, ...], dtype=np.uint8) -> np.ndarray:
-    """Poisson counts with this mean (h, w); the largest value of ``dtype`` stands for itself and all above.
+def draw_counts(mean: FloatArray, seed: tuple[int, ...], dtype: DTypeLike = np.uint8) -> AnyArray:
+    """Poisson counts with means (h, w); values above the largest of ``dtype`` are clipped to it.
 
-    Every block of rows has its own counter-based stream, keyed by ``seed`` and its number: equal seeds, equal counts.
+    Each block of rows has its own counter-based stream, determined by ``seed`` and the number of the block: equal
+    seeds give equal counts.
     """
-    out = np.empty(mean.shape, dtype)
-    top = np.iinfo(dtype).max
+    counts = np.empty(mean.shape, dtype)
+    largest_count = np.iinfo(counts.dtype).max
 
-    def block(k):
-        rows = slice(k * _ROWS, (k + 1) * _ROWS)
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed, k])))
-        out[rows] = np.minimum(rng.poisson(mean[rows]), top)
+    def draw_block(block: int) -> None:
+        rows = slice(block * ROWS_PER_STREAM, (block + 1) * ROWS_PER_STREAM)
+        random = np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed, block])))
+        counts[rows] = np.minimum(random.poisson(mean[rows]), largest_count)
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        list(pool.map(block, range(-(-len(mean) // _ROWS))))
-    return out
+        list(pool.map(draw_block, range(-(-len(mean) // ROWS_PER_STREAM))))
+    return counts

@@ -4,103 +4,125 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from restframe.arrays import AnyArray, Array, FloatArray, IntArray
 from restframe.kernels.cuda.source import OPTIONS
 
 SOURCE = Path(__file__).with_name("loops.cu")
-BLOCK = 256  # threads
-TOGETHER = 128  # boxes transformed at once: always as many, because each number needs a plan of its own
-UNIT = 2.0**-30  # of the page on which stamps are added, as in loops.cu: exact sums, in whatever order
+THREADS_PER_BLOCK = 256
+THREADS_PER_BOX_ROW = 64
+BOXES_PER_TRANSFORM = 128
+"""Boxes that are transformed together: always the same number, because cuFFT needs a plan for each number."""
+CANVAS_UNIT = 2.0**-30
+"""Unit of the integers on which images are added, as in loops.cu: sums do not depend on the order."""
 
 
 @cache
-def _module(device: int):
+def _compiled_module(device: int) -> Any:
     import cupy
 
     return cupy.RawModule(code=SOURCE.read_text(encoding="utf-8"), options=OPTIONS)
 
 
-def _launch(kernel: str, grid: tuple[int, ...], block: int, *arguments) -> None:
-    """Start a kernel on the current device; integers go as int, floats as float, others as they are."""
+def _launch(kernel: str, grid: tuple[int, ...], threads: int, *arguments: Any) -> None:
+    """Start a kernel on the current device; integers are passed as int, floats as float, others unchanged."""
     import cupy
 
-    kinds = {int: np.int32, float: np.float32}
-    function = _module(cupy.cuda.Device().id).get_function(kernel)
-    function(grid, (block,), tuple(kinds.get(type(a), lambda same: same)(a) for a in arguments))
+    converters: dict[type, Any] = {int: np.int32, float: np.float32}
+    function = _compiled_module(cupy.cuda.Device().id).get_function(kernel)
+    converted = (converters[type(value)](value) if type(value) in converters else value for value in arguments)
+    function(grid, (threads,), tuple(converted))
 
 
-def _blocks(n: int, block: int = BLOCK) -> int:
-    return -(-n // block)
+def _block_count(size: int, threads: int = THREADS_PER_BLOCK) -> int:
+    return -(-size // threads)
 
 
-def on_device(array: np.ndarray, dtype):
+def to_device(array: AnyArray, dtype: DTypeLike) -> Array:
     """A contiguous copy of that type on the GPU."""
     import cupy
 
     return cupy.asarray(np.ascontiguousarray(array, dtype))
 
 
-def atom_images(atoms: np.ndarray, turns: np.ndarray, pixel_size: float, box: int):
-    """Atoms (n, 3) projected by rotations (p, 3, 3) and counted by pixel, (p, box, box) float32."""
+def atom_images(atoms: FloatArray, rotations: FloatArray, pixel_size: float, box_size: int) -> Array:
+    """The number of atoms in each pixel of their projections, (p, box_size, box_size) float32.
+
+    ``atoms``: (n, 3) in A; ``rotations``: (p, 3, 3).
+    """
     import cupy
 
-    images = cupy.zeros((len(turns), box, box), np.int32)
-    arguments = on_device(atoms, np.float64), len(atoms), on_device(turns[:, :2], np.float64), np.float64(pixel_size)
-    _launch("put_atoms", (_blocks(len(atoms)), len(turns)), BLOCK, *arguments, box, images)
+    images = cupy.zeros((len(rotations), box_size, box_size), np.int32)
+    projections = to_device(rotations[:, :2], np.float64)
+    arguments = to_device(atoms, np.float64), len(atoms), projections, np.float64(pixel_size), box_size, images
+    _launch("put_atoms", (_block_count(len(atoms)), len(rotations)), THREADS_PER_BLOCK, *arguments)
     return images.astype(np.float32)
 
 
-def moved(spectra, shift: np.ndarray, travel: np.ndarray):
-    """`specimen.moved`, of at most `TOGETHER` boxes (n, b, b//2 + 1)."""
+def shifted_images(spectra: Array, shift: FloatArray, travel: FloatArray) -> Array:
+    """`restframe.simulate.specimen.shifted_images` of at most `BOXES_PER_TRANSFORM` boxes (n, b, b//2 + 1)."""
     import cupy
 
-    n, box, half = spectra.shape
-    out = cupy.empty((TOGETHER, box, half), np.complex64)
-    arguments = spectra, on_device(shift, np.float32), on_device(travel, np.float32), n, box, out
-    _launch("move_boxes", (_blocks(half, 64), box, TOGETHER), 64, *arguments)
-    return cupy.ascontiguousarray(cupy.fft.irfft2(out, s=(box, box))[:n])
+    box_count, box_size, half_width = spectra.shape
+    shifted = cupy.empty((BOXES_PER_TRANSFORM, box_size, half_width), np.complex64)
+    grid = _block_count(half_width, THREADS_PER_BOX_ROW), box_size, BOXES_PER_TRANSFORM
+    displacements = to_device(shift, np.float32), to_device(travel, np.float32)
+    _launch("move_boxes", grid, THREADS_PER_BOX_ROW, spectra, *displacements, box_count, box_size, shifted)
+    return cupy.ascontiguousarray(cupy.fft.irfft2(shifted, s=(box_size, box_size))[:box_count])
 
 
-def blank_page(canvas: tuple[int, int]):
-    """A page (h, w) of exact sums, for `add_moved`."""
+def empty_canvas(shape: tuple[int, int]) -> Array:
+    """A canvas (h, w) of integers in `CANVAS_UNIT`, for `add_shifted`."""
     import cupy
 
-    return cupy.zeros(canvas, np.int64)
+    return cupy.zeros(shape, np.int64)
 
 
-def add_moved(page, spectra, corner: np.ndarray, shift: np.ndarray, travel: np.ndarray) -> None:
-    """Add boxes, moved and blurred (n, 2), on a periodic page, their first pixels at ``corner`` (n, 2: x, y)."""
-    box, (height, width) = spectra.shape[1], page.shape
-    for first in range(0, len(spectra), TOGETHER):
-        part = slice(first, first + TOGETHER)
-        stamps = moved(spectra[part], shift[part], travel[part])
-        arguments = stamps, on_device(corner[part], np.int32), box, height, width, page
-        _launch("add_stamps", (_blocks(box, 64), box, len(stamps)), 64, *arguments)
+def add_shifted(canvas: Array, spectra: Array, origins: IntArray, shift: FloatArray, travel: FloatArray) -> None:
+    """Add boxes, shifted and blurred (n, 2), to a periodic canvas; ``origins`` (n, 2: x, y): their first pixels."""
+    box_size, (height, width) = spectra.shape[1], canvas.shape
+    for start in range(0, len(spectra), BOXES_PER_TRANSFORM):
+        selection = slice(start, start + BOXES_PER_TRANSFORM)
+        images = shifted_images(spectra[selection], shift[selection], travel[selection])
+        grid = _block_count(box_size, THREADS_PER_BOX_ROW), box_size, len(images)
+        arguments = images, to_device(origins[selection], np.int32), box_size, height, width, canvas
+        _launch("add_stamps", grid, THREADS_PER_BOX_ROW, *arguments)
 
 
-def finished(page):
-    """The page as float32."""
-    return (page * UNIT).astype(np.float32)
+def canvas_image(canvas: Array) -> Array:
+    """The canvas as float32."""
+    return (canvas * CANVAS_UNIT).astype(np.float32)
 
 
-def look_up(where, step: float, table: np.ndarray):
-    """Values of a table (samples,), at 0, step, ..., at ``where`` (any shape, float32), linear between; float32."""
+def interpolate_table(positions: Array, step: float, table: FloatArray) -> Array:
+    """Values of a table (samples,), given at 0, step, 2 step, ..., at ``positions`` (any shape, float32), float32.
+
+    Linear between the samples.
+    """
     import cupy
 
-    out = cupy.empty(where.shape, np.float32)
-    arguments = where, np.int64(where.size), on_device(table, np.float32), len(table), 1 / step, out
-    _launch("look_up", (_blocks(where.size),), BLOCK, *arguments)
-    return out
+    values = cupy.empty(positions.shape, np.float32)
+    arguments = positions, np.int64(positions.size), to_device(table, np.float32), len(table), 1 / step, values
+    _launch("look_up", (_block_count(positions.size),), THREADS_PER_BLOCK, *arguments)
+    return values
 
 
-def count(mean, seed: tuple[int, ...], dtype) -> np.ndarray:
-    """`camera.count` of means on the GPU, with random numbers of its own: a pixel's depends on seed and place alone."""
+def draw_counts(mean: Array, seed: tuple[int, ...], dtype: DTypeLike) -> AnyArray:
+    """`restframe.simulate.camera.draw_counts` of means on the GPU, with other random numbers.
+
+    The number of a pixel depends on seed and position only.
+    """
     import cupy
 
     key = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     mean = cupy.ascontiguousarray(mean, np.float32)
     counts = cupy.empty(mean.shape, np.uint16)
-    _launch("poisson", (_blocks(mean.size),), BLOCK, mean, np.int64(mean.size), key, int(np.iinfo(dtype).max), counts)
-    return counts.astype(dtype).get()
+    largest_count = int(np.iinfo(np.dtype(dtype)).max)
+    arguments = mean, np.int64(mean.size), key, largest_count, counts
+    _launch("poisson", (_block_count(mean.size),), THREADS_PER_BLOCK, *arguments)
+    host_counts: AnyArray = counts.astype(dtype).get()
+    return host_counts

@@ -1,4 +1,4 @@
-"""Movies in the EER format: what a camera that reports single electrons writes."""
+"""Movies in the EER format, as written by a camera that reports single electrons."""
 
 from __future__ import annotations
 
@@ -8,74 +8,87 @@ from pathlib import Path
 
 import numpy as np
 
+from restframe.arrays import IntArray
 from restframe.movie.events import Coding
 
 METADATA = b"<metadata><item name='simulated'>restframe</item></metadata>\0"
 SHORT, LONG, LONG8, UNDEFINED = 3, 4, 16, 7  # types of TIFF values
 
 
-def encode(pixel: np.ndarray, x: np.ndarray, y: np.ndarray, pixels: int, coding: Coding) -> bytes:
-    """One frame of electrons in ascending pixels (n,) of ``pixels``, at x, y (n,) within each: 0 to 2^bits - 1."""
-    runs = np.append(np.diff(pixel, prepend=-1) - 1, pixels - 1 - (pixel[-1] if len(pixel) else -1))
-    place = (x ^ (1 << coding.x >> 1)) | ((y ^ (1 << coding.y >> 1)) << coding.x)
-    longest = (1 << coding.run) - 1
-    full, rest = np.divmod(runs, longest)
-    last = np.cumsum(full + 1) - 1  # where each run's final symbol stands; full ones go before
-    symbols = np.full(last[-1] + 1, longest, np.uint32)
-    symbols[last] = rest | np.append(place, 0) << coding.run
-    whole = coding.run + coding.x + coding.y
-    lengths = np.full(len(symbols), whole if coding.always else coding.run)
-    lengths[last] = whole
-    bit = np.arange(whole)
-    bits = ((symbols[:, None] >> bit.astype(np.uint32)) & 1).astype(np.uint8)
-    data = np.packbits(bits[bit < lengths[:, None]], bitorder="little").tobytes()
-    return data + b"\0" * (len(data) % 2)
+def encode(pixels: IntArray, x: IntArray, y: IntArray, pixel_count: int, coding: Coding) -> bytes:
+    """Encode one frame of electrons.
+
+    ``pixels``: (n,) the pixels with an electron, ascending, of ``pixel_count``; ``x``, ``y``: (n,) the positions of
+    the electrons within their pixels, from 0 to 2^bits - 1.
+    """
+    last_pixel = pixels[-1] if len(pixels) else -1
+    runs = np.append(np.diff(pixels, prepend=-1) - 1, pixel_count - 1 - last_pixel)
+    x_stored, y_stored = x ^ (1 << coding.x_bits >> 1), y ^ (1 << coding.y_bits >> 1)
+    positions = x_stored | (y_stored << coding.x_bits)
+    longest_run = (1 << coding.run_bits) - 1
+    full_symbols, remaining_runs = np.divmod(runs, longest_run)
+    # the symbols of the longest run come before the last symbol of each run
+    last_symbols = np.cumsum(full_symbols + 1) - 1
+    symbols = np.full(last_symbols[-1] + 1, longest_run, np.uint32)
+    symbols[last_symbols] = remaining_runs | np.append(positions, 0) << coding.run_bits
+    symbol_bits = coding.run_bits + coding.x_bits + coding.y_bits
+    lengths = np.full(len(symbols), symbol_bits if coding.position_always_stored else coding.run_bits)
+    lengths[last_symbols] = symbol_bits
+    bit_numbers = np.arange(symbol_bits)
+    bits = ((symbols[:, None] >> bit_numbers.astype(np.uint32)) & 1).astype(np.uint8)
+    encoded = np.packbits(bits[bit_numbers < lengths[:, None]], bitorder="little").tobytes()
+    return encoded + b"\0" * (len(encoded) % 2)
 
 
 def write_eer(
     path: Path, shape: tuple[int, int], frames: Iterable[bytes], compression: int, coding: Coding | None = None
 ) -> None:
-    """A BigTIFF of frames (h, w) as `encode` gives them; ``coding`` is told in tags (compression 65002)."""
+    """Write a BigTIFF of frames (h, w) as `encode` gives them; a ``coding`` is written to tags (compression 65002)."""
+    height, width = shape
     with open(path, "wb") as file:
         file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0))
         pointer = 8
-        for data in frames:
-            strip = file.tell()
-            file.write(data)
-            metadata = file.tell()
+        for encoded in frames:
+            strip_start = file.tell()
+            file.write(encoded)
+            metadata_start = file.tell()
             file.write(METADATA)
-            directory = file.tell()
+            directory_start = file.tell()
             tags = [
-                (256, LONG, 1, shape[1]), (257, LONG, 1, shape[0]), (258, SHORT, 1, 1), (259, SHORT, 1, compression),
-                (262, SHORT, 1, 1), (273, LONG8, 1, strip), (277, SHORT, 1, 1), (278, LONG, 1, shape[0]),
-                (279, LONG8, 1, len(data)), (65001, UNDEFINED, len(METADATA), metadata),
+                (256, LONG, 1, width), (257, LONG, 1, height), (258, SHORT, 1, 1), (259, SHORT, 1, compression),
+                (262, SHORT, 1, 1), (273, LONG8, 1, strip_start), (277, SHORT, 1, 1), (278, LONG, 1, height),
+                (279, LONG8, 1, len(encoded)), (65001, UNDEFINED, len(METADATA), metadata_start),
             ]  # fmt: skip
             if coding is not None:
-                tags += [(65007, SHORT, 1, coding.run), (65008, SHORT, 1, coding.x), (65009, SHORT, 1, coding.y)]
+                bit_counts = zip((65007, 65008, 65009), coding[:3], strict=True)
+                tags += [(tag, SHORT, 1, bits) for tag, bits in bit_counts]
             file.write(struct.pack("<Q", len(tags)))
             for tag in tags:
                 file.write(struct.pack("<HHQQ", *tag))
-            following = file.tell()
+            next_pointer = file.tell()
             file.write(struct.pack("<Q", 0))
             file.seek(pointer)
-            file.write(struct.pack("<Q", directory))
+            file.write(struct.pack("<Q", directory_start))
             file.seek(0, 2)
-            pointer = following
+            pointer = next_pointer
 
 
-def electrons(counts: np.ndarray, raw: int, coding: Coding, rng: np.random.Generator) -> list[bytes]:
-    """``counts`` (h, w) of one frame, each electron in one of ``raw`` raw frames and at a random place in its pixel.
+def electrons(counts: IntArray, raw_count: int, coding: Coding, random: np.random.Generator) -> list[bytes]:
+    """Divide the ``counts`` (h, w) of one frame into ``raw_count`` encoded raw frames.
 
-    A pixel sees at most one electron a raw frame: what goes beyond ``raw`` is lost, as in a camera.
+    Each electron gets a random position within its pixel. A pixel has at most one electron in each raw frame; further
+    electrons are lost, as in a camera.
     """
-    flat = np.minimum(counts.reshape(-1), raw)
-    pixel = np.repeat(np.arange(flat.size), flat)
-    # the k-th electron of a pixel goes into the k-th of the raw frames, begun anywhere
-    order = np.arange(len(pixel)) - np.repeat(np.cumsum(flat, dtype=np.int64) - flat, flat)
-    where = (order + np.repeat(rng.integers(0, raw, flat.size), flat)) % raw
-    out = []
-    for i in range(raw):
-        chosen = pixel[where == i]
-        x, y = (rng.integers(0, 1 << bits, len(chosen)) for bits in (coding.x, coding.y))
-        out.append(encode(chosen, x, y, flat.size, coding))
-    return out
+    flat_counts = np.minimum(counts.reshape(-1), raw_count)
+    pixels = np.repeat(np.arange(flat_counts.size), flat_counts)
+    # the electrons of a pixel go into consecutive raw frames, from a random one on
+    first_electrons = np.cumsum(flat_counts, dtype=np.int64) - flat_counts
+    order = np.arange(len(pixels)) - np.repeat(first_electrons, flat_counts)
+    first_frames = random.integers(0, raw_count, flat_counts.size)
+    raw_frames = (order + np.repeat(first_frames, flat_counts)) % raw_count
+    encoded_frames = []
+    for raw_frame in range(raw_count):
+        frame_pixels = pixels[raw_frames == raw_frame]
+        x, y = (random.integers(0, 1 << bits, len(frame_pixels)) for bits in (coding.x_bits, coding.y_bits))
+        encoded_frames.append(encode(frame_pixels, x, y, flat_counts.size, coding))
+    return encoded_frames

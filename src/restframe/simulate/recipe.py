@@ -1,4 +1,4 @@
-"""What a simulated movie is made of: one frozen recipe, and the kinds that have names."""
+"""The parameters of simulated movies, and presets with names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Recipe:
-    """A movie with known motion. The defaults are those of a Falcon movie, 4096 x 4096 x 40 at 1 A per pixel.
+    """The parameters of a movie with known motion.
 
-    Densities are per area, so that a smaller ``shape`` gives a cut-out of the same kind of movie. The same recipe
+    The defaults are those of a Falcon movie, 4096 x 4096 x 40 at 1 A per pixel.
+
+    Densities are per area, so that a smaller ``shape`` gives a part of the same kind of movie. The same recipe
     gives the same bytes.
     """
 
@@ -36,10 +38,10 @@ class Recipe:
     settle: float = 9.0  # common, 1 - exp(-D / 2.5)
     settle_dose: float = 2.5  # e/A², also of the local motion's fastest part
     drift: float = 4.5  # common, in proportion to the dose
-    walk: float = 0.12  # common, random walk, sd of a frame's step in x and in y
+    walk: float = 0.12  # common, random walk, standard deviation of a frame's step in x and in y
     local_rms: float = 1.2  # polynomials and bumps, rms over positions and frames
-    bubble: float = 0.0  # a place from which everything is pushed away: largest displacement
-    jump: float = 0.0  # common, at once between two frames in the middle; half as much local motion with it
+    bubble: float = 0.0  # a point from which everything is pushed away: largest displacement
+    jump: float = 0.0  # common, between the two middle frames; with half as much local motion
     swing: float = 0.0  # degrees by which the ice turns as it settles, about an axis in its plane: parallax
 
     # ice
@@ -47,16 +49,16 @@ class Recipe:
     thickness: float = 0.0  # A; particles are at all heights
 
     # camera
-    gain_white: float = 0.05  # sd from pixel to pixel
-    gain_smooth: float = 0.10  # sd of the smooth part
-    gain_upside_down: bool = False  # the gain that is handed out does not fit
+    gain_white: float = 0.05  # standard deviation from pixel to pixel
+    gain_smooth: float = 0.10  # standard deviation of the smooth part
+    gain_upside_down: bool = False  # the gain that comes with the movie does not fit it
     hot: float = 60.0  # single pixels in 4096²
     dead: float = 200.0
     clusters: float = 2.0  # of hot pixels
 
     @property
     def total_dose(self) -> float:
-        """e/A²."""
+        """Dose of all frames, e/A²."""
         return self.frame_dose * self.shape[0]
 
 

@@ -8,59 +8,71 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.fft as sfft
+import scipy.fft
 
+from restframe.arrays import Array, ComplexArray, FloatArray, IntArray
 from restframe.cores import available_cores
 from restframe.simulate import cuda
 from restframe.simulate.recipe import Recipe
 
-ATOM = 110.0  # V A³ a heavy atom, its hydrogens with it
-SOLVENT = 83.0  # V A³ of water displaced by it ...
-SOLVENT_SPREAD = 3.0  # ... spread over, A
+ATOM_POTENTIAL = 110.0  # V A³ of a heavy atom with its hydrogens
+SOLVENT_POTENTIAL = 83.0  # V A³ of the water displaced by it
+SOLVENT_SPREAD = 3.0  # A, standard deviation of the displaced water around the atom
 
 LARGE_ATOMS, SMALL_ATOMS = 45_000, 2_300
 LARGE_LENGTH, LARGE_INNER, LARGE_OUTER = 150.0, 22.0, 57.0  # A
-SMALL_RADIUS = LARGE_OUTER * 0.44  # the same density of atoms
+SMALL_RADIUS = LARGE_OUTER * 0.44  # A; the same density of atoms
+LARGE_STREAM, SMALL_STREAM = 2, 3  # of random numbers
+
+BOX_MARGIN = 48  # pixels around a particle, for what a sub-pixel shift spreads
+BOXES_PER_TASK = 32  # boxes that a thread shifts at a time
+
+Displacements = tuple[FloatArray, FloatArray]
+"""Displacement of particles, and their travel during the exposure, each (n, 2: x, y) in pixels."""
+Motion = Callable[[FloatArray, FloatArray, FloatArray], Displacements]
+"""`Displacements` of particles that rest at x, y (pixels) and z (A), each (n,)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Species:
     """Particles of one size: where they rest, and the spectra of their projections (V A), each in its own box."""
 
-    x: np.ndarray  # (n,) pixels
-    y: np.ndarray
-    z: np.ndarray  # (n,) height in A above the middle of the ice
-    spectra: np.ndarray  # (n, b, b//2 + 1) complex64, the particle's centre at pixel (b//2, b//2)
+    x: FloatArray  # (n,) pixels
+    y: FloatArray  # (n,) pixels
+    z: FloatArray  # (n,) height in A above the middle of the ice
+    spectra: Array  # (n, b, b//2 + 1) complex64, the particle's centre at pixel (b//2, b//2)
 
     @property
-    def box(self) -> int:
-        return self.spectra.shape[1]
+    def box_size(self) -> int:
+        """Pixels along each side of a box."""
+        return int(self.spectra.shape[1])
 
-    def some(self, chosen: np.ndarray) -> Species:
-        """Those of a mask (n,)."""
-        if chosen.all():
+    def select(self, mask: Any) -> Species:
+        """The particles of a mask (n,)."""
+        if mask.all():
             return self
-        return Species(self.x[chosen], self.y[chosen], self.z[chosen], self.spectra[np.flatnonzero(chosen)])
+        return Species(self.x[mask], self.y[mask], self.z[mask], self.spectra[np.flatnonzero(mask)])
 
 
-def large_atoms(rng: np.random.Generator) -> np.ndarray:
+def large_atoms(random: np.random.Generator) -> FloatArray:
     """Atoms of a hollow cylinder, (atoms, 3) in A."""
-    radius = np.sqrt(rng.uniform(LARGE_INNER**2, LARGE_OUTER**2, LARGE_ATOMS))
-    turn = rng.uniform(0, 2 * np.pi, LARGE_ATOMS)
-    z = rng.uniform(-LARGE_LENGTH / 2, LARGE_LENGTH / 2, LARGE_ATOMS)
-    return np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1)
+    radius = np.sqrt(random.uniform(LARGE_INNER**2, LARGE_OUTER**2, LARGE_ATOMS))
+    angle = random.uniform(0, 2 * np.pi, LARGE_ATOMS)
+    z = random.uniform(-LARGE_LENGTH / 2, LARGE_LENGTH / 2, LARGE_ATOMS)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1)
 
 
-def small_atoms(rng: np.random.Generator) -> np.ndarray:
+def small_atoms(random: np.random.Generator) -> FloatArray:
     """Atoms of a ball, (atoms, 3) in A."""
-    direction = rng.normal(size=(SMALL_ATOMS, 3))
+    direction = random.normal(size=(SMALL_ATOMS, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    return direction * SMALL_RADIUS * np.cbrt(rng.uniform(size=(SMALL_ATOMS, 1)))
+    return direction * SMALL_RADIUS * np.cbrt(random.uniform(size=(SMALL_ATOMS, 1)))
 
 
-def rotations(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Uniformly random rotation matrices from unit quaternions, (n, 3, 3)."""
-    w, x, y, z = (q := rng.normal(size=(4, n))) / np.linalg.norm(q, axis=0)
+def random_rotations(random: np.random.Generator, count: int) -> FloatArray:
+    """Uniformly random rotation matrices from unit quaternions, (count, 3, 3)."""
+    quaternions = random.normal(size=(4, count))
+    w, x, y, z = quaternions / np.linalg.norm(quaternions, axis=0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
@@ -69,106 +81,133 @@ def rotations(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.moveaxis(np.array(rows), -1, 0)
 
 
-def projections(atoms: np.ndarray, turns: np.ndarray, pixel_size: float, bfactor: float, xp: Any = np) -> np.ndarray:
-    """Spectra of projected potentials (V A), (n, b, b//2 + 1) complex64; the signal's B factor is in them.
+def project_atoms(
+    atoms: FloatArray, rotations: FloatArray, pixel_size: float, bfactor: float, array_module: Any = np
+) -> Array:
+    """Spectra of projected potentials (V A), (n, b, b//2 + 1) complex64, with the B-factor of the signal.
 
-    Atoms are put on the pixel grid: that is only another random cloud, and the box is then a band-limited image which a
-    phase shift moves exactly. The box leaves room for what a sub-pixel shift spreads; its Nyquist lines are empty.
+    Atoms are placed on the pixel grid: that only gives another random cloud, and makes the box a band-limited image,
+    which a phase shift moves exactly. Its Nyquist lines are empty.
     """
     diameter = 2 * np.linalg.norm(atoms, axis=1).max()
-    box = sfft.next_fast_len(int(np.ceil(diameter / pixel_size)) + 48, real=True)
-    box += box % 2
-    ky, kx = sfft.fftfreq(box)[:, None] / pixel_size, sfft.rfftfreq(box)[None] / pixel_size
-    k2 = kx**2 + ky**2
-    form = ATOM - SOLVENT * np.exp(-2 * np.pi**2 * SOLVENT_SPREAD**2 * k2)
-    form *= np.exp(-bfactor * k2 / 4) / pixel_size**2
-    form[box // 2] = form[:, -1] = 0
-    form = form.astype(np.float32)
-    if xp is not np:
-        spectra = xp.fft.rfft2(cuda.atom_images(atoms, turns, pixel_size, box)) * xp.asarray(form)
-        return xp.ascontiguousarray(spectra)
+    box_size = scipy.fft.next_fast_len(int(np.ceil(diameter / pixel_size)) + BOX_MARGIN, real=True)
+    box_size += box_size % 2
+    form_factor = _form_factor(box_size, pixel_size, bfactor)
+    if array_module is not np:
+        images = cuda.atom_images(atoms, rotations, pixel_size, box_size)
+        spectra = array_module.fft.rfft2(images) * array_module.asarray(form_factor)
+        return array_module.ascontiguousarray(spectra)
 
-    def one(turn):
-        at = np.rint(atoms @ turn[:2].T / pixel_size).astype(np.intp) + box // 2
-        image = np.bincount(at[:, 1] * box + at[:, 0], minlength=box * box).astype(np.float32)
-        return sfft.rfft2(image.reshape(box, box)) * form
+    def project(rotation: FloatArray) -> ComplexArray:
+        pixels = np.rint(atoms @ rotation[:2].T / pixel_size).astype(np.intp) + box_size // 2
+        image = np.bincount(pixels[:, 1] * box_size + pixels[:, 0], minlength=box_size * box_size).astype(np.float32)
+        return np.asarray(scipy.fft.rfft2(image.reshape(box_size, box_size)) * form_factor)
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        spectra = list(pool.map(one, turns))
-    return np.array(spectra, np.complex64).reshape(len(turns), box, box // 2 + 1)
+        all_spectra = list(pool.map(project, rotations))
+    return np.array(all_spectra, np.complex64).reshape(len(rotations), box_size, box_size // 2 + 1)
+
+
+def _form_factor(box_size: int, pixel_size: float, bfactor: float) -> FloatArray:
+    """The spectrum of one atom's potential in a box, (b, b//2 + 1) float32."""
+    frequency_y = scipy.fft.fftfreq(box_size)[:, None] / pixel_size
+    frequency_x = scipy.fft.rfftfreq(box_size)[None] / pixel_size
+    squared_frequency = frequency_x**2 + frequency_y**2
+    solvent = SOLVENT_POTENTIAL * np.exp(-2 * np.pi**2 * SOLVENT_SPREAD**2 * squared_frequency)
+    form_factor = ATOM_POTENTIAL - solvent
+    form_factor *= np.exp(-bfactor * squared_frequency / 4) / pixel_size**2
+    form_factor[box_size // 2] = form_factor[:, -1] = 0
+    float_factor: FloatArray = form_factor.astype(np.float32)
+    return float_factor
 
 
 def make_specimen(
-    recipe: Recipe, canvas: tuple[int, int], margin: tuple[int, int], xp: Any = np
+    recipe: Recipe, canvas: tuple[int, int], margin: tuple[int, int], array_module: Any = np
 ) -> tuple[Species, ...]:
     """Particles all over a canvas (h, w) that begins ``margin`` (y, x) pixels before the frame does."""
     area = canvas[0] * canvas[1] * recipe.pixel_size**2 / 1e6
-    kinds: tuple[tuple[int, float, Callable[[np.random.Generator], np.ndarray]], ...] = (
-        (2, recipe.large, large_atoms),
-        (3, recipe.small, small_atoms),
+    kinds: tuple[tuple[int, float, Callable[[np.random.Generator], FloatArray]], ...] = (
+        (LARGE_STREAM, recipe.large, large_atoms),
+        (SMALL_STREAM, recipe.small, small_atoms),
     )
-    species = []
-    for stream, density, cloud in kinds:
-        rng = np.random.default_rng([recipe.seed, stream])
-        if n := round(density * area):
-            x = rng.uniform(0, canvas[1], n) - margin[1]
-            y = rng.uniform(0, canvas[0], n) - margin[0]
-            spectra = projections(cloud(rng), rotations(rng, n), recipe.pixel_size, recipe.bfactor, xp)
-            z = recipe.thickness * np.random.default_rng([recipe.seed, stream, 1]).uniform(-0.5, 0.5, n)
-            species.append(Species(x, y, z, spectra))
-    return tuple(species)
+    specimen = []
+    for stream, density, draw_atoms in kinds:
+        random = np.random.default_rng([recipe.seed, stream])
+        if count := round(density * area):
+            x = random.uniform(0, canvas[1], count) - margin[1]
+            y = random.uniform(0, canvas[0], count) - margin[0]
+            atoms = draw_atoms(random)
+            rotations = random_rotations(random, count)
+            spectra = project_atoms(atoms, rotations, recipe.pixel_size, recipe.bfactor, array_module)
+            relative_height = np.random.default_rng([recipe.seed, stream, 1]).uniform(-0.5, 0.5, count)
+            specimen.append(Species(x, y, recipe.thickness * relative_height, spectra))
+    return tuple(specimen)
 
 
-def moved(spectra: np.ndarray, shift: np.ndarray, travel: np.ndarray) -> np.ndarray:
-    """Images (n, b, b) of boxes moved by ``shift`` (n, 2: x, y pixels) and blurred along ``travel`` (n, 2).
+def shifted_images(spectra: ComplexArray, shift: FloatArray, travel: FloatArray) -> FloatArray:
+    """Images (n, b, b) of boxes, shifted by ``shift`` (n, 2: x, y pixels) and blurred along ``travel`` (n, 2).
 
     Exact for a band-limited image: exp(-2πi k·shift) sinc(k·travel), k in cycles per pixel.
     """
-    box = spectra.shape[1]
-    ky, kx = sfft.fftfreq(box).astype(np.float32), sfft.rfftfreq(box).astype(np.float32)
-    phase_x = np.exp(-2j * np.pi * kx * shift[:, :1]).astype(np.complex64)
-    phase_y = np.exp(-2j * np.pi * ky * shift[:, 1:]).astype(np.complex64)
-    out = spectra * phase_x[:, None, :]
-    out *= phase_y[:, :, None]
+    box_size = spectra.shape[1]
+    frequency_y = scipy.fft.fftfreq(box_size).astype(np.float32)
+    frequency_x = scipy.fft.rfftfreq(box_size).astype(np.float32)
+    phase_x = np.exp(-2j * np.pi * frequency_x * shift[:, :1]).astype(np.complex64)
+    phase_y = np.exp(-2j * np.pi * frequency_y * shift[:, 1:]).astype(np.complex64)
+    shifted = spectra * phase_x[:, None, :]
+    shifted *= phase_y[:, :, None]
     if np.any(travel):
         travel = travel.astype(np.float32)
-        along_x, along_y = kx * travel[:, :1], ky * travel[:, 1:]
-        out *= np.sinc(along_y[:, :, None] + along_x[:, None, :])
-    return sfft.irfft2(out, s=(box, box))
+        cycles_x, cycles_y = frequency_x * travel[:, :1], frequency_y * travel[:, 1:]
+        shifted *= np.sinc(cycles_y[:, :, None] + cycles_x[:, None, :])
+    return np.asarray(scipy.fft.irfft2(shifted, s=(box_size, box_size)))
 
 
-def project(species: tuple[Species, ...], canvas: tuple[int, int], margin: tuple[int, int], move) -> np.ndarray:
-    """Projected potential (V A) on the canvas, (h, w) float32, periodic.
-
-    ``move(x, y, z)`` gives displacement and travel during the exposure, each (n, 2), of what rests at x, y, z.
-    """
-    on_host = isinstance(species[0].spectra, np.ndarray)
-    reach = max(s.box for s in species) if on_host else 0
-    height, width = canvas
-    # what sticks out of the canvas is folded back below; the GPU's page is periodic by itself
-    page = np.zeros((height + reach, width + reach), np.float32) if on_host else cuda.blank_page(canvas)
-    for kind in species:
-        shift, travel = move(kind.x, kind.y, kind.z)
-        centre = np.stack([kind.x + margin[1], kind.y + margin[0]], axis=1) + shift
-        whole = np.rint(centre).astype(int)
-        corner = (whole - kind.box // 2) % (width, height)
-        add = _add_moved if on_host else cuda.add_moved
-        add(page, kind.spectra, corner, centre - whole, travel)
-    if not on_host:
-        return cuda.finished(page)
-    page[:reach] += page[height:]
-    page[:height, :reach] += page[:height, width:]
+def project_specimen(
+    specimen: tuple[Species, ...], canvas_shape: tuple[int, int], margin: tuple[int, int], motion: Motion
+) -> Array:
+    """Projected potential (V A) on the canvas, (h, w) float32, periodic."""
+    if not isinstance(specimen[0].spectra, np.ndarray):
+        canvas = cuda.empty_canvas(canvas_shape)
+        for species in specimen:
+            origins, shift, travel = _place_boxes(species, canvas_shape, margin, motion)
+            cuda.add_shifted(canvas, species.spectra, origins, shift, travel)
+        return cuda.canvas_image(canvas)
+    height, width = canvas_shape
+    overhang = max(species.box_size for species in specimen)
+    page = np.zeros((height + overhang, width + overhang), np.float32)
+    for species in specimen:
+        origins, shift, travel = _place_boxes(species, canvas_shape, margin, motion)
+        _add_shifted(page, species.spectra, origins, shift, travel)
+    # what lies beyond the canvas is added on its other side
+    page[:overhang] += page[height:]
+    page[:height, :overhang] += page[:height, width:]
     return page[:height, :width]
 
 
-def _add_moved(
-    page: np.ndarray, spectra: np.ndarray, corner: np.ndarray, shift: np.ndarray, travel: np.ndarray
+def _place_boxes(
+    species: Species, canvas_shape: tuple[int, int], margin: tuple[int, int], motion: Motion
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """First pixels (x, y) of the boxes, their sub-pixel shifts, and their travel; each (n, 2)."""
+    height, width = canvas_shape
+    displacement, travel = motion(species.x, species.y, species.z)
+    centres = np.stack([species.x + margin[1], species.y + margin[0]], axis=1) + displacement
+    centre_pixels: IntArray = np.rint(centres).astype(int)
+    origins: IntArray = (centre_pixels - species.box_size // 2) % (width, height)
+    return origins, centres - centre_pixels, travel
+
+
+def _add_shifted(
+    page: FloatArray, spectra: ComplexArray, origins: IntArray, shift: FloatArray, travel: FloatArray
 ) -> None:
-    """Add boxes, moved and blurred (n, 2), on a page that holds them all, their first pixels at ``corner`` (n, 2)."""
-    box = spectra.shape[1]
-    chunks = [slice(i, i + 32) for i in range(0, len(spectra), 32)]
+    """Add boxes, shifted and blurred (n, 2), to a page that holds all of them; ``origins`` (n, 2): first pixels."""
+    box_size = spectra.shape[1]
+    tasks = [slice(start, start + BOXES_PER_TASK) for start in range(0, len(spectra), BOXES_PER_TASK)]
+
+    def shifted(task: slice) -> FloatArray:
+        return shifted_images(spectra[task], shift[task], travel[task])
+
     with ThreadPoolExecutor(available_cores()) as pool:
-        images = pool.map(lambda part: moved(spectra[part], shift[part], travel[part]), chunks)
-        for part, stamps in zip(chunks, images, strict=True):
-            for (x, y), stamp in zip(corner[part], stamps, strict=True):
-                page[y : y + box, x : x + box] += stamp
+        for task, images in zip(tasks, pool.map(shifted, tasks), strict=True):
+            for (left, top), image in zip(origins[task], images, strict=True):
+                page[top : top + box_size, left : left + box_size] += image

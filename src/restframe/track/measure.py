@@ -104,7 +104,7 @@ def measure(
     pixel = (exposure.pixel_size or TYPICAL_PIXEL) * factor
     weight = specimen_weight_map(kernels, band, small.shape, track, pixel)
     del band
-    pages.trim()
+    pages.trim_heap()
 
     problem = make_problem(
         kernels,

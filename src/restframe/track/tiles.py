@@ -82,7 +82,7 @@ def make_tiles(
 
     def some(part: slice) -> None:
         kernels.tile_spectra(small.stack[part], places[part], windows.taper, lattice, re[:, part], im[:, part])
-        pages.give_back(small.stack[part])
+        pages.release_pages(small.stack[part])
 
     parts = [slice(i, i + kernels.frames_per_block) for i in range(0, small.n_frames, kernels.frames_per_block)]
     kernels.parallel_map(some, parts)  # to share out each step takes longer than the step

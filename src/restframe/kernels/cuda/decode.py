@@ -47,7 +47,7 @@ def add_events(data, start: np.ndarray, count: np.ndarray, coding, level: int, t
     used = cupy.empty(len(start), cupy.int64)
     begin, length = (cupy.asarray(np.ascontiguousarray(v, np.int64)) for v in (start, count))
     h, w = (n >> level for n in out.shape[1:])
-    own = (coding.run, coding.x, coding.y, int(coding.always), level)
+    own = (coding.run_bits, coding.x_bits, coding.y_bits, int(coding.position_always_stored), level)
     arguments = data, begin, length, cupy.asarray(targets), out, out.itemsize, h, w, *own, used
     launch("decode", "eer", (len(start),), 32, arguments)
     return used.get()

@@ -13,8 +13,8 @@ from restframe.kernels.cuda.copies import PIECE, send
 from restframe.kernels.cuda.decode import PAD, add_events, decode, turn_rows
 from restframe.messages import Setting
 from restframe.movie import RawFrames
+from restframe.movie.compressed import CompressedEvents, CompressedStrips, compressed_events, compressed_strips
 from restframe.movie.files import read_array
-from restframe.movie.streams import Events, Strips, events, strips
 
 AT_ONCE = 5  # movies of a batch in flight, at most: 8 are faster by a quarter
 WORKING = 48  # bytes a pixel that the program needs beside raw frames, at most
@@ -26,7 +26,7 @@ class DeviceFrames:
     ``share``: of the free GPU memory that frames may take.
     """
 
-    limit = Setting("gpu_memory")
+    limiting_setting = Setting("gpu_memory")
 
     def __init__(self, raw: RawFrames, share: float) -> None:
         self.raw = raw
@@ -34,12 +34,12 @@ class DeviceFrames:
         frame, free, working = h * w * raw.dtype.itemsize, free_memory(), WORKING * h * w
         room = int(min(share * free, free - working))
         # decoding takes the frames once more
-        self.keep = 2 * t * frame <= room
-        self.block = t if self.keep else int(max(1, min(t, room // (4 * frame))))
-        self.ahead = self.keep and 3 * t * frame + 2 * working <= free
+        self.keep_frames = 2 * t * frame <= room
+        self.frames_per_block = t if self.keep_frames else int(max(1, min(t, room // (4 * frame))))
+        self.fits_another_movie = self.keep_frames and 3 * t * frame + 2 * working <= free
         # while one movie's motion is fitted on the CPU, the GPU can work on others
         rooms = free // (3 * t * frame + 4 * working), most_on_host(t * frame) // on_host(h * w)
-        self.at_once = max(1, min(AT_ONCE, *map(int, rooms))) if self.keep else 1
+        self.concurrent_movies = max(1, min(AT_ONCE, *map(int, rooms))) if self.keep_frames else 1
         self._array: Any = None
 
     @property
@@ -55,47 +55,48 @@ class DeviceFrames:
 
     def to_host(self) -> RawFrames:
         """The frames that these were made of; what lies on the GPU is given back."""
-        self.forget()
+        self.release()
         return self.raw
 
-    def blocks_with(self, frames: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    def blocks_including(self, frames: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """As `blocks`."""
         return self.blocks()
 
     @property
-    def apart(self) -> bool:
+    def supports_frame_groups(self) -> bool:
         """Whether some of the frames can be worked on before the others at no cost."""
         return False
 
-    def give_back(self, frames: np.ndarray) -> None:
+    def release_frames(self, frames: np.ndarray) -> None:
         """Nothing: all are given back together."""
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Give the memory of the frames back; they would be read again."""
         self._array = None
-        self.raw.forget()
+        self.raw.release()
 
-    def fill(self) -> None:
+    def load(self) -> None:
         """Read what can be kept."""
         import cupy
 
-        if self.keep and self._array is None:
+        if self.keep_frames and self._array is None:
             try:
                 self._array = self._load(slice(0, len(self)))
             except cupy.cuda.memory.OutOfMemoryError:  # another movie has taken it since
-                self.keep = self.ahead = False
-                self.block = max(1, self.block // 16)
+                self.keep_frames = self.fits_another_movie = False
+                self.frames_per_block = max(1, self.frames_per_block // 16)
                 cupy.get_default_memory_pool().free_all_blocks()
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """All frames in order: which, and the frames (n, h, w) on the GPU."""
-        self.fill()
+        self.load()
         if self._array is not None:
             yield slice(0, len(self)), self._array
             return
         import cupy
 
-        parts = [slice(i, min(i + self.block, len(self))) for i in range(0, len(self), self.block)]
+        size = self.frames_per_block
+        parts = [slice(i, min(i + size, len(self))) for i in range(0, len(self), size)]
         device = cupy.cuda.Device()
 
         def load(part: slice):
@@ -115,16 +116,16 @@ class DeviceFrames:
         """Frames on the GPU, when this returns."""
         import cupy
 
-        numbers = self.raw.numbers[part]
+        numbers = self.raw.frame_numbers[part]
         out = cupy.empty((len(numbers), *self.shape[1:]), self.dtype)
-        held = self.raw.held()
+        held = self.raw.frames_in_memory()
         if held is not None:
             _send(list(held[part]), out, self.raw.threads)
         else:
             left: Sequence[int] = range(len(numbers))
-            if (packed := strips(self.raw.movie, numbers)) is not None:
+            if (packed := compressed_strips(self.raw.movie, numbers)) is not None:
                 left = _decode(packed, out)
-            elif (electrons := events(self.raw.movie, numbers)) is not None:
+            elif (electrons := compressed_events(self.raw.movie, numbers)) is not None:
                 left = _count(electrons, out)
             # what is damaged too: the CPU says what is wrong, or knows better
             _read([numbers[i] for i in left], [out[i] for i in left], self.raw)
@@ -151,7 +152,7 @@ def free_memory() -> int:
     return min(free, pool.get_limit() - pool.used_bytes()) if pool.get_limit() else free
 
 
-def _decode(packed: Strips, out) -> list[int]:
+def _decode(packed: CompressedStrips, out) -> list[int]:
     """Frames into ``out`` (t, h, w); returns the numbers of those that failed, from 0."""
     first, last = int(packed.offsets.min()), int((packed.offsets + packed.counts).max())
     data = upload(packed.path, first, last)
@@ -162,14 +163,14 @@ def _decode(packed: Strips, out) -> list[int]:
     return [int(i) for i in np.flatnonzero(failed.reshape(t, n).any(1))]
 
 
-def _count(electrons: Events, out) -> list[int]:
+def _count(electrons: CompressedEvents, out) -> list[int]:
     """Electrons into ``out`` (t, h, w); returns the numbers of the frames that damaged ones belong to, from 0."""
     out.fill(0)
     first, last = int(electrons.offsets.min()), int((electrons.offsets + electrons.counts).max())
     data = upload(electrons.path, first, last)
     start, targets = electrons.offsets - first, electrons.targets
     used = add_events(data, start, electrons.counts, electrons.coding, electrons.level, targets, out)
-    return [int(i) for i in np.unique(targets[~electrons.padded(used)])]
+    return [int(i) for i in np.unique(targets[~electrons.ends_well(used)])]
 
 
 def upload(path: os.PathLike[str], first: int, last: int):

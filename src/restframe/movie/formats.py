@@ -1,4 +1,4 @@
-"""Which format a file has, by its content: callers name the wrong flag and the wrong extension."""
+"""Detection of a file's format from its content, because flags and file names are often wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from restframe.movie.mrc import HEADER_BYTES, parse_header
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 EER_COMPRESSIONS = (65000, 65001, 65002)
-OTHERS = {  # so that the message can say what was found
+UNREADABLE_FORMATS = {  # by their first bytes, so that the message can name what was found
     b"\x1f\x8b": "gzip-compressed data; gunzip it first",
     b"BZh": "bzip2-compressed data; bunzip2 it first",
     b"\x28\xb5\x2f\xfd": "Zstd-compressed data; unzstd it first",
@@ -22,14 +22,14 @@ OTHERS = {  # so that the message can say what was found
 }
 
 
-def sniff(path: Path, expected: str | None = None) -> str:
-    """'tiff', 'mrc' or 'eer'. ``expected`` is what the caller believes, for the message.
+def detect_format(path: Path, expected_format: str | None = None) -> str:
+    """'tiff', 'mrc' or 'eer'. ``expected_format`` is what the caller expects; it is named in the message.
 
     Raises `InputError` if the file is missing, a folder, empty, not readable or of another format.
     """
     try:
         with open(path, "rb") as file:
-            head, size = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
+            head, file_bytes = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Check the name.") from None
     except (IsADirectoryError, PermissionError):  # Windows reports a folder as not permitted
@@ -42,19 +42,20 @@ def sniff(path: Path, expected: str | None = None) -> str:
         raise InputError(f"{path} is empty. Copy or write it again.")
     if head[:4] in TIFF_MAGIC:
         return "eer" if _is_eer(path) else "tiff"
-    if parse_header(head, size) is not None:
+    if parse_header(head, file_bytes) is not None:
         return "mrc"
-    found = next((name for magic, name in OTHERS.items() if head.startswith(magic)), "an unknown format")
-    wanted = f"{expected.upper()} was expected, " if expected else ""
-    raise InputError(f"{path}: {wanted}TIFF, MRC and EER can be read; found {found}.")
+    other_formats = (name for magic, name in UNREADABLE_FORMATS.items() if head.startswith(magic))
+    content = next(other_formats, "an unknown format")
+    expectation = f"{expected_format.upper()} was expected, " if expected_format else ""
+    raise InputError(f"{path}: {expectation}TIFF, MRC and EER can be read; found {content}.")
 
 
 def _is_eer(path: Path) -> bool:
-    """By the compression of the first frame, before which the sum of all may stand."""
+    """From the compression of the first two pages: the first page may be the sum of all frames."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as file:
             return any(int(page.compression) in EER_COMPRESSIONS for page in file.pages[:2])
     except Exception:
-        return False  # damaged: whoever opens it as TIFF says how
+        return False  # damaged: opening it as TIFF explains how
