@@ -193,7 +193,7 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
     import cupy
 
     from restframe import pipeline
-    from restframe.kernels.cuda import decode, frames
+    from restframe.kernels.cuda import decode, device_frames
     from restframe.movie import RawFrames, open_movie
     from restframe.movie.compressed import compressed_events, compressed_strips
 
@@ -204,7 +204,7 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
         numbers = raw.frame_numbers
         packed = compressed_strips(raw.movie, numbers) or compressed_events(raw.movie, numbers)
         first, last = int(packed.offsets.min()), int((packed.offsets + packed.counts).max())
-        data = frames.upload(path, first, last)
+        data = device_frames.upload(path, first, last)
         start, count = packed.offsets.ravel() - first, packed.counts.ravel()
         if name == "eer":
             place = cupy.zeros(raw.shape, raw.dtype)
@@ -222,8 +222,10 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
             "streams": len(start),
             "decode_gpu_ms": median_ms(work, 5),
             "upload_ms": 1e3
-            * median_s(lambda file=path, first_byte=first, end_byte=last: frames.upload(file, first_byte, end_byte)),
-            "together_gpu_ms": 1e3 * median_s(lambda raw=raw: frames.DeviceFrames(raw, 0.75).load()),
+            * median_s(
+                lambda file=path, first_byte=first, end_byte=last: device_frames.upload(file, first_byte, end_byte)
+            ),
+            "together_gpu_ms": 1e3 * median_s(lambda raw=raw: device_frames.DeviceFrames(raw, 0.75).load()),
             "decode_cpu_s": median_s(lambda raw=raw: RawFrames(raw.movie, raw.frame_numbers).load(), 1),
         }
         say(f"{name}: {results[name]}")

@@ -7,21 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from restframe.kernels.cuda import GATHER
-from restframe.kernels.cuda.courses import THREADS
-from restframe.kernels.cuda.source import OPTIONS, RAW_TYPES, raw_definitions, source
-from restframe.kernels.cuda.spectra import transform
+from restframe.kernels.cuda.gather import GATHER_DEFINITIONS
+from restframe.kernels.cuda.modules import OPTIONS, RAW_TYPES, raw_definitions, source
+from restframe.kernels.cuda.tiles import transform_definitions
+from restframe.kernels.cuda.trajectories import THREADS
 from restframe.simulate.cuda import SOURCE
 
-SMALL = ("FACTOR=3", "TAPS=19")
-OURS = tuple(f"{k}={v}" for k, v in GATHER.items())
+BINNING = ("FACTOR=3", "TAPS=19")
 MODULES = [
-    *(("raw", (*raw_definitions(np.dtype(name), 1 + k), *OURS)) for k, name in enumerate(RAW_TYPES)),
+    *(("raw", (*raw_definitions(np.dtype(name), 1 + k), *GATHER_DEFINITIONS)) for k, name in enumerate(RAW_TYPES)),
     ("raw", raw_definitions(np.dtype(np.uint8), 12)),
-    ("small", (raw_definitions(np.dtype(np.uint8))[0], *SMALL)),
-    *(("tiles", transform(size, cells, band)) for size, cells, band in ((62, 31, 24), (96, 12, 38), (256, 16, 102))),
-    *((name, ()) for name in ("spectra", "images", "values", "decode", "fixed")),
-    *(("courses", (f"THREADS={threads}",)) for threads in THREADS.values()),
+    ("binned", (raw_definitions(np.dtype(np.uint8))[0], *BINNING)),
+    *(
+        ("tiles", transform_definitions(size, cells, band))
+        for size, cells, band in ((62, 31, 24), (96, 12, 38), (256, 16, 102))
+    ),
+    *((name, ()) for name in ("spectra", "images", "values", "decode", "fixed_pattern")),
+    *(("trajectories", (f"THREADS={threads}",)) for threads in THREADS.values()),
 ]
 
 

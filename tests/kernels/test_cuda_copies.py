@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from with_gpu import cupy
+from with_gpu import require_gpu
 
-from restframe.kernels import cuda
-from restframe.kernels.cuda import copies
+from restframe.kernels.cuda import Cuda, copies
+
+cupy = require_gpu()
+cuda = Cuda(0)
 
 ARRAYS = [((3, 1001, 1009), "f4"), ((9_000_001,), "u1"), ((1501, 1503), "c8"), ((2, 3), "i2"), ((0, 4), "f4")]
 

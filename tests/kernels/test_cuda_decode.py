@@ -4,16 +4,18 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from with_gpu import cupy
+from with_gpu import require_gpu
 
 from restframe.errors import InputError
-from restframe.kernels.cuda.decode import PAD, decode
-from restframe.kernels.cuda.frames import DeviceFrames
+from restframe.kernels.cuda.decode import PADDING_BYTES, decode
+from restframe.kernels.cuda.device_frames import DeviceFrames
 from restframe.movie import RawFrames, open_movie, read_frames
 from restframe.movie.compressed import compressed_events
 from restframe.movie.events import CODINGS, Coding
 from restframe.movie.rendered import RenderedMovie
 from restframe.simulate.eer import encode, write_eer
+
+cupy = require_gpu()
 
 ENCODE = {
     "lzw": [imagecodecs.lzw_encode],
@@ -42,7 +44,7 @@ def test_the_same_bytes(codec):
     gap = 3  # streams begin at any byte
     count = np.array([len(p) for _, p in pairs])
     start = np.cumsum(count + gap) - count
-    data = np.full(start[-1] + count[-1] + PAD, 0xA5, np.uint8)
+    data = np.full(start[-1] + count[-1] + PADDING_BYTES, 0xA5, np.uint8)
     for s, (_, packed) in zip(start, pairs, strict=True):
         data[s : s + len(packed)] = np.frombuffer(packed, np.uint8)
     size = np.array([len(p) for p, _ in pairs])
@@ -71,7 +73,7 @@ def test_damage_is_found(codec):
         cases += [f for f in flipped if not decodes(f, plain)]
     count = np.array([len(c) for c in cases])
     start = np.cumsum(count) - count
-    data = np.frombuffer(b"".join(cases) + bytes(PAD), np.uint8)
+    data = np.frombuffer(b"".join(cases) + bytes(PADDING_BYTES), np.uint8)
     _, failed = decode(codec, cupy.asarray(data), start, count, np.full(len(cases), len(plain)))
     assert failed.all()
 

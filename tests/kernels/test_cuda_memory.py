@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from with_gpu import cupy
+from with_gpu import require_gpu
 
 import restframe
 from restframe import pipeline
-from restframe.kernels import cuda
+from restframe.kernels.cuda import Cuda
 from restframe.settings import Settings, with_choices
+
+cupy = require_gpu()
 
 CHOICES = {"patches": (3, 3), "pixel_size": 1.0, "frame_dose": 1.2}
 
@@ -71,7 +73,7 @@ def test_a_gain_that_lies_on_the_gpu(movie, limit, megabytes):
     gain[17, 40] = 0
     settings = with_choices(Settings(), {"gpus": (0,), "gain": gain, **CHOICES})
     opened, said = pipeline.open_movie(movie), []
-    refs = pipeline.own_references(opened, settings.detector).on_device(cuda)
+    refs = pipeline.own_references(opened, settings.detector).on_device(Cuda(0))
     assert isinstance(refs.gain, cupy.ndarray)
     expected = corrected(movie, gain=gain)
     limit(megabytes << 20)

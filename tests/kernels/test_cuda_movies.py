@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-import with_gpu  # noqa: F401
 from scipy import ndimage
+from with_gpu import require_gpu
 
 import restframe
 from restframe.movie.events import CODINGS
 from restframe.simulate.eer import encode, write_eer
+
+require_gpu()
 
 BASIC = {"patches": (3, 3), "pixel_size": 1.1, "frame_dose": 1.2}
 FIELD_APART = 0.1  # of the error that the fit states

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from with_gpu import cupy
+from with_gpu import require_gpu
 
 from restframe.simulate import PRESETS, cuda, simulate
+
+cupy = require_gpu()
 
 KINDS = ["falcon", "k3super", "tilted", "noise"]  # the last has no specimen
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from restframe.kernels.cuda import frames
+from restframe.kernels.cuda import device_frames
 from restframe.movie import RawFrames, open_movie
 
 K3, K2, EER = (40, 4092, 5760), (24, 3710, 3838), (40, 4096, 4096)
@@ -21,7 +21,8 @@ K3, K2, EER = (40, 4092, 5760), (24, 3710, 3838), (40, 4096, 4096)
     ],
 )
 def test_movies_at_once(monkeypatch, shape, gpu, expected):
-    monkeypatch.setattr(frames, "free_memory", lambda: int(gpu))
-    raw = frames.DeviceFrames(RawFrames(open_movie(np.zeros(shape, np.uint8))), 0.5)
+    monkeypatch.setattr(device_frames, "free_memory", lambda: int(gpu))
+    raw = device_frames.DeviceFrames(RawFrames(open_movie(np.zeros(shape, np.uint8))), 0.5)
     assert raw.concurrent_movies == expected
-    assert expected * frames.on_host(shape[1] * shape[2]) <= frames.most_on_host(int(np.prod(shape)))
+    process_memory = device_frames.host_memory_of_process(shape[1] * shape[2])
+    assert expected * process_memory <= device_frames.host_memory_of_batch(int(np.prod(shape)))

@@ -1,11 +1,28 @@
-"""CuPy, for tests that need a GPU: a module that imports this is skipped where there is none."""
+"""Whether there is a GPU, and CuPy for tests that need one: a module that calls `require_gpu` is skipped without it."""
+
+import functools
+import importlib
 
 import pytest
 
-cupy = pytest.importorskip("cupy")
-try:
-    there = cupy.cuda.runtime.getDeviceCount() > 0
-except cupy.cuda.runtime.CUDARuntimeError:
-    there = False
-if not there:
-    pytest.skip("no CUDA device", allow_module_level=True)
+
+@functools.cache
+def why_no_gpu() -> str:
+    """Why CUDA kernels cannot run here; empty if they can."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        return f"CuPy cannot be imported: {error}"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"no CUDA device: {error}"
+    return "" if count else "no CUDA device"
+
+
+def require_gpu():
+    """CuPy; skips the module that calls this where there is no GPU."""
+    reason = why_no_gpu()
+    if reason:
+        pytest.skip(reason, allow_module_level=True)
+    return importlib.import_module("cupy")

@@ -1,7 +1,7 @@
 """The loops that take the time, once for each kind of device. `interface.Kernels` says what each implementation has.
 
-`reference.py` is the specification: readable, for NumPy and CuPy arrays alike. `cpu` does the same with Numba, `cuda`
-on an NVIDIA GPU. `courses.py` is NumPy, for both.
+`reference` is the specification: readable, for NumPy and CuPy arrays alike. `cpu` computes the same with Numba, `cuda`
+on an NVIDIA GPU. `trajectories.py` and `polynomials.py` are NumPy; they serve fast implementations.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy as np
 
 from restframe.arrays import Array, FloatArray, IntArray
 from restframe.detector.calibration import Calibration
+from restframe.kernels.interface import Resampling
 from restframe.movie import RawFrames
 from restframe.restore import kernel
 from restframe.restore.dose import Plan
@@ -114,5 +115,6 @@ def _add_frames(
     images: Array,
 ) -> None:
     """Add raw ``frames`` (n, h, w), those of ``part``, to the running ``images``; ``coefficients``: (r, n)."""
-    grid = resampling.displacement_grid[part], GRID_SPACING_PX, -MARGIN_PX
-    kernels.gather(frames, calibration.of_frames(part), *grid, kernel.table(), coefficients, images)
+    grid = resampling.displacement_grid[part]
+    positions = Resampling(grid, GRID_SPACING_PX, -MARGIN_PX, kernel.table())
+    kernels.gather(frames, calibration.of_frames(part), positions, coefficients, images)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from restframe.arrays import AnyArray, Array, FloatArray, IntArray
-from restframe.kernels.cuda.source import OPTIONS
+from restframe.kernels.cuda.modules import OPTIONS
 
 SOURCE = Path(__file__).with_name("loops.cu")
 THREADS_PER_BLOCK = 256

@@ -1,40 +1,60 @@
-"""Arrays on the GPU: made there, brought there and back; and how many blocks of threads go through them."""
+"""Arrays on the GPU: allocated, copied there and back; and how many blocks of threads go through them."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import DTypeLike
 
+from restframe.arrays import AnyArray, Array
 from restframe.kernels.cuda import copies
+from restframe.kernels.cuda.modules import launch
 
-BLOCK = 256  # threads
-LARGE = 8 << 20  # bytes from which on arrays are copied in pieces
+THREADS_PER_BLOCK = 256
+MIN_BYTES_IN_PIECES = 8 << 20  # smaller arrays are copied at once
 
 
-def to_device(array):
+def to_device(array: Array) -> Array:
     import cupy
 
-    in_pieces = isinstance(array, np.ndarray) and array.nbytes >= LARGE and array.dtype.isnative
+    in_pieces = isinstance(array, np.ndarray) and array.nbytes >= MIN_BYTES_IN_PIECES and array.dtype.isnative
     return copies.to_device(array) if in_pieces else cupy.asarray(array)
 
 
-def to_host(array) -> np.ndarray:
+def to_host(array: Array) -> AnyArray:
     if isinstance(array, np.ndarray):
         return array
-    return copies.to_host(array) if array.nbytes >= LARGE else array.get()
+    host_array: AnyArray = copies.to_host(array) if array.nbytes >= MIN_BYTES_IN_PIECES else array.get()
+    return host_array
 
 
-def zeros(shape, dtype, like=None):
+def contiguous_on_device(array: Any, dtype: DTypeLike) -> Array:
+    """A host array in C order with numbers of ``dtype``, on the GPU."""
+    return to_device(np.ascontiguousarray(array, dtype))
+
+
+def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     import cupy
 
     return cupy.zeros(shape, dtype)
 
 
-def empty(shape, dtype):
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     import cupy
 
     return cupy.empty(shape, dtype)
 
 
-def blocks_of(n: int, block: int = BLOCK) -> int:
-    """Blocks of so many threads for ``n``."""
-    return -(-n // block)
+def block_count(items: int, items_per_block: int = THREADS_PER_BLOCK) -> int:
+    """Number of blocks that so many items need."""
+    return -(-items // items_per_block)
+
+
+def sum_last_axis(partial_sums: Array) -> Array:
+    """Sums of float64 over the last axis, in one fixed order."""
+    length = partial_sums.shape[-1]
+    sums = empty(partial_sums.shape[:-1], np.float64)
+    arguments = partial_sums, np.int64(length), sums
+    launch("images", "sum_rows", (partial_sums.size // length,), THREADS_PER_BLOCK, arguments)
+    return sums

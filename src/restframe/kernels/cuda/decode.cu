@@ -474,7 +474,7 @@ extern "C" __global__ __launch_bounds__(32) void eer(
 // ---- rows of decoded strips to their place: TIFF counts rows from the top
 
 // in: strips one after the other, rows of ``row`` bytes, frame by frame (h rows); out: the last row first.
-extern "C" __global__ void turn_rows(const u1* __restrict__ in, u1* __restrict__ out, int h, int row)
+extern "C" __global__ void flip_rows(const u1* __restrict__ in, u1* __restrict__ out, int h, int row)
 {
     const i8 y = blockIdx.y, f = blockIdx.z, from = (f * h + y) * row, to = (f * h + h - 1 - y) * row;
     const int x = (blockIdx.x * blockDim.x + threadIdx.x) * 16;

@@ -1,60 +1,79 @@
-"""Decoding on the GPU: every strip is a stream of its own, and a movie has thousands."""
+"""Decoding on the GPU: every strip of a TIFF file and every EER frame is a stream of its own, thousands per movie."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from restframe.kernels.cuda.source import launch
+from restframe.arrays import Array, BoolArray, IntArray
+from restframe.kernels.cuda.arrays import block_count, contiguous_on_device, empty, to_device, zeros
+from restframe.kernels.cuda.modules import launch
 
-GOOD, DAMAGED, TOO_LONG = range(3)  # as in decode.cu
-PAD = 16  # bytes that may be read beyond the end of the compressed data
+if TYPE_CHECKING:  # it imports Numba, which only EER movies need
+    from restframe.movie.events import Coding
+
+GOOD, DAMAGED, TOO_LONG = range(3)  # status of a stream, as in decode.cu
+PADDING_BYTES = 16  # that may be read beyond the end of the compressed data
+THREADS_PER_STREAM = 32
+ROW_THREADS, ROW_BYTES_PER_THREAD = 128, 16  # of `flip_rows` in decode.cu
+KERNELS = {"lzw": "lzw_short", "deflate": "deflate"}
 
 
-def decode(codec: str, data, start: np.ndarray, count: np.ndarray, size: np.ndarray):
-    """Streams ("lzw" or "deflate") of compressed ``data`` (uint8 on the device, `PAD` bytes longer than needed).
+def decode(
+    codec: str, data: Array, starts: IntArray, byte_counts: IntArray, sizes: IntArray
+) -> tuple[Array, BoolArray]:
+    """Decoded bytes of streams, one after the other, on the device; and which streams failed, (n,) on the host.
 
-    ``start``, ``count``: first byte and number of bytes of each, (n,); ``size``: bytes that each gives. Returns the
-    bytes, one stream after the other, on the device, and which streams could not be decoded, (n,) bool on the host.
+    ``codec``: "lzw" or "deflate". ``data``: the compressed bytes, uint8 on the device, `PADDING_BYTES` longer than
+    needed. ``starts``, ``byte_counts`` (n,): first byte and number of bytes of each stream; ``sizes`` (n,): number of
+    its decoded bytes.
     """
-    import cupy
-
-    ends = np.cumsum(size)
-    out = cupy.empty(int(ends[-1]), cupy.uint8)
-    status = cupy.zeros(len(start), cupy.int32)
-    tables = (
-        cupy.asarray(np.ascontiguousarray(v, kind))
-        for v, kind in ((start, np.int64), (count, np.int64), (ends - size, np.int64), (size, np.int32))
-    )
-    begin, length, place, room = tables
-    arguments = data, begin, length, out, place, room, status
-    kernel = {"lzw": "lzw_short", "deflate": "deflate"}[codec]
-    launch("decode", kernel, (len(start),), 32, (*arguments, None))
-    found = status.get()
-    again = np.flatnonzero(found == TOO_LONG)
-    if len(again):
-        which = cupy.asarray(again.astype(np.int32))
-        launch("decode", "lzw_long", (len(again),), 32, (*arguments, which))
-        found = status.get()
-    return out, found != GOOD
+    ends = np.cumsum(sizes)
+    decoded = empty((int(ends[-1]),), np.uint8)
+    status = zeros((len(starts),), np.int32)
+    streams = contiguous_on_device(starts, np.int64), contiguous_on_device(byte_counts, np.int64)
+    places = contiguous_on_device(ends - sizes, np.int64), contiguous_on_device(sizes, np.int32)
+    arguments = data, *streams, decoded, *places, status
+    launch("decode", KERNELS[codec], (len(starts),), THREADS_PER_STREAM, (*arguments, None))
+    stream_status = status.get()
+    too_long = np.flatnonzero(stream_status == TOO_LONG)
+    if len(too_long):
+        selection = contiguous_on_device(too_long, np.int32)
+        launch("decode", "lzw_long", (len(too_long),), THREADS_PER_STREAM, (*arguments, selection))
+        stream_status = status.get()
+    return decoded, stream_status != GOOD
 
 
-def add_events(data, start: np.ndarray, count: np.ndarray, coding, level: int, targets: np.ndarray, out) -> np.ndarray:
-    """Raw EER frames, at ``start`` (n,) with ``count`` bytes of ``data``, added to frames ``targets`` of ``out`` (t, h,
-    w), uint8 or uint16. Returns the bits that each took, -1 where it is damaged, (n,) on the host.
+def add_events(
+    data: Array,
+    starts: IntArray,
+    byte_counts: IntArray,
+    coding: Coding,
+    level: int,
+    target_frames: IntArray,
+    frames: Array,
+) -> IntArray:
+    """Adds the electrons of raw EER frames to ``frames`` (t, h, w), uint8 or uint16.
+
+    ``starts``, ``byte_counts`` (n,): where each raw frame lies in ``data``, as in `decode`; ``target_frames`` (n,): the
+    frame that it is added to. ``level``: pixels of the camera are split 2^level times along either axis. Returns the
+    number of bits that each raw frame took, -1 if it is damaged: (n,) on the host.
     """
-    import cupy
+    used_bits = empty((len(starts),), np.int64)
+    streams = contiguous_on_device(starts, np.int64), contiguous_on_device(byte_counts, np.int64)
+    height, width = (size >> level for size in frames.shape[1:])
+    code_lengths = coding.run_bits, coding.x_bits, coding.y_bits, int(coding.position_always_stored)
+    targets = to_device(target_frames), frames, frames.itemsize, height, width
+    arguments = data, *streams, *targets, *code_lengths, level, used_bits
+    launch("decode", "eer", (len(starts),), THREADS_PER_STREAM, arguments)
+    bit_counts: IntArray = used_bits.get()
+    return bit_counts
 
-    used = cupy.empty(len(start), cupy.int64)
-    begin, length = (cupy.asarray(np.ascontiguousarray(v, np.int64)) for v in (start, count))
-    h, w = (n >> level for n in out.shape[1:])
-    own = (coding.run_bits, coding.x_bits, coding.y_bits, int(coding.position_always_stored), level)
-    arguments = data, begin, length, cupy.asarray(targets), out, out.itemsize, h, w, *own, used
-    launch("decode", "eer", (len(start),), 32, arguments)
-    return used.get()
 
-
-def turn_rows(decoded, out) -> None:
-    """Rows of ``decoded`` (bytes of frames from the top row on) into ``out`` (t, h, w), the last row first."""
-    t, h, _ = out.shape
-    row = out[0, 0].nbytes
-    launch("decode", "turn_rows", (-(-row // (16 * 128)), h, t), 128, (decoded, out, h, row))
+def flip_rows(decoded: Array, frames: Array) -> None:
+    """Decoded bytes of frames, from their top row on, into ``frames`` (t, h, w), from the bottom row on."""
+    frame_count, height, _ = frames.shape
+    row_bytes = frames[0, 0].nbytes
+    grid = block_count(row_bytes, ROW_BYTES_PER_THREAD * ROW_THREADS), height, frame_count
+    launch("decode", "flip_rows", grid, ROW_THREADS, (decoded, frames, height, row_bytes))

@@ -1,7 +1,7 @@
 // Whole images and their half spectra.
 
 // One sum of partial sums (rows, n) a block, in one fixed order.
-extern "C" __global__ void add_up(const double* __restrict__ partial, i8 n, double* out)
+extern "C" __global__ void sum_rows(const double* __restrict__ partial, i8 n, double* out)
 {
     __shared__ double shared[32];
     double s = 0;
@@ -11,7 +11,7 @@ extern "C" __global__ void add_up(const double* __restrict__ partial, i8 n, doub
 }
 
 // Images (frames, n) in steps of their own standard deviation; moments: (frames, 2) sum and sum of squares.
-extern "C" __global__ void rounded(
+extern "C" __global__ void round_to_int8(
     const float* __restrict__ image, const double* __restrict__ moments, float steps, i8 n, i1* out)
 {
     const i8 f = blockIdx.y;
@@ -22,7 +22,7 @@ extern "C" __global__ void rounded(
 }
 
 // Small integers as numbers; CuPy does one a thread, which takes four times as long.
-extern "C" __global__ void widened(const char4* __restrict__ images, int n, float4* out)
+extern "C" __global__ void int8_to_float(const char4* __restrict__ images, int n, float4* out)
 {
     const int at = blockIdx.x * blockDim.x + threadIdx.x;
     if (at >= n) return;
@@ -31,7 +31,7 @@ extern "C" __global__ void widened(const char4* __restrict__ images, int n, floa
 }
 
 // total (rows, columns) += samples(|k|) * the middle of the half spectrum (h, w); steps: samples a row and a column.
-extern "C" __global__ void add_weighted(
+extern "C" __global__ void add_weighted_spectrum(
     float2* total, int rows, int columns, const float2* __restrict__ spectrum, int h, int w,
     const float* __restrict__ samples, int n_samples, float step_y, float step_x)
 {
@@ -47,7 +47,7 @@ extern "C" __global__ void add_weighted(
 }
 
 // total *= grid (ny, nx), given from -Nyquist to Nyquist and from 0 to Nyquist, linear between.
-extern "C" __global__ void multiply_smooth(
+extern "C" __global__ void multiply_interpolated(
     float2* total, int rows, int columns, const float2* __restrict__ grid, int ny, int nx)
 {
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
@@ -110,7 +110,7 @@ extern "C" __global__ void box_columns(
 }
 
 // Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them.
-extern "C" __global__ void crowded(const u1* __restrict__ bad, int h, int w, u1* out)
+extern "C" __global__ void defect_cluster_mask(const u1* __restrict__ bad, int h, int w, u1* out)
 {
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
     if (x >= w) return;
@@ -125,7 +125,7 @@ extern "C" __global__ void crowded(const u1* __restrict__ bad, int h, int w, u1*
 
 // Of each image (t, n): where it is highest (first), how high, its sum and sum of squares; parts of it by block, (t,
 // blocks).
-extern "C" __global__ __launch_bounds__(256) void peaks(
+extern "C" __global__ __launch_bounds__(256) void correlation_peaks(
     const float* __restrict__ image, int n, float* highest, int* place, double* sums)
 {
     __shared__ double shared[32];
@@ -155,7 +155,7 @@ extern "C" __global__ __launch_bounds__(256) void peaks(
 
 // Of images (t, h, w), the alternating sum c of each 2 x 2 pixels: (sum over images)² and the sum of c² there; partial
 // (2, blocks).
-extern "C" __global__ __launch_bounds__(256) void corners(
+extern "C" __global__ __launch_bounds__(256) void nyquist_power(
     const i1* __restrict__ images, int t, int h, int w, double* partial)
 {
     __shared__ double shared[32];
@@ -179,19 +179,19 @@ extern "C" __global__ __launch_bounds__(256) void corners(
     if (threadIdx.x == 0) partial[blockIdx.x] = together, partial[gridDim.x + blockIdx.x] = each;
 }
 
-#define HIGHEST 15  // degree of a field's modes
+#define MAX_DEGREE 15  // degree of a field's modes
 
 // out (t, n) = moved (n) + sum over modes of their amplitudes (modes, t) times P_i(x) P_j(y) at (x, y) = at (2, n).
-extern "C" __global__ void lattice(
+extern "C" __global__ void displacement_grid(
     const double* __restrict__ at, const double2* __restrict__ moved, int n, const int2* __restrict__ modes, int n_modes,
     const double2* __restrict__ amplitudes, int t, float2* out)
 {
     const int k = blockIdx.x * blockDim.x + threadIdx.x;
     if (k >= n) return;
-    double px[HIGHEST + 1], py[HIGHEST + 1];  // Bonnet's recursion
+    double px[MAX_DEGREE + 1], py[MAX_DEGREE + 1];  // Bonnet's recursion
     const double x = at[k], y = at[n + k];
     px[0] = py[0] = 1, px[1] = x, py[1] = y;
-    for (int d = 1; d < HIGHEST; d++) {
+    for (int d = 1; d < MAX_DEGREE; d++) {
         px[d + 1] = ((2 * d + 1) * x * px[d] - d * px[d - 1]) / (d + 1);
         py[d + 1] = ((2 * d + 1) * y * py[d] - d * py[d - 1]) / (d + 1);
     }
@@ -208,7 +208,7 @@ extern "C" __global__ void lattice(
 
 // Sub-pixel offsets of positions (t, n), shared out to the nearest four of bins x bins, in 1/65536: integers, so that
 // the order does not matter. Grid (any, t).
-extern "C" __global__ void offset_counts(const float2* __restrict__ positions, int n, int bins, u8* counts)
+extern "C" __global__ void subpixel_histogram(const float2* __restrict__ positions, int n, int bins, u8* counts)
 {
     extern __shared__ u4 own[];  // no more than 64 x 256 positions a block: 2^30 at most
     for (int k = threadIdx.x; k < bins * bins; k += blockDim.x) own[k] = 0;

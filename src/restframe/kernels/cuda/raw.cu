@@ -57,7 +57,7 @@ extern "C" __global__ __launch_bounds__(256, 4) void add_frames(
 }
 
 // One frame, corrected.
-extern "C" __global__ void corrected(CALIBRATION, const RAW* __restrict__ frame, int i, float* out)
+extern "C" __global__ void correct_frame(CALIBRATION, const RAW* __restrict__ frame, int i, float* out)
 {
     CALIBRATED;
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
@@ -123,7 +123,7 @@ __device__ __forceinline__ Points points_of(int y0, int x0, int oh, int ow, int 
 
 // Whole pixels between which the displacements of each block of the gather lie: reach (t, blocks) left, right, low,
 // high.
-extern "C" __global__ void reach(
+extern "C" __global__ void displacement_limits(
     const float2* __restrict__ lattice, int t, int ny, int nx, int spacing, int oh, int ow, int4* out)
 {
     const int across = (ow + TX - 1) / TX, blocks = across * ((oh + TY - 1) / TY);

@@ -53,7 +53,7 @@ __device__ float2 faded_phase(int k, float step, float spread)
 // R = sum_t G_t exp(i k step_t) and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2), each (p, ny, pitch). steps (p, t)
 // are followed by spreads (p, t). Grid (row blocks,
 // p), block: pitch / 4 threads for each of some rows.
-extern "C" __global__ __launch_bounds__(512, 2) void align(
+extern "C" __global__ __launch_bounds__(512, 2) void align_spectra(
     const half* __restrict__ re, const half* __restrict__ im, const float2* __restrict__ steps, int t, int m, int pitch,
     float* total_re, float* total_im, float* total_auto)
 {
@@ -104,7 +104,7 @@ extern "C" __global__ __launch_bounds__(512, 2) void align(
 }
 
 // Sums over rings: order lists the coefficients of ring 0, then ring 1, ...; one warp for each ring and tile.
-extern "C" __global__ void by_ring(
+extern "C" __global__ void ring_sums(
     const float* __restrict__ a, const float* __restrict__ b, const int* __restrict__ order,
     const int* __restrict__ first, const float* __restrict__ weight, int n, int rings, double* out)
 {
@@ -121,7 +121,7 @@ extern "C" __global__ void by_ring(
 }
 
 // a, b times w of the ring and weight of each coefficient.
-extern "C" __global__ void filtered(
+extern "C" __global__ void filter_spectra(
     const float* __restrict__ re, const float* __restrict__ im, const float* __restrict__ w,
     const int* __restrict__ ring, const float* __restrict__ weight, int n, int rings, float* out_re, float* out_im)
 {
@@ -136,7 +136,7 @@ extern "C" __global__ void filtered(
 
 // -sum_k k Im(conj(weighted) G_t exp(i k step_t)), G as in align; grid (t / SLOPES, p). Of a block pitch / 4 threads for
 // each of some rows, which go down together.
-extern "C" __global__ __launch_bounds__(256, 5) void gradient(
+extern "C" __global__ __launch_bounds__(256, 5) void shift_gradient(
     const half* __restrict__ re, const half* __restrict__ im, const float2* __restrict__ steps,
     const float* __restrict__ weighted_re, const float* __restrict__ weighted_im, int t, int m, int pitch, double* out)
 {

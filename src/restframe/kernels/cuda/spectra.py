@@ -1,154 +1,178 @@
-"""Spectra of tiles on the GPU: made, brought to rest, summed. They are kept in 16 bits, which halves what is read."""
+"""Spectra of tiles on the GPU: scaled, filtered, aligned and summed.
+
+They are stored in 16 bits, which halves what is read. Rows begin at multiples of four numbers, so that kernels read
+four at a time; the numbers between the end of a row and the next row are zero.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from restframe.kernels.cuda.arrays import BLOCK, blocks_of, empty, to_device, to_host, zeros
-from restframe.kernels.cuda.source import launch
+from restframe.arrays import Array, FloatArray, IntArray
+from restframe.kernels.cuda.arrays import (
+    THREADS_PER_BLOCK,
+    block_count,
+    contiguous_on_device,
+    empty,
+    to_device,
+    to_host,
+    zeros,
+)
+from restframe.kernels.cuda.modules import launch
+
+# as in spectra.cu
+ALIGN_FRAMES_PER_STEP = 20  # whose phases a block holds
+ALIGN_THREADS = 512
+GRADIENT_FRAMES = 2  # that a block works on
+RINGS_PER_BLOCK = THREADS_PER_BLOCK // 32  # one warp for each
+MAX_REMEMBERED_RINGS = 9
 
 
-def empty_spectra(shape):
-    """Room for spectra of tiles, `padded`. They are kept in 16 bits: rounding adds 1e-7 to the power of the noise."""
-    return _rows_of_four(shape, np.float16)
+def empty_spectra(shape: tuple[int, ...]) -> Array:
+    """Room for spectra of tiles in 16 bits, with padded rows. Rounding adds 1e-7 to the power of the noise."""
+    return _empty_padded(shape, np.float16)
 
 
-def _rows_of_four(shape, dtype):
+def _padded_length(columns: int) -> int:
+    return 4 * block_count(columns, 4)
+
+
+def _empty_padded(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Room (..., n) whose rows begin at multiples of four."""
-    return empty((*shape[:-1], 4 * blocks_of(shape[-1], 4)), dtype)[..., : shape[-1]]
+    return empty((*shape[:-1], _padded_length(shape[-1])), dtype)[..., : shape[-1]]
 
 
-def padded(array):
-    """The array, (..., n), with rows that begin at multiples of four and are zero after n; and how far apart they are.
-
-    Kernels of this module keep to that; what else is copied.
-    """
-    pitch, item, n = array.strides[-2] // array.itemsize, array.itemsize, array.shape[-1]
-    if pitch == 4 * blocks_of(n, 4) and array.strides[-1] == item:
-        return array, pitch
-    out = zeros((*array.shape[:-1], 4 * blocks_of(n, 4)), array.dtype)
-    out[..., :n] = array
-    return out[..., :n], out.shape[-1]
+def padded(array: Array) -> tuple[Array, int]:
+    """The array (..., n) with padded rows, a copy if it has none; and the distance between rows, in numbers."""
+    columns = array.shape[-1]
+    row_pitch = array.strides[-2] // array.itemsize
+    if row_pitch == _padded_length(columns) and array.strides[-1] == array.itemsize:
+        return array, row_pitch
+    copy = zeros((*array.shape[:-1], _padded_length(columns)), array.dtype)
+    copy[..., :columns] = array
+    return copy[..., :columns], copy.shape[-1]
 
 
-def scale_spectra(re, im, table) -> None:
-    """re, im (p, t, 2m+1, m+1) *= table (t, 2m+1, m+1), in place."""
-    p, t, ny = re.shape[:3]
-    table, pitch = padded(to_device(table.astype(np.float32, copy=False)))
-    plane = ny * pitch // 4
-    launch("spectra", "scale_spectra", (blocks_of(plane), t, p), BLOCK, (re, im, table, plane))
+def scale_spectra(real: Array, imaginary: Array, scale: Array) -> None:
+    """As `Kernels.scale_spectra`, for spectra of `empty_spectra`."""
+    tile_count, frame_count, row_count = real.shape[:3]
+    scale, row_pitch = padded(to_device(scale.astype(np.float32, copy=False)))
+    quads = row_count * row_pitch // 4
+    grid = block_count(quads), frame_count, tile_count
+    launch("spectra", "scale_spectra", grid, THREADS_PER_BLOCK, (real, imaginary, scale, quads))
 
 
-@lru_cache(4)
-def transform(size: int, cells: int, band: int) -> tuple[str, ...]:
-    """Definitions of the module `tiles`."""
-    angles = 2 * np.pi * np.arange(size) / size
-    roots = ", ".join(f"{{{c:.9e}f, {s:.9e}f}}" for c, s in zip(np.cos(angles), -np.sin(angles), strict=True))
-    return f"SIZE={size}", f"N1={cells}", f"N2={size // cells}", f"M={band}", f"ROOTS={roots}"
+def _phases_to_device(phase_steps: FloatArray, phase_variance: FloatArray) -> Array:
+    """Both in one array: each transfer to the GPU takes its time, however small it is."""
+    return to_device(np.concatenate([phase_steps.ravel(), phase_variance.ravel()], dtype=np.float32))
 
 
-def tile_spectra(frames, corners, taper, lattice, re, im) -> None:
-    """As in reference.py, of int8, into spectra of `empty_spectra`."""
-    p, t, _, nx = re.shape
-    size, cells = len(taper), lattice.shape[-1] - 1
-    shared = 8 * 2 * (size // cells) * (size + cells)
-    at, taper, lattice = (
-        to_device(np.ascontiguousarray(a, dtype))
-        for a, dtype in ((corners, np.int32), (taper, np.float32), (lattice, np.float32))
-    )
-    arguments = frames, *frames.shape[1:], at, taper, lattice, np.int64(re.strides[0] // re.itemsize), re, im
-    launch("tiles", "cut_spectra", (p, t), 32 * blocks_of(size, 32), arguments, shared, transform(size, cells, nx - 1))
-
-
-FRAMES, ALIGN_BLOCK, SLOPES = 20, 512, 2  # as in spectra.cu
-
-
-def align_spectra(re, im, steps, spread):
-    """R = sum_t G_t exp(i k·step_t), as (re, im), and sum_t |G_t|², G_t = F_t exp(-spread_t k²/2); each
-    (p, 2m+1, m+1), zero beyond the band.
-    """
-    (re, pitch), (im, _) = padded(re), padded(im)
-    p, t, ny, nx = re.shape
-    blocks = blocks_of(ny, ALIGN_BLOCK // (pitch // 4))
-    rows = blocks_of(ny, blocks)
-    totals = tuple(_rows_of_four((p, ny, nx), np.float32) for _ in range(3))
-    arguments = re, im, _phases(steps, spread), t, nx - 1, pitch, *totals
-    launch("spectra", "align", (blocks, p), rows * pitch // 4, arguments, 8 * FRAMES * (pitch + rows))
+def align_spectra(
+    real: Array, imaginary: Array, phase_steps: FloatArray, phase_variance: FloatArray
+) -> tuple[Array, Array, Array]:
+    """As `Kernels.align_spectra`; zero beyond the band."""
+    (real, row_pitch), (imaginary, _) = padded(real), padded(imaginary)
+    tile_count, frame_count, row_count, column_count = real.shape
+    blocks = block_count(row_count, ALIGN_THREADS // (row_pitch // 4))
+    rows = block_count(row_count, blocks)
+    shape = tile_count, row_count, column_count
+    totals = _empty_padded(shape, np.float32), _empty_padded(shape, np.float32), _empty_padded(shape, np.float32)
+    phases = _phases_to_device(phase_steps, phase_variance)
+    arguments = real, imaginary, phases, frame_count, column_count - 1, row_pitch, *totals
+    shared_bytes = 8 * ALIGN_FRAMES_PER_STEP * (row_pitch + rows)
+    launch("spectra", "align_spectra", (blocks, tile_count), rows * row_pitch // 4, arguments, shared_bytes)
     return totals
 
 
+def shift_gradient(
+    real: Array,
+    imaginary: Array,
+    phase_steps: FloatArray,
+    phase_variance: FloatArray,
+    weighted_real: Array,
+    weighted_imaginary: Array,
+) -> FloatArray:
+    (real, row_pitch), (imaginary, _) = padded(real), padded(imaginary)
+    weighted = padded(weighted_real)[0], padded(weighted_imaginary)[0]
+    tile_count, frame_count, row_count, column_count = real.shape
+    gradient = empty((tile_count, frame_count, 2), np.float64)
+    phases = _phases_to_device(phase_steps, phase_variance)
+    arguments = real, imaginary, phases, *weighted, frame_count, column_count - 1, row_pitch, gradient
+    shared_bytes = 8 * GRADIENT_FRAMES * (row_pitch + row_count)
+    grid = block_count(frame_count, GRADIENT_FRAMES), tile_count
+    launch("spectra", "shift_gradient", grid, THREADS_PER_BLOCK, arguments, shared_bytes)
+    return to_host(gradient)
+
+
+class RingTables(NamedTuple):
+    """The rings of coefficients of padded rows, on the GPU."""
+
+    order: Array  # int32, the coefficients of one ring after the other
+    first: Array  # (rings + 1,) int32, where each ring begins in this order
+    weight: Array  # float32, of each coefficient
+    ring_index: Array  # int32, the ring of each coefficient, -1 for none
+
+
 @lru_cache(4)
-def _ring_order(ring: bytes, weight: bytes, rings: int, device: int):
-    """The coefficients of one ring after the other, where each ring begins, the weights; on the device. Of rows as
-    `padded` has them.
-    """
-    pad = (0, 0), (0, -rings % 4)
-    number = np.pad(np.frombuffer(ring, np.int32).reshape(-1, rings), pad, constant_values=-1).ravel()
-    value = np.pad(np.frombuffer(weight, np.float32).reshape(-1, rings), pad).ravel()
-    order = np.argsort(number, kind="stable").astype(np.int32)
-    first = np.searchsorted(number[order], np.arange(rings + 1)).astype(np.int32)
-    return tuple(map(to_device, (order, first, value, number)))
+def _make_ring_tables(ring_index: bytes, weight: bytes, ring_count: int, device: int) -> RingTables:
+    padding = (0, 0), (0, -ring_count % 4)
+    indices = np.frombuffer(ring_index, np.int32).reshape(-1, ring_count)
+    padded_indices = np.pad(indices, padding, constant_values=-1).ravel()
+    padded_weight = np.pad(np.frombuffer(weight, np.float32).reshape(-1, ring_count), padding).ravel()
+    order = np.argsort(padded_indices, kind="stable").astype(np.int32)
+    first = np.searchsorted(padded_indices[order], np.arange(ring_count + 1)).astype(np.int32)
+    return RingTables(*map(to_device, (order, first, padded_weight, padded_indices)))
 
 
-_made: list[tuple] = []  # tables of rings, and what they were made of, the last few: that is asked for in every round
+_recent_rings: list[tuple[IntArray, FloatArray, int, RingTables]] = []
+"""The tables that were used last and the arrays that they belong to, because each iteration of a fit needs them."""
 
 
-def _rings(ring: np.ndarray, weight: np.ndarray):
+def _ring_tables(ring_index: IntArray, weight: FloatArray) -> RingTables:
     import cupy
 
     device = cupy.cuda.Device().id
-    for found in _made:
-        if found[0] is ring and found[1] is weight and found[2] == device:
-            return found[3]
-    parts = np.ascontiguousarray(ring, np.int32).tobytes(), np.ascontiguousarray(weight, np.float32).tobytes()
-    tables = _ring_order(*parts, ring.shape[-1], device)
-    _made[:] = [*_made[-8:], (ring, weight, device, tables)]
+    for known_rings, known_weight, known_device, tables in _recent_rings:
+        if known_rings is ring_index and known_weight is weight and known_device == device:
+            return tables
+    contents = np.ascontiguousarray(ring_index, np.int32).tobytes(), np.ascontiguousarray(weight, np.float32).tobytes()
+    tables = _make_ring_tables(*contents, ring_index.shape[-1], device)
+    _recent_rings[:] = [*_recent_rings[1 - MAX_REMEMBERED_RINGS :], (ring_index, weight, device, tables)]
     return tables
 
 
-def ring_sums(values, ring, weight) -> np.ndarray:
-    """Sums of values (p, 2m+1, m+1) times ``weight`` over the coefficients of every ring, (p, m+1) on the host."""
-    return _by_ring(values, None, ring, weight)
+def ring_sums(values: Array, ring_index: IntArray, weight: FloatArray) -> FloatArray:
+    return _sum_over_rings(values, None, ring_index, weight)
 
 
-def ring_power_sums(re, im, ring, weight) -> np.ndarray:
-    """`ring_sums` of re² + im²."""
-    return _by_ring(re, im, ring, weight)
+def ring_power_sums(real: Array, imaginary: Array, ring_index: IntArray, weight: FloatArray) -> FloatArray:
+    return _sum_over_rings(real, imaginary, ring_index, weight)
 
 
-def _by_ring(values, other, ring, weight) -> np.ndarray:
-    order, first, value, _ = _rings(ring, weight)
-    values, other = padded(values)[0], None if other is None else padded(other)[0]
-    p, rings = len(values), ring.shape[-1]
-    out = empty((p, rings), np.float64)
-    arguments = values, other, order, first, value, value.size, rings, out
-    launch("spectra", "by_ring", (blocks_of(rings, BLOCK // 32), p), BLOCK, arguments)
-    return to_host(out)
+def _sum_over_rings(values: Array, imaginary: Array | None, ring_index: IntArray, weight: FloatArray) -> FloatArray:
+    """Of the values, or of values² + imaginary² where that is given."""
+    tables = _ring_tables(ring_index, weight)
+    padded_values, padded_imaginary = padded(values)[0], None if imaginary is None else padded(imaginary)[0]
+    tile_count, ring_count = len(values), ring_index.shape[-1]
+    sums = empty((tile_count, ring_count), np.float64)
+    rings = tables.order, tables.first, tables.weight, tables.weight.size, ring_count
+    arguments = padded_values, padded_imaginary, *rings, sums
+    grid = block_count(ring_count, RINGS_PER_BLOCK), tile_count
+    launch("spectra", "ring_sums", grid, THREADS_PER_BLOCK, arguments)
+    return to_host(sums)
 
 
-def filter_spectra(re, im, w, ring, weight):
-    """re, im (p, 2m+1, m+1) times w (p, m+1) of the ring and ``weight`` of each coefficient; 0 where there is none."""
-    _, _, value, number = _rings(ring, weight)
-    out = tuple(_rows_of_four(re.shape, np.float32) for _ in range(2))
-    w = to_device(np.ascontiguousarray(w, np.float32))
-    arguments = padded(re)[0], padded(im)[0], w, number, value, value.size, ring.shape[-1], *out
-    launch("spectra", "filtered", (blocks_of(value.size), len(re)), BLOCK, arguments)
-    return out
-
-
-def _phases(steps, spread):
-    """In one piece: what goes to the GPU takes its time, however small."""
-    return to_device(np.concatenate([steps.ravel(), spread.ravel()], dtype=np.float32))
-
-
-def shift_gradient(re, im, steps, spread, weighted_re, weighted_im) -> np.ndarray:
-    """-sum_k k Im(conj(weighted) G_t exp(i k·step_t)), (p, t, 2) on the host, k in cycles a tile, G as in `align`."""
-    (re, pitch), (im, _) = padded(re), padded(im)
-    weighted = padded(weighted_re)[0], padded(weighted_im)[0]
-    p, t, ny, nx = re.shape
-    out = empty((p, t, 2), np.float64)
-    arguments = re, im, _phases(steps, spread), *weighted, t, nx - 1, pitch, out
-    launch("spectra", "gradient", (blocks_of(t, SLOPES), p), BLOCK, arguments, 8 * SLOPES * (pitch + ny))
-    return to_host(out)
+def filter_spectra(
+    real: Array, imaginary: Array, ring_filter: FloatArray, ring_index: IntArray, weight: FloatArray
+) -> tuple[Array, Array]:
+    tables = _ring_tables(ring_index, weight)
+    filtered = _empty_padded(real.shape, np.float32), _empty_padded(real.shape, np.float32)
+    device_filter = contiguous_on_device(ring_filter, np.float32)
+    rings = device_filter, tables.ring_index, tables.weight, tables.weight.size, ring_index.shape[-1]
+    arguments = padded(real)[0], padded(imaginary)[0], *rings, *filtered
+    launch("spectra", "filter_spectra", (block_count(tables.weight.size), len(real)), THREADS_PER_BLOCK, arguments)
+    return filtered

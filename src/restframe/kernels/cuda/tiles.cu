@@ -61,7 +61,7 @@ struct Row {
 
 // Tile blockIdx.x of frame blockIdx.y: images (t, h, w), zero outside, corners (t, p) y, x; to re, im, where frames
 // follow each other after a plane, tiles after ``stride``. ``lattice`` (p, N1 + 1, N1 + 1).
-extern "C" __global__ __launch_bounds__(THREADS, 512 / THREADS) void cut_spectra(
+extern "C" __global__ __launch_bounds__(THREADS, 512 / THREADS) void tile_spectra(
     const i1* __restrict__ images, int h, int w, const int2* __restrict__ corners, const float* __restrict__ taper,
     const float* __restrict__ lattice, i8 stride, half* re, half* im)
 {

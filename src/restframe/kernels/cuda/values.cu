@@ -1,7 +1,7 @@
 // Values of whole images: what good pixels add up to, and how many values lie where.
 
 // The number of good pixels and their sum, a part a block: partial (2, blocks).
-extern "C" __global__ void good_sums(
+extern "C" __global__ void sum_good_pixels(
     const float* __restrict__ image, const bool* __restrict__ bad, i8 n, double* partial)
 {
     __shared__ double shared[32];
@@ -28,7 +28,7 @@ __device__ __forceinline__ u4 ordered(float v)
 
 // counts[r][d] += how many values (n) have the digit d at ``shift`` of their ordered bits and all digits before as
 // ``found[r]`` has them, r = blockIdx.y.
-extern "C" __global__ void digits(const float* __restrict__ values, i8 n, int shift, const u4* found, u4* counts)
+extern "C" __global__ void count_digits(const float* __restrict__ values, i8 n, int shift, const u4* found, u4* counts)
 {
     __shared__ u4 count[256];
     const u4 above = found[blockIdx.y];
@@ -49,7 +49,7 @@ extern "C" __global__ void digits(const float* __restrict__ values, i8 n, int sh
 
 // Of the values that were counted, the one of rank ``ranks[r]`` from 0 has which digit? That goes to ``found[r]``, its
 // rank among those with that digit to ``ranks[r]``; counts are zero again. One block of 256 threads for each r.
-extern "C" __global__ void next_digit(int shift, i8* ranks, u4* found, u4* counts)
+extern "C" __global__ void select_digit(int shift, i8* ranks, u4* found, u4* counts)
 {
     __shared__ i8 upto[256];
     const int d = threadIdx.x;

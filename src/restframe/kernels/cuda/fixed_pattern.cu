@@ -4,7 +4,7 @@ __device__ __forceinline__ float2 times(float2 a, float2 b) { return make_float2
 
 // re, im (p, t, ny, pitch) less ``part`` of what frames share once ``turns`` (t, ny, nx) brought them together; grid
 // (blocks of ny nx, p).
-extern "C" __global__ __launch_bounds__(256) void take_off(
+extern "C" __global__ __launch_bounds__(256) void subtract_fixed_pattern(
     half* re, half* im, const float2* __restrict__ turns, int t, int ny, int nx, int pitch, float part)
 {
     const int at = blockIdx.x * blockDim.x + threadIdx.x;
@@ -32,7 +32,7 @@ __device__ __forceinline__ float2 wave(float cycles)  // exp(-2 pi i cycles)
 
 // What `put_back` in reference.py says, of tile blockIdx.x. moved (p, t, 2) in tile sides, across (2, directions),
 // strength (t, rings), power (p, rings). Shared memory: t + directions rings pairs. value (p), slopes (p, t, 2).
-extern "C" __global__ __launch_bounds__(256) void put_back(
+extern "C" __global__ __launch_bounds__(256) void pattern_bias(
     const float2* __restrict__ moved, const float* __restrict__ across, const float* __restrict__ strength,
     const float* __restrict__ power, int t, int directions, int rings, float part, double* value, double* slopes)
 {

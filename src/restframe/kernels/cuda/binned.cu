@@ -11,7 +11,7 @@
 
 // Corrected frames (zero outside), low-passed, one pixel in FACTOR kept: out (frames, sh, sw). partial[frame, block]: sum
 // and sum of squares of what the block made. Each thread goes down a column, then along the rows that came out of it.
-extern "C" __global__ __launch_bounds__(256) void small_frames(
+extern "C" __global__ __launch_bounds__(256) void bin_frames(
     CALIBRATION, const RAW* __restrict__ frames, const float* __restrict__ taps, float* out, int sh, int sw,
     double* partial)
 {

@@ -4,7 +4,7 @@
 
 // data (m, n, n), linear (m, n, 2), a (m, 2, n). Shared memory: 3n numbers, and n² more if there is no ``room`` (m, n, n)
 // for the matrices. out (m, NUMBERS): value; slopes; curvature and information, each 00, 01, 11.
-extern "C" __global__ __launch_bounds__(THREADS) void of_courses(
+extern "C" __global__ __launch_bounds__(THREADS) void log_evidence(
     const double* __restrict__ data, const double* __restrict__ linear, const double* __restrict__ a, int n,
     float negligible, double* room, double* out)
 {
