@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from random_data import close, in_band, on_cpu, random_pattern, ring_mask, stored
 
-
 # pixels of a tile, cells along an axis, highest frequency that is kept
 TILES = [
     (8, 4, 3),

@@ -1,17 +1,17 @@
-// Compressed strips of TIFF files and frames of EER files to counts: one warp a stream, thousands of streams at once.
+// Compressed strips of TIFF files and frames of EER files to counts: one warp per stream, thousands of streams at once.
 
 #define GOOD 0
-#define DAMAGED 1   // or of a kind that is left to the CPU
+#define DAMAGED 1   // or of a kind that only the CPU can decode
 #define TOO_LONG 2  // for a table of 16 bits
 
-// 32 bits from ``bit`` on, the first one highest. Words of the file lie in memory byte by byte.
+// 32 bits from ``bit`` on, the first bit highest. Words of the file are in memory byte by byte.
 __device__ __forceinline__ u4 high_first(const u4* words, i8 bit)
 {
     const u4 a = __byte_perm(words[bit >> 5], 0, 0x0123), b = __byte_perm(words[(bit >> 5) + 1], 0, 0x0123);
     return __funnelshift_l(b, a, bit & 31);
 }
 
-// The same, the first bit lowest.
+// The same with the first bit lowest.
 __device__ __forceinline__ u4 low_first(const u4* words, i8 bit)
 {
     return __funnelshift_r(words[bit >> 5], words[(bit >> 5) + 1], bit & 31);
@@ -21,17 +21,17 @@ __device__ __forceinline__ int before(int v, int lane, int& total)  // sum over 
 {
     int s = v;
     for (int d = 1; d < 32; d *= 2) {
-        const int o = __shfl_up_sync(EVERY, s, d);
+        const int o = __shfl_up_sync(ALL_LANES, s, d);
         if (lane >= d) s += o;
     }
-    total = __shfl_sync(EVERY, s, 31);
+    total = __shfl_sync(ALL_LANES, s, 31);
     return s - v;
 }
 
 // ---- LZW, as TIFF has it
 // After a clear code, code number n makes the table's entry 257 + n: the string of code n - 1 and the byte after it. So
-// an entry is a stretch of what is already decoded, and where code n - 1 was put says all of it. The widths of codes
-// depend on their number alone, so a warp takes 32 codes at a time.
+// an entry is a part of the bytes that are already decoded, and the place of code n - 1 determines it. The widths of
+// codes depend on their number only, so a warp reads 32 codes at a time.
 
 #define CLEAR 256
 #define END 257
@@ -62,7 +62,7 @@ __device__ void lzw_stream(const u4* words, i8 first_bit, i8 last_bit, u1* out, 
         const int width = lzw_width(number);
         const bool there = at + width <= last_bit && number < 4100;
         const int code = there ? (int)(high_first(words, at) >> (32 - width)) : END;
-        const u4 stops = __ballot_sync(EVERY, code == CLEAR || code == END);
+        const u4 stops = __ballot_sync(ALL_LANES, code == CLEAR || code == END);
         const int codes = stops ? __ffs(stops) - 1 : 32;
         if (codes && n < 0) {
             wrong = DAMAGED;
@@ -71,7 +71,7 @@ __device__ void lzw_stream(const u4* words, i8 first_bit, i8 last_bit, u1* out, 
         if (codes) {
             const bool mine = lane < codes;
             const int source = code - CLEAR - 2;  // the number of the code whose string it continues
-            if (__any_sync(EVERY, mine && (source >= number || number > ENTRIES - 1))) {
+            if (__any_sync(ALL_LANES, mine && (source >= number || number > ENTRIES - 1))) {
                 wrong = DAMAGED;
                 break;
             }
@@ -86,10 +86,10 @@ __device__ void lzw_stream(const u4* words, i8 first_bit, i8 last_bit, u1* out, 
                 }
             }
             if (!mine) length = 0;
-            while (__any_sync(EVERY, open)) {
+            while (__any_sync(ALL_LANES, open)) {
                 const int of = open ? source - n : lane;
-                const int other = __shfl_sync(EVERY, length, of);
-                const bool waits = __shfl_sync(EVERY, (int)open, of);
+                const int other = __shfl_sync(ALL_LANES, length, of);
+                const bool waits = __shfl_sync(ALL_LANES, (int)open, of);
                 if (open && !waits) {
                     length = other + 1;
                     open = false;
@@ -98,7 +98,7 @@ __device__ void lzw_stream(const u4* words, i8 first_bit, i8 last_bit, u1* out, 
             int total;
             const int to = done + before(length, lane, total);
             const bool near = mine && source >= n;
-            const int theirs = __shfl_sync(EVERY, to, near ? source - n : lane);
+            const int theirs = __shfl_sync(ALL_LANES, to, near ? source - n : lane);
             if (near) from = theirs;
             if (done + total - since > most) {
                 wrong = TOO_LONG;
@@ -106,7 +106,7 @@ __device__ void lzw_stream(const u4* words, i8 first_bit, i8 last_bit, u1* out, 
             }
             if (mine) place[number] = (Place)(to - since);
             if (lane == 0) place[n + codes] = (Place)(done + total - since);
-            // strings that lie before this batch, and single bytes
+            // strings from before these 32 codes, and single bytes
             const bool apart = mine && (source < 0 || from + length <= done);
             if (mine && source < 0 && to < size) out[to] = (u1)code;
             if (apart && source >= 0) {
@@ -124,13 +124,13 @@ __device__ void lzw_stream(const u4* words, i8 first_bit, i8 last_bit, u1* out, 
                 }
             }
             __syncwarp();
-            // those that need what this batch has written, in order
-            u4 left = __ballot_sync(EVERY, mine && !apart);
+            // strings that need bytes of these 32 codes, in order
+            u4 left = __ballot_sync(ALL_LANES, mine && !apart);
             while (left) {
                 const int who = __ffs(left) - 1;
                 left &= left - 1;
-                const int p = __shfl_sync(EVERY, from, who), o = __shfl_sync(EVERY, to, who);
-                const int end = min(__shfl_sync(EVERY, length, who), size - o);
+                const int p = __shfl_sync(ALL_LANES, from, who), o = __shfl_sync(ALL_LANES, to, who);
+                const int end = min(__shfl_sync(ALL_LANES, length, who), size - o);
                 for (int i = lane; i < end; i += 32) out[o + i] = out[p + (i == o - p ? 0 : i)];
                 __syncwarp();
             }
@@ -139,7 +139,7 @@ __device__ void lzw_stream(const u4* words, i8 first_bit, i8 last_bit, u1* out, 
             done += total;
         }
         if (stops) {
-            const int stop = __shfl_sync(EVERY, code, codes);
+            const int stop = __shfl_sync(ALL_LANES, code, codes);
             if (stop == END) break;
             bit += lzw_width(max(n, 0));
             n = 0;
@@ -151,8 +151,8 @@ __device__ void lzw_stream(const u4* words, i8 first_bit, i8 last_bit, u1* out, 
     if (lane == 0) *status = wrong != GOOD ? wrong : done < size ? DAMAGED : GOOD;
 }
 
-// Streams ``which`` (null: all n): count[i] bytes from start[i] on, to size[i] bytes at out + place[i]. ``file`` is
-// aligned to 4 bytes and readable 8 bytes beyond its end.
+// Streams ``which`` (null: all n): count[i] bytes from start[i] on are decoded to size[i] bytes at out + place[i].
+// ``file`` is aligned to 4 bytes and readable to 8 bytes beyond its end.
 #define STREAMS                                                                                                       \
     const u1 *file, const i8 *start, const i8 *count, u1 *out, const i8 *place, const int *size, int *status,         \
         const int *which
@@ -178,21 +178,21 @@ extern "C" __global__ __launch_bounds__(32) void lzw_long(STREAMS)
 }
 
 // ---- Deflate (RFC 1951) in a zlib stream (RFC 1950)
-// All lanes follow the codes together; bytes wait in the lanes until there are 32, matches are copied by all.
+// All lanes read the same codes. Single bytes stay in the lanes until there are 32; all lanes copy a match.
 
-#define QUICK 10   // bits of a code that one look at the table tells
+#define QUICK 10   // bits of a code for which one look-up in the table is enough
 #define QUICK_DISTANCE 8
 
 struct Huffman {
     u2* quick;  // symbol << 4 | bits; 0: longer
     int bits;
-    int *first, *offset, *number;  // by length, 16 each: first code, where its symbols begin, how many
+    int *first, *offset, *number;  // for each of 16 lengths: first code, where its symbols begin, how many
     u2* symbols;
 };
 
 __device__ const u1 ORDER_OF_LENGTHS[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
 
-// Canonical code from the lengths of its symbols; false: no code.
+// Makes the canonical code from the lengths of its symbols; false if they give no code.
 __device__ bool make_huffman(Huffman& h, const u1* lengths, int n)
 {
     const int lane = threadIdx.x;
@@ -214,10 +214,10 @@ __device__ bool make_huffman(Huffman& h, const u1* lengths, int n)
         }
         good = room >= 0;
     }
-    good = __shfl_sync(EVERY, (int)good, 0);
+    good = __shfl_sync(ALL_LANES, (int)good, 0);
     __syncwarp();
     if (!good) return false;
-    // symbols of one length in their order: each length by one lane
+    // symbols of one length in their order: one lane for each length
     if (lane > 0 && lane < 16) {
         int at = h.offset[lane], code = h.first[lane];
         for (int k = 0; k < n; k++)
@@ -233,7 +233,7 @@ __device__ bool make_huffman(Huffman& h, const u1* lengths, int n)
     return true;
 }
 
-// A code longer than the table knows; -1: none.
+// Decodes a code that is longer than those of the table; -1 if there is none.
 __device__ int slow_symbol(const Huffman& h, u4 bits, int& used)
 {
     int code = 0;
@@ -268,7 +268,7 @@ extern "C" __global__ __launch_bounds__(32) void deflate(STREAMS)
     u1* o = out + place[i];
     Huffman literal = {quick, QUICK, numbers, numbers + 16, numbers + 32, symbols};
     Huffman distance = {quick_distance, QUICK_DISTANCE, numbers + 48, numbers + 64, numbers + 80, symbols_distance};
-    int done = 0, waiting = 0;  // bytes written, bytes that wait in the lanes
+    int done = 0, waiting = 0;  // bytes written, bytes that are still in the lanes
     u1 own = 0;
     const u4 head = low_first(words, bit);
     bool good = (head & 15) == 8 && ((head & 255) << 8 | (head >> 8 & 255)) % 31 == 0 && !(head >> 13 & 1);
@@ -313,7 +313,7 @@ extern "C" __global__ __launch_bounds__(32) void deflate(STREAMS)
             for (int k = lane; k < nc; k += 32) lengths[ORDER_OF_LENGTHS[k]] = low_first(words, bit + 3 * k) & 7;
             __syncwarp();
             bit += 3 * nc;
-            good = make_huffman(distance, lengths, 19);  // its room serves for this code first
+            good = make_huffman(distance, lengths, 19);  // its memory is used for this code first
             int k = 0, previous = 0;
             while (good && k < nl + nd && bit < last) {
                 v = low_first(words, bit);
@@ -342,7 +342,7 @@ extern "C" __global__ __launch_bounds__(32) void deflate(STREAMS)
             u4 b = low_first(words, bit);
             int used = 0, taken = 0;
             int s = symbol(literal, b, used);
-            // more bytes often lie in the same 32 bits
+            // the same 32 bits often hold more bytes
             while (s >= 0 && s < 256) {
                 if (lane == waiting) own = (u1)s;
                 bit += used;
@@ -401,16 +401,16 @@ extern "C" __global__ __launch_bounds__(32) void deflate(STREAMS)
     }
     if (lane < waiting && done + lane < end) o[done + lane] = own;
     done += waiting;
-    good = good && !more && done == end;  // some writers fill the last strip up: that is left to the CPU
+    good = good && !more && done == end;  // some writers pad the last strip: the CPU decodes that
     __syncwarp();
-    if (good) {  // Adler-32, the stream's own check
+    if (good) {  // Adler-32, the checksum of the stream
         bit = (bit + 7) & ~7ll;
         u8 a = 0, b = 0;
         for (int k = lane; k < end; k += 32) {
             a += o[k];
             b += (u8)(end - k) * o[k];
         }
-        for (int d = 16; d; d >>= 1) a += __shfl_xor_sync(EVERY, a, d), b += __shfl_xor_sync(EVERY, b, d);
+        for (int d = 16; d; d >>= 1) a += __shfl_xor_sync(ALL_LANES, a, d), b += __shfl_xor_sync(ALL_LANES, b, d);
         const u4 check = (u4)((b + end) % 65521) << 16 | (u4)((a + 1) % 65521);
         good = bit + 32 <= last && check == __byte_perm(low_first(words, bit), 0, 0x0123);
     }
@@ -419,8 +419,8 @@ extern "C" __global__ __launch_bounds__(32) void deflate(STREAMS)
 
 // ---- EER (movie/events.py)
 
-// Electrons of stream i are added to frame target[i] of out (., h << level, w << level), counts of 1 or 2 ``bytes``; 32
-// symbols at a time, up to the first without a place. used[i]: bits up to the end of the last one, -1: damaged.
+// Electrons of stream i are added to frame target[i] of out (., h << level, w << level), counts of 1 or 2 ``bytes``: 32
+// symbols at a time, up to the first that lies beyond the frame. used[i]: bits up to the end of the last, -1: damaged.
 extern "C" __global__ __launch_bounds__(32) void eer(
     const u1* file, const i8* start, const i8* count, const int* target, u4* out, int bytes, int h, int w, int run_bits,
     int x_bits, int y_bits, int always, int level, i8* used)
@@ -428,7 +428,7 @@ extern "C" __global__ __launch_bounds__(32) void eer(
     const int i = blockIdx.x, lane = threadIdx.x, width = run_bits + x_bits + y_bits, longest = (1 << run_bits) - 1;
     const u4* words = (const u4*)file;
     const i8 first = 8 * start[i], last = first + 8 * count[i];
-    const int n = h * w, wide = w << level;
+    const int n = h * w, row_pixels = w << level;
     const i8 frame = (i8)target[i] * ((i8)n << 2 * level);
     i8 bit = first, end = -1;
     int done = 0;
@@ -438,11 +438,11 @@ extern "C" __global__ __launch_bounds__(32) void eer(
         const u4 v = there ? low_first(words, at) : 0;
         const int run = v & longest;
         const bool electron = run < longest;
-        const u4 stops = __ballot_sync(EVERY, !there || !(electron || always));
+        const u4 stops = __ballot_sync(ALL_LANES, !there || !(electron || always));
         const int symbols = stops ? __ffs(stops) - 1 : 32;
         int total;
         const int place = done + before(lane < symbols ? run + electron : 0, lane, total) + run;
-        const u4 over = __ballot_sync(EVERY, lane < symbols && place >= n);
+        const u4 over = __ballot_sync(ALL_LANES, lane < symbols && place >= n);
         if (lane < symbols && electron && place < n) {
             int y = place / w, x = place - y * w;
             if (level) {
@@ -450,12 +450,12 @@ extern "C" __global__ __launch_bounds__(32) void eer(
                 x = x << level | (sx ^ 1 << (x_bits - 1)) >> (x_bits - level);
                 y = y << level | (sy ^ 1 << (y_bits - 1)) >> (y_bits - level);
             }
-            const i8 byte = (frame + (i8)y * wide + x) * bytes;
+            const i8 byte = (frame + (i8)y * row_pixels + x) * bytes;
             atomicAdd(out + (byte >> 2), 1u << 8 * (int)(byte & 3));
         }
         if (over) {
             const int who = __ffs(over) - 1;
-            if (__shfl_sync(EVERY, place, who) == n) end = bit + (who + 1) * width;
+            if (__shfl_sync(ALL_LANES, place, who) == n) end = bit + (who + 1) * width;
             break;
         }
         done += total;
@@ -471,9 +471,9 @@ extern "C" __global__ __launch_bounds__(32) void eer(
     if (lane == 0) used[i] = end < 0 ? -1 : end - first;
 }
 
-// ---- rows of decoded strips to their place: TIFF counts rows from the top
+// ---- rows of decoded strips in reverse order: TIFF counts rows from the top
 
-// in: strips one after the other, rows of ``row`` bytes, frame by frame (h rows); out: the last row first.
+// in: strips one after the other, rows of ``row`` bytes, h rows per frame; out: the last row of each frame first.
 extern "C" __global__ void flip_rows(const u1* __restrict__ in, u1* __restrict__ out, int h, int row)
 {
     const i8 y = blockIdx.y, f = blockIdx.z, from = (f * h + y) * row, to = (f * h + h - 1 - y) * row;

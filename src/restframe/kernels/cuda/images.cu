@@ -1,6 +1,6 @@
 // Whole images and their half spectra.
 
-// One sum of partial sums (rows, n) a block, in one fixed order.
+// Sums over n of partial sums (rows, n), one row for each block, in one fixed order.
 extern "C" __global__ void sum_rows(const double* __restrict__ partial, i8 n, double* out)
 {
     __shared__ double shared[32];
@@ -10,7 +10,8 @@ extern "C" __global__ void sum_rows(const double* __restrict__ partial, i8 n, do
     if (threadIdx.x == 0) out[blockIdx.x] = s;
 }
 
-// Images (frames, n) in steps of their own standard deviation; moments: (frames, 2) sum and sum of squares.
+// Images (frames, n) scaled so that their standard deviation is ``steps``, as int8. moments (frames, 2): the sum and
+// the sum of squares of each image.
 extern "C" __global__ void round_to_int8(
     const float* __restrict__ image, const double* __restrict__ moments, float steps, i8 n, i1* out)
 {
@@ -21,7 +22,7 @@ extern "C" __global__ void round_to_int8(
         out[f * n + at] = (i1)rintf(fminf(fmaxf(image[f * n + at] * scale, -127.f), 127.f));
 }
 
-// Small integers as numbers; CuPy does one a thread, which takes four times as long.
+// int8 to float32, four numbers per thread. CuPy converts one per thread, which takes four times as long.
 extern "C" __global__ void int8_to_float(const char4* __restrict__ images, int n, float4* out)
 {
     const int at = blockIdx.x * blockDim.x + threadIdx.x;
@@ -30,7 +31,7 @@ extern "C" __global__ void int8_to_float(const char4* __restrict__ images, int n
     out[at] = make_float4(v.x, v.y, v.z, v.w);
 }
 
-// total (rows, columns) += samples(|k|) * the middle of the half spectrum (h, w); steps: samples a row and a column.
+// `Kernels.add_weighted_spectrum`: total (rows, columns), spectrum (h, w); step_y, step_x: samples per row and column.
 extern "C" __global__ void add_weighted_spectrum(
     float2* total, int rows, int columns, const float2* __restrict__ spectrum, int h, int w,
     const float* __restrict__ samples, int n_samples, float step_y, float step_x)
@@ -46,7 +47,7 @@ extern "C" __global__ void add_weighted_spectrum(
     o = make_float2(o.x + weight * v.x, o.y + weight * v.y);
 }
 
-// total *= grid (ny, nx), given from -Nyquist to Nyquist and from 0 to Nyquist, linear between.
+// `Kernels.multiply_interpolated`: grid (ny, nx) holds the factors.
 extern "C" __global__ void multiply_interpolated(
     float2* total, int rows, int columns, const float2* __restrict__ grid, int ny, int nx)
 {
@@ -56,14 +57,15 @@ extern "C" __global__ void multiply_interpolated(
     const float down = ((float)ky / rows + 0.5f) * (ny - 1), across = (float)x / (columns - 1) * (nx - 1);
     const int n = min((int)down, ny - 2), m = min((int)across, nx - 2);
     const float fy = down - n, fx = across - m;
-    const float2 a = grid[n * nx + m], b = grid[n * nx + m + 1], c = grid[(n + 1) * nx + m], d = grid[(n + 1) * nx + m + 1];
+    const float2 a = grid[n * nx + m], b = grid[n * nx + m + 1];
+    const float2 c = grid[(n + 1) * nx + m], d = grid[(n + 1) * nx + m + 1];
     const float re = (a.x + fx * (b.x - a.x)) * (1 - fy) + (c.x + fx * (d.x - c.x)) * fy;
     const float im = (a.y + fx * (b.y - a.y)) * (1 - fy) + (c.y + fx * (d.y - c.y)) * fy;
     float2& o = total[(i8)y * columns + x];
     o = make_float2(o.x * re - o.y * im, o.x * im + o.y * re);
 }
 
-// Sums of good pixels and of their number over ``size`` columns centred on each; the image continues as in a mirror.
+// The position within a line of n that is continued by reflection: d c b a | a b c d | d c b a.
 __device__ __forceinline__ int mirror(int i, int n)
 {
     i %= 2 * n;
@@ -87,9 +89,9 @@ extern "C" __global__ void box_rows(
     out[(i8)y * w + x0 + threadIdx.x] = s;
 }
 
-#define STRIP 64  // rows that a thread goes down
+#define STRIP 64  // rows that a thread goes through, downwards
 
-// Mean of the good pixels in a square, from box_rows; ``other`` where there are none.
+// Mean of the good pixels in a square, from the sums of `box_rows`; ``other`` where there are none.
 extern "C" __global__ void box_columns(
     const float2* __restrict__ rows, int h, int w, int before, int after, float other, float* out)
 {
@@ -109,7 +111,7 @@ extern "C" __global__ void box_columns(
     }
 }
 
-// Pixels that touch a bad one, with three or more bad ones in the 5 x 5 around them.
+// `Kernels.defect_cluster_mask`.
 extern "C" __global__ void defect_cluster_mask(const u1* __restrict__ bad, int h, int w, u1* out)
 {
     const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
@@ -117,14 +119,14 @@ extern "C" __global__ void defect_cluster_mask(const u1* __restrict__ bad, int h
     int touching = 0, around = 0;
     for (int j = max(y - 1, 0); j <= min(y + 1, h - 1); j++)
         for (int i = max(x - 1, 0); i <= min(x + 1, w - 1); i++) touching |= bad[(i8)j * w + i];
-    if (touching)  // few do
+    if (touching)  // few pixels do
         for (int j = -2; j <= 2; j++)
             for (int i = -2; i <= 2; i++) around += bad[(i8)mirror(y + j, h) * w + mirror(x + i, w)];
     out[(i8)y * w + x] = around >= 3 && !bad[(i8)y * w + x];
 }
 
-// Of each image (t, n): where it is highest (first), how high, its sum and sum of squares; parts of it by block, (t,
-// blocks).
+// For each image (t, n): its maximum, the first index of that, the sum and the sum of squares; of the part of each
+// block, (t, blocks).
 extern "C" __global__ __launch_bounds__(256) void correlation_peaks(
     const float* __restrict__ image, int n, float* highest, int* place, double* sums)
 {
@@ -153,8 +155,8 @@ extern "C" __global__ __launch_bounds__(256) void correlation_peaks(
     if (threadIdx.x == 0) highest[out] = heights[0], place[out] = places[0], sums[2 * out] = s, sums[2 * out + 1] = q;
 }
 
-// Of images (t, h, w), the alternating sum c of each 2 x 2 pixels: (sum over images)² and the sum of c² there; partial
-// (2, blocks).
+// For images (t, h, w) and the alternating sum c of each 2 x 2 pixels: (sum over images of c)² and the sum over images
+// of c², each summed over the pixels of a block: partial (2, blocks).
 extern "C" __global__ __launch_bounds__(256) void nyquist_power(
     const i1* __restrict__ images, int t, int h, int w, double* partial)
 {
@@ -181,14 +183,15 @@ extern "C" __global__ __launch_bounds__(256) void nyquist_power(
 
 #define MAX_DEGREE 15  // degree of a field's modes
 
-// out (t, n) = moved (n) + sum over modes of their amplitudes (modes, t) times P_i(x) P_j(y) at (x, y) = at (2, n).
+// `Kernels.displacement_grid`: out (t, n) = moved (n) + sum over modes (i, j) of amplitudes (modes, t) P_i(x) P_j(y),
+// with Legendre polynomials P and (x, y) = at (2, n) in -1 ... 1.
 extern "C" __global__ void displacement_grid(
-    const double* __restrict__ at, const double2* __restrict__ moved, int n, const int2* __restrict__ modes, int n_modes,
-    const double2* __restrict__ amplitudes, int t, float2* out)
+    const double* __restrict__ at, const double2* __restrict__ moved, int n, const int2* __restrict__ modes,
+    int n_modes, const double2* __restrict__ amplitudes, int t, float2* out)
 {
     const int k = blockIdx.x * blockDim.x + threadIdx.x;
     if (k >= n) return;
-    double px[MAX_DEGREE + 1], py[MAX_DEGREE + 1];  // Bonnet's recursion
+    double px[MAX_DEGREE + 1], py[MAX_DEGREE + 1];  // by Bonnet's recursion
     const double x = at[k], y = at[n + k];
     px[0] = py[0] = 1, px[1] = x, py[1] = y;
     for (int d = 1; d < MAX_DEGREE; d++) {
@@ -206,11 +209,11 @@ extern "C" __global__ void displacement_grid(
     }
 }
 
-// Sub-pixel offsets of positions (t, n), shared out to the nearest four of bins x bins, in 1/65536: integers, so that
-// the order does not matter. Grid (any, t).
+// `Kernels.subpixel_histogram` of displacements (t, n): each counts for the nearest four of bins x bins, in units of
+// 1/65536. Integers, so that the order of sums does not matter. Grid (any, t).
 extern "C" __global__ void subpixel_histogram(const float2* __restrict__ positions, int n, int bins, u8* counts)
 {
-    extern __shared__ u4 own[];  // no more than 64 x 256 positions a block: 2^30 at most
+    extern __shared__ u4 own[];  // at most 64 x 256 displacements per block, so 2^30
     for (int k = threadIdx.x; k < bins * bins; k += blockDim.x) own[k] = 0;
     __syncthreads();
     const float2* mine = positions + (i8)blockIdx.y * n;

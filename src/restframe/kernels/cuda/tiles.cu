@@ -1,13 +1,13 @@
-// Spectra of tiles: of SIZE x SIZE pixels each, less their mean, times a window: a taper both ways and what a lattice
-// says at the corners of N1 x N1 cells, bilinearly between. Transforms of SIZE = N1 N2
-// samples go by Cooley and Tukey: sample N2 a + b, frequency c + N1 d; for each b over a, turned by b c, then for each c
-// over b. Along y a block makes only the frequencies of a few c at a time, of all columns, since all of them would not
-// fit into shared memory; those of -c are their conjugates.
+// Spectra of tiles of SIZE x SIZE pixels, less their mean, times a window: `Kernels.tile_spectra`.
+//
+// Transforms of SIZE = N1 N2 samples by Cooley and Tukey, with sample N2 a + b and frequency c + N1 d: for each b over
+// a, times the phase factor of b c, then for each c over b. Along y a block computes the frequencies of only a few c at
+// a time, for all columns, because all frequencies would not fit into shared memory. Those of -c are conjugates.
 
 #define NY (2 * M + 1)
-#define PITCH ((M + 4) / 4 * 4)  // of what is kept: M + 1 numbers a row, then zeros
-#define LINE (SIZE + N1)         // after N2 samples one is left out, for the sake of memory banks
-#define TOGETHER 2               // c at a time
+#define PITCH ((M + 4) / 4 * 4)  // of the spectra: M + 1 numbers per row, then zeros
+#define LINE (SIZE + N1)         // one number is left out after N2 samples, to avoid conflicts of memory banks
+#define CLASSES_AT_A_TIME 2      // c
 #define THREADS ((SIZE + 31) / 32 * 32)
 
 __constant__ float2 roots[SIZE] = {ROOTS};  // exp(-2 pi i k / SIZE)
@@ -17,7 +17,7 @@ __device__ __forceinline__ float2 times(float2 a, float2 b)
     return make_float2(a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x);
 }
 
-// The discrete Fourier transform, in place.
+// Discrete Fourier transform, in place.
 template <int N> __device__ __forceinline__ void transform(float2 (&x)[N])
 {
     if constexpr (N > 1 && N % 2 == 0) {
@@ -49,54 +49,52 @@ template <int N> __device__ __forceinline__ void transform(float2 (&x)[N])
     }
 }
 
-__device__ __forceinline__ int signed_frequency(int k)
-{
-    return k > SIZE / 2 ? k - SIZE : k;
-}
+__device__ __forceinline__ int signed_frequency(int k) { return k > SIZE / 2 ? k - SIZE : k; }
 
 struct Row {
     float weight;
     int offset;
 };
 
-// Tile blockIdx.x of frame blockIdx.y: images (t, h, w), zero outside, corners (t, p) y, x; to re, im, where frames
-// follow each other after a plane, tiles after ``stride``. ``lattice`` (p, N1 + 1, N1 + 1).
+// Tile blockIdx.x of frame blockIdx.y: images (t, h, w), tile_origins (t, p) as y, x, window_weights (p, N1 + 1, N1 +
+// 1). In re and im a frame is NY * PITCH after the frame before, a tile ``stride`` after the tile before.
 extern "C" __global__ __launch_bounds__(THREADS, 512 / THREADS) void tile_spectra(
-    const i1* __restrict__ images, int h, int w, const int2* __restrict__ corners, const float* __restrict__ taper,
-    const float* __restrict__ lattice, i8 stride, half* re, half* im)
+    const i1* __restrict__ images, int h, int w, const int2* __restrict__ tile_origins, const float* __restrict__ taper,
+    const float* __restrict__ window_weights, i8 stride, half* real_part, half* imaginary_part)
 {
-    extern __shared__ float2 lines[];  // TOGETHER x N2 of LINE
+    extern __shared__ float2 lines[];  // CLASSES_AT_A_TIME x N2 of LINE
     __shared__ Row rows[SIZE];
     __shared__ float mean;
     __shared__ double shared[32];
-    const int2 corner = corners[blockIdx.y * gridDim.x + blockIdx.x];
+    const int2 origin = tile_origins[blockIdx.y * gridDim.x + blockIdx.x];
     images += (i8)blockIdx.y * h * w;
-    re += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH, im += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH;
+    real_part += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH,
+        imaginary_part += blockIdx.x * stride + (i8)blockIdx.y * NY * PITCH;
     for (int k = threadIdx.x; k < SIZE; k += THREADS) {
-        const int y = corner.x + k;
+        const int y = origin.x + k;
         rows[k] = {y >= 0 && y < h ? taper[k] : 0.f, min(max(y, 0), h - 1) * w};
     }
     for (int k = threadIdx.x; k < NY * (PITCH - M - 1); k += THREADS) {
         const int at = k / (PITCH - M - 1) * PITCH + M + 1 + k % (PITCH - M - 1);
-        re[at] = im[at] = 0;
+        real_part[at] = imaginary_part[at] = 0;
     }
     const auto keep = [&](int ky, int kx, float2 v) {
-        re[(ky + M) * PITCH + kx] = narrow(v.x);
-        im[(ky + M) * PITCH + kx] = narrow(v.y);
+        real_part[(ky + M) * PITCH + kx] = to_half(v.x);
+        imaginary_part[(ky + M) * PITCH + kx] = to_half(v.y);
     };
-    lattice += (i8)blockIdx.x * (N1 + 1) * (N1 + 1);
-    const auto corners_at = [&](int row, int k) {  // the window between two corners of a row of cells, at column k
-        const float* at = lattice + row * (N1 + 1) + k / N2;
+    window_weights += (i8)blockIdx.x * (N1 + 1) * (N1 + 1);
+    const auto window_at_row = [&](int row, int k) {  // the window between two corners of a row of cells
+        const float* at = window_weights + row * (N1 + 1) + k / N2;
         return at[0] + (at[1] - at[0]) * ((k % N2 + 0.5f) / N2);
     };
     __syncthreads();
     double total = 0, weights = 0;
     for (int k = threadIdx.x; k < SIZE; k += THREADS) {
-        const int x = corner.y + k;
+        const int x = origin.y + k;
         if (x < 0 || x >= w) continue;
-        float top = corners_at(0, k), sum = 0, weight = 0;
+        float top = window_at_row(0, k), sum = 0, weight = 0;
         for (int a = 0; a < N1; a++) {
-            const float bottom = corners_at(a + 1, k), step = (bottom - top) / N2;
+            const float bottom = window_at_row(a + 1, k), step = (bottom - top) / N2;
 #pragma unroll
             for (int b = 0; b < N2; b++) {
                 const Row row = rows[N2 * a + b];
@@ -110,35 +108,36 @@ extern "C" __global__ __launch_bounds__(THREADS, 512 / THREADS) void tile_spectr
     total = block_sum(total, shared);
     weights = block_sum(weights, shared);
     if (threadIdx.x == 0) mean = weights > 0 ? total / weights : 0;
-    for (int c0 = 0; c0 <= N1 / 2; c0 += TOGETHER) {
+    for (int first_class = 0; first_class <= N1 / 2; first_class += CLASSES_AT_A_TIME) {
         __syncthreads();
         for (int k = threadIdx.x; k < SIZE; k += THREADS) {
-            const int x = corner.y + k;
+            const int x = origin.y + k;
             const i1* from = images + min(max(x, 0), w - 1);
             const float across = x >= 0 && x < w ? taper[k] : 0.f;
-            float top = corners_at(0, k);
-            float2 sum[TOGETHER][N2] = {};
+            float top = window_at_row(0, k);
+            float2 sum[CLASSES_AT_A_TIME][N2] = {};
 #pragma unroll 1
             for (int a = 0; a < N1; a++) {
-                float2 turn[TOGETHER];
-                const float bottom = corners_at(a + 1, k), step = (bottom - top) / N2;
+                float2 turn[CLASSES_AT_A_TIME];
+                const float bottom = window_at_row(a + 1, k), step = (bottom - top) / N2;
 #pragma unroll
-                for (int g = 0; g < TOGETHER; g++) turn[g] = roots[a * (c0 + g) % N1 * N2];
+                for (int g = 0; g < CLASSES_AT_A_TIME; g++) turn[g] = roots[a * (first_class + g) % N1 * N2];
 #pragma unroll
                 for (int b = 0; b < N2; b++) {
                     const Row row = rows[N2 * a + b];
                     const float v = row.weight * (top + (b + 0.5f) * step) * ((float)from[row.offset] - mean);
 #pragma unroll
-                    for (int g = 0; g < TOGETHER; g++) sum[g][b].x += v * turn[g].x, sum[g][b].y += v * turn[g].y;
+                    for (int g = 0; g < CLASSES_AT_A_TIME; g++)
+                        sum[g][b].x += v * turn[g].x, sum[g][b].y += v * turn[g].y;
                 }
                 top = bottom;
             }
 #pragma unroll
-            for (int g = 0; g < TOGETHER; g++) {
-                if (c0 + g > N1 / 2) break;
+            for (int g = 0; g < CLASSES_AT_A_TIME; g++) {
+                if (first_class + g > N1 / 2) break;
 #pragma unroll
                 for (int b = 0; b < N2; b++) {
-                    const float2 turn = roots[b * (c0 + g)];
+                    const float2 turn = roots[b * (first_class + g)];
                     sum[g][b] = times(sum[g][b], make_float2(across * turn.x, across * turn.y));
                 }
                 transform(sum[g]);
@@ -146,7 +145,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 512 / THREADS) void tile_spectr
                 for (int d = 0; d < N2; d++) lines[(g * N2 + d) * LINE + k + k / N2] = sum[g][d];
             }
         }
-        const int many = min(TOGETHER, N1 / 2 + 1 - c0) * N2;  // lines
+        const int many = min(CLASSES_AT_A_TIME, N1 / 2 + 1 - first_class) * N2;  // number of lines
         __syncthreads();
         for (int k = threadIdx.x; k < many * N2; k += THREADS) {
             float2* line = lines + k / N2 * LINE + k % N2;
@@ -160,7 +159,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 512 / THREADS) void tile_spectr
         }
         __syncthreads();
         for (int k = threadIdx.x; k < many * N1; k += THREADS) {
-            const int c = c0 + k / N1 / N2, ky = signed_frequency(c + N1 * (k / N1 % N2));
+            const int c = first_class + k / N1 / N2, ky = signed_frequency(c + N1 * (k / N1 % N2));
             if (abs(ky) > M) continue;
             const float2* line = lines + k / N1 * LINE + (N2 + 1) * (k % N1);
             float2 v[N2];
@@ -171,7 +170,7 @@ extern "C" __global__ __launch_bounds__(THREADS, 512 / THREADS) void tile_spectr
             for (int d = 0; d < N2; d++) {
                 const int kx = signed_frequency(k % N1 + N1 * d);
                 if (kx >= 0 && kx <= M) keep(ky, kx, v[d]);
-                // -ky is among the lines of -c, which are made only where that is the same as c
+                // -ky belongs to -c, which is computed only where it equals c
                 if (kx <= 0 && kx >= -M && 2 * c % N1) keep(-ky, -kx, make_float2(v[d].x, -v[d].y));
             }
         }
