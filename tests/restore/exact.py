@@ -5,6 +5,7 @@ import numpy as np
 from restframe.detector.references import References
 from restframe.detector.survey import survey_frames
 from restframe.kernels.cpu import Cpu
+from restframe.kernels.interface import Resampling
 from restframe.kernels.reference import Reference
 from restframe.movie import ArrayMovie, RawFrames
 from restframe.optics import critical_dose
@@ -26,7 +27,8 @@ def gathered(frames, field, place, size):
     steps = make_displacement_grid(reference, field, place, size.padded)
     c = calibration(frames)
     images = np.zeros((len(frames), *size.padded), np.float32)
-    reference.gather(frames, c, steps, GRID_SPACING_PX, -MARGIN_PX, kernel.table(), np.eye(len(frames)), images)
+    resampling = Resampling(steps, GRID_SPACING_PX, -MARGIN_PX, kernel.table())
+    reference.gather(frames, c, resampling, np.eye(len(frames)), images)
     inside = steps[:, 2:-2, 2:-2].reshape(len(steps), -1, 2).astype(float)
     return images.astype(float), inside - np.floor(inside)
 
