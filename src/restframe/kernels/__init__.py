@@ -10,6 +10,8 @@ from restframe.cores import available_cores
 from restframe.kernels.interface import Kernels
 from restframe.settings import Machine
 
+__all__ = ["Kernels", "make_kernels", "thread_count"]
+
 
 def make_kernels(machine: Machine) -> Kernels:
     """CUDA on the first of ``machine.gpus``, else the CPU with ``machine.threads`` threads.
