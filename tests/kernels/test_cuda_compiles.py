@@ -57,7 +57,7 @@ def test_for_several_gpus(nvrtc, name, definitions):
 
 
 def test_the_simulators_loops(nvrtc):
-    good, log = compiled(nvrtc, SOURCE.read_text(), (*OPTIONS, "--gpu-architecture=sm_75"))
+    good, log = compiled(nvrtc, source(SOURCE), (*OPTIONS, "--gpu-architecture=sm_75"))
     assert good, log
 
 

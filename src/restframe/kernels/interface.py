@@ -16,12 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from numpy.typing import DTypeLike
 
 from restframe.arrays import AnyArray, Array, FloatArray, IntArray
 from restframe.detector.calibration import Calibration
+
+if TYPE_CHECKING:
+    from restframe.movie import RawFrames
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -93,7 +96,7 @@ class Kernels(Protocol):
         """Whether ``error`` says that the device has too little memory. If so, unused device memory is released."""
         ...
 
-    def device_frames(self, raw: Any, memory_share: float) -> Any:
+    def device_frames(self, raw: RawFrames, memory_share: float) -> Any:
         """Raw frames (`movie.RawFrames`) whose blocks lie where the kernels work.
 
         ``memory_share``: fraction of the free device memory that they may take.

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from restframe.arrays import AnyArray, Array, FloatArray, IntArray
-from restframe.kernels.cuda.modules import OPTIONS
+from restframe.kernels.cuda.arrays import THREADS_PER_BLOCK, block_count
+from restframe.kernels.cuda.modules import launch
 
 SOURCE = Path(__file__).with_name("loops.cu")
-THREADS_PER_BLOCK = 256
 THREADS_PER_BOX_ROW = 64
 BOXES_PER_TRANSFORM = 128
 """Boxes that are transformed together: always the same number, because cuFFT needs a plan for each number."""
 CANVAS_UNIT = 2.0**-30
 """Unit of the integers on which images are added, as in loops.cu: sums do not depend on the order."""
-
-
-@cache
-def _compiled_module(device: int) -> Any:
-    import cupy
-
-    return cupy.RawModule(code=SOURCE.read_text(encoding="utf-8"), options=OPTIONS)
-
-
-def _launch(kernel: str, grid: tuple[int, ...], threads: int, *arguments: Any) -> None:
-    """Start a kernel on the current device; integers are passed as int, floats as float, others unchanged."""
-    import cupy
-
-    converters: dict[type, Any] = {int: np.int32, float: np.float32}
-    function = _compiled_module(cupy.cuda.Device().id).get_function(kernel)
-    converted = (converters[type(value)](value) if type(value) in converters else value for value in arguments)
-    function(grid, (threads,), tuple(converted))
-
-
-def _block_count(size: int, threads: int = THREADS_PER_BLOCK) -> int:
-    return -(-size // threads)
 
 
 def to_device(array: AnyArray, dtype: DTypeLike) -> Array:
@@ -59,7 +36,7 @@ def atom_images(atoms: FloatArray, rotations: FloatArray, pixel_size: float, box
     images = cupy.zeros((len(rotations), box_size, box_size), np.int32)
     projections = to_device(rotations[:, :2], np.float64)
     arguments = to_device(atoms, np.float64), len(atoms), projections, np.float64(pixel_size), box_size, images
-    _launch("put_atoms", (_block_count(len(atoms)), len(rotations)), THREADS_PER_BLOCK, *arguments)
+    launch(SOURCE, "put_atoms", (block_count(len(atoms)), len(rotations)), THREADS_PER_BLOCK, arguments)
     return images.astype(np.float32)
 
 
@@ -69,9 +46,10 @@ def shifted_images(spectra: Array, shift: FloatArray, travel: FloatArray) -> Arr
 
     box_count, box_size, half_width = spectra.shape
     shifted = cupy.empty((BOXES_PER_TRANSFORM, box_size, half_width), np.complex64)
-    grid = _block_count(half_width, THREADS_PER_BOX_ROW), box_size, BOXES_PER_TRANSFORM
+    grid = block_count(half_width, THREADS_PER_BOX_ROW), box_size, BOXES_PER_TRANSFORM
     displacements = to_device(shift, np.float32), to_device(travel, np.float32)
-    _launch("move_boxes", grid, THREADS_PER_BOX_ROW, spectra, *displacements, box_count, box_size, shifted)
+    arguments = spectra, *displacements, box_count, box_size, shifted
+    launch(SOURCE, "move_boxes", grid, THREADS_PER_BOX_ROW, arguments)
     return cupy.ascontiguousarray(cupy.fft.irfft2(shifted, s=(box_size, box_size))[:box_count])
 
 
@@ -88,9 +66,9 @@ def add_shifted(canvas: Array, spectra: Array, origins: IntArray, shift: FloatAr
     for start in range(0, len(spectra), BOXES_PER_TRANSFORM):
         selection = slice(start, start + BOXES_PER_TRANSFORM)
         images = shifted_images(spectra[selection], shift[selection], travel[selection])
-        grid = _block_count(box_size, THREADS_PER_BOX_ROW), box_size, len(images)
+        grid = block_count(box_size, THREADS_PER_BOX_ROW), box_size, len(images)
         arguments = images, to_device(origins[selection], np.int32), box_size, height, width, canvas
-        _launch("add_stamps", grid, THREADS_PER_BOX_ROW, *arguments)
+        launch(SOURCE, "add_stamps", grid, THREADS_PER_BOX_ROW, arguments)
 
 
 def canvas_image(canvas: Array) -> Array:
@@ -107,7 +85,7 @@ def interpolate_table(positions: Array, step: float, table: FloatArray) -> Array
 
     values = cupy.empty(positions.shape, np.float32)
     arguments = positions, np.int64(positions.size), to_device(table, np.float32), len(table), 1 / step, values
-    _launch("look_up", (_block_count(positions.size),), THREADS_PER_BLOCK, *arguments)
+    launch(SOURCE, "look_up", (block_count(positions.size),), THREADS_PER_BLOCK, arguments)
     return values
 
 
@@ -123,6 +101,6 @@ def draw_counts(mean: Array, seed: tuple[int, ...], dtype: DTypeLike) -> AnyArra
     counts = cupy.empty(mean.shape, np.uint16)
     largest_count = int(np.iinfo(np.dtype(dtype)).max)
     arguments = mean, np.int64(mean.size), key, largest_count, counts
-    _launch("poisson", (_block_count(mean.size),), THREADS_PER_BLOCK, *arguments)
+    launch(SOURCE, "poisson", (block_count(mean.size),), THREADS_PER_BLOCK, arguments)
     host_counts: AnyArray = counts.astype(dtype).get()
     return host_counts

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba as nb
 import numpy as np
@@ -47,6 +47,9 @@ from restframe.kernels.reference.gather import displacement_grid
 from restframe.kernels.reference.images import order_statistics, standard_deviation
 from restframe.kernels.reference.trajectories import trajectories_to_device
 from restframe.kernels.trajectories import log_evidence
+
+if TYPE_CHECKING:
+    from restframe.movie import RawFrames
 
 MAX_THREADS: int = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 COMPILING_NOTICE = "The loops are compiled for this processor, which takes a minute or two. Later runs start at once."
@@ -86,7 +89,7 @@ class Cpu:
     def is_out_of_memory(self, error: Exception) -> bool:
         return False
 
-    def device_frames(self, raw: Any, memory_share: float) -> Any:
+    def device_frames(self, raw: RawFrames, memory_share: float) -> Any:
         return raw
 
     def to_device(self, array: Array) -> Array:

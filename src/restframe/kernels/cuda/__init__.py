@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from restframe.errors import DeviceError
 from restframe.kernels.cuda.arrays import empty, to_device, to_host, zeros
@@ -44,6 +43,7 @@ from restframe.kernels.cuda.tiles import tile_spectra
 from restframe.kernels.cuda.trajectories import log_evidence, trajectories_to_device
 from restframe.kernels.interface import Item, Value
 from restframe.messages import Setting
+from restframe.movie import RawFrames
 
 COMPILING_NOTICE = "The kernels are compiled for this GPU, which takes up to 20 seconds. Later runs start at once."
 
@@ -118,7 +118,7 @@ class Cuda:
                 cupy.get_default_memory_pool().free_all_blocks()
         return memory_is_short
 
-    def device_frames(self, raw: Any, memory_share: float) -> DeviceFrames:
+    def device_frames(self, raw: RawFrames, memory_share: float) -> DeviceFrames:
         with self.active():
             return DeviceFrames(raw, memory_share, self.device)
 

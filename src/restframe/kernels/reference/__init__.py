@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -50,6 +50,9 @@ from restframe.kernels.reference.spectra import (
 )
 from restframe.kernels.reference.trajectories import log_evidence, trajectories_to_device
 
+if TYPE_CHECKING:
+    from restframe.movie import RawFrames
+
 __all__ = ["Reference", "decimate", "hat_functions", "to_host"]
 
 
@@ -74,7 +77,7 @@ class Reference:
     def is_out_of_memory(self, error: Exception) -> bool:
         return False
 
-    def device_frames(self, raw: Any, memory_share: float) -> Any:
+    def device_frames(self, raw: RawFrames, memory_share: float) -> Any:
         return raw
 
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
