@@ -66,7 +66,7 @@ def stored(kernels, values):
 
 
 def close(found, expected, tolerance=1e-5):
-    """Whether the root mean square of the difference is small, relative to that of what is expected."""
+    """Checks that the rms difference is small, relative to the rms of the expected values."""
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     assert found.shape == expected.shape
     assert np.sqrt(np.mean((found - expected) ** 2)) <= tolerance * np.sqrt(np.mean(expected**2))

@@ -1,4 +1,4 @@
-"""Copies in pieces: the same bytes, whatever the size, and of what kernels that still run will write."""
+"""Copies in pieces: the same bytes for any size; they wait for kernels that still run."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_copies_wait_for_what_is_computed():
     found = copies.to_host(slow)
     assert np.array_equal(found, slow.get()) and not np.array_equal(found, array)
     del slow
-    for _ in range(3):  # memory that is still being used is given back and taken again
+    for _ in range(3):  # memory that is still in use is released and allocated again
         busy = cupy.full(array.shape, 7, np.float32)
         total = sum((busy * k for k in range(50)), start=busy)
         del busy

@@ -68,7 +68,7 @@ def test_damage_is_found(codec):
     packed = ENCODE[codec][-1](plain)
     short = packed[: len(packed) // 2]
     cases = [short, b"\0" * 50, rng.integers(0, 256, 9000, dtype=np.uint8).tobytes(), b""]
-    if codec == "deflate":  # LZW has no check of its own
+    if codec == "deflate":  # LZW has no checksum
         flipped = [packed[:at] + bytes([packed[at] ^ 4]) + packed[at + 1 :] for at in rng.integers(2, len(packed), 40)]
         cases += [f for f in flipped if not decodes(f, plain)]
     count = np.array([len(c) for c in cases])
@@ -121,10 +121,10 @@ def test_electrons(tmp_path, name, level, share):
     raw = RenderedMovie(opened, parts)
     assert compressed_events(raw, range(3)) is not None
     found = np.concatenate([block.get() for _, block in DeviceFrames(RawFrames(raw), share).blocks()])
-    told = raw.damage_report()
+    damage = raw.damage_report()
     plain = RenderedMovie(opened, parts)
     np.testing.assert_array_equal(found, read_frames(plain))
-    assert told == plain.damage_report() and "frame 72" in told[-2]
+    assert damage == plain.damage_report() and "frame 72" in damage[-2]
 
 
 def test_frames_in_memory():

@@ -1,4 +1,4 @@
-"""The whole way on a GPU with little memory: the same bytes, or the CPU."""
+"""Whole movies on a GPU with little memory: the same bytes, or the CPU is used."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whole movies on the GPU and on the CPU, with what needs kernels of its own: the same images."""
+"""Whole movies on the GPU and on the CPU, with all options that need further kernels: the same images."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The loops that take the time, once for each kind of device. `interface.Kernels` says what each implementation has.
+"""The loops that take most of the time, for each kind of device. `interface.Kernels` documents them.
 
 `reference` is the specification: readable, for NumPy and CuPy arrays alike. `cpu` computes the same with Numba, `cuda`
 on an NVIDIA GPU. `trajectories.py` and `polynomials.py` are NumPy; they serve fast implementations.
@@ -22,7 +22,7 @@ def make_kernels(machine: Machine) -> Kernels:
         from restframe.kernels.cuda import Cuda
 
         return Cuda(machine.gpus[0])
-    import restframe.loops  # noqa: F401 - before the loops: it says where they are kept
+    import restframe.loops  # noqa: F401 - before the loops: it sets the folder for compiled code
     from restframe.kernels.cpu import Cpu
 
     return Cpu(thread_count(machine))

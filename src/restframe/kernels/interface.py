@@ -1,4 +1,4 @@
-"""What every implementation of the kernels provides: the loops over pixels, tiles and frames that take the time.
+"""The interface of all implementations of the kernels: the loops over pixels, tiles and frames that take most time.
 
 `Reference` is the specification: plain array formulas. `Cpu` and `Cuda` compute the same fast. An implementation is
 made once per run (`restframe.kernels.make_kernels`) and passed on. Work is done inside ``with kernels.active():``.
@@ -70,10 +70,10 @@ class Kernels(Protocol):
     """One method per loop. The classes `Reference`, `Cpu` and `Cuda` have these methods with these parameters."""
 
     frames_per_block: int
-    """Frames that callers should hand over at a time: as many as stay in the cache, or as keep a GPU busy."""
+    """Number of frames that callers should pass together: as fit into the cache, or as keep a GPU busy."""
 
     compiling_notice: str
-    """What a user is told before the first run on a machine, when kernels are compiled."""
+    """Text for the user before the first run on a machine, when kernels are compiled."""
 
     # --- where the work is done -------------------------------------------------------------------------------------
     def active(self) -> AbstractContextManager[None]:

@@ -66,7 +66,7 @@ class Cpu:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Numba keeps a number of threads for each calling thread; the one of this thread is set and put back."""
+        """Sets Numba's number of threads for the calling thread, and restores it at the end."""
         before = nb.get_num_threads()
         nb.set_num_threads(min(self.threads, MAX_THREADS))
         try:

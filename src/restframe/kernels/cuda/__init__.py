@@ -51,8 +51,8 @@ COMPILING_NOTICE = "The kernels are compiled for this GPU, which takes up to 20 
 class Cuda:
     """The kernels on one NVIDIA GPU; see `interface.Kernels`. Raises `DeviceError` where there is no such GPU.
 
-    CUDA knows a current device for each thread, and the kernels run on that. So each thread that uses them needs
-    ``with kernels.active():`` of its own.
+    CUDA knows a current device for each thread, and the kernels run on that. So each thread that uses them must
+    enter ``with kernels.active():``.
     """
 
     frames_per_block = FRAMES_PER_BLOCK

@@ -12,7 +12,7 @@ from restframe.kernels.cuda import copies
 from restframe.kernels.cuda.modules import launch
 
 THREADS_PER_BLOCK = 256
-MIN_BYTES_IN_PIECES = 8 << 20  # smaller arrays are copied at once
+MIN_BYTES_IN_PIECES = 8 << 20  # smaller arrays are copied in one piece
 
 
 def to_device(array: Array) -> Array:

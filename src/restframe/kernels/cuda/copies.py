@@ -21,7 +21,7 @@ COPY_THREADS = 8
 def through_buffers(buffer_bytes: int, threads: int, work: Callable[..., None], *items: Sequence[Any]) -> None:
     """``work(buffer, stream, *item)`` for every item, in parallel threads.
 
-    Each thread has a buffer (uint8) and a stream of its own. ``work`` returns when everything that it started is done.
+    Each thread has a buffer (uint8) and its own stream. ``work`` returns when everything that it started is finished.
     Raises what ``work`` raises for the first item that fails, in order.
     """
     import cupy

@@ -1,4 +1,4 @@
-// Compressed strips of TIFF files and frames of EER files to counts: one warp per stream, thousands of streams at once.
+// Compressed strips of TIFF files and frames of EER files to counts: one warp per stream, thousands of streams in parallel.
 
 #define GOOD 0
 #define DAMAGED 1   // or of a kind that only the CPU can decode

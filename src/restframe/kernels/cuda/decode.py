@@ -1,4 +1,4 @@
-"""Decoding on the GPU: every strip of a TIFF file and every EER frame is a stream of its own, thousands per movie."""
+"""Decoding on the GPU: each strip of a TIFF file and each EER frame is one stream; a movie has thousands."""
 
 from __future__ import annotations
 

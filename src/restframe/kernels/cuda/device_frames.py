@@ -142,7 +142,7 @@ class DeviceFrames:
                 remaining = _decode_strips(compressed, frames)
             elif (electrons := compressed_events(self.raw.movie, numbers)) is not None:
                 remaining = _count_electrons(electrons, frames)
-            # damaged frames too: the CPU's decoders raise an error that says what is wrong, or can read more
+            # also damaged frames: the CPU's decoders raise an error with the reason, or can read more
             _read_frames([numbers[index] for index in remaining], [frames[index] for index in remaining], self.raw)
         cupy.cuda.get_current_stream().synchronize()
         return frames

@@ -21,8 +21,8 @@ STATIC_SHARED_BYTES = 48 * 1024  # shared memory of a block that no attribute ha
 def source(module_name: str | Path, definitions: tuple[str, ...] = ()) -> str:
     """The text of a module: ``definitions``, each NAME=VALUE, then what all modules share, then the module's own file.
 
-    A `Path` is a file of its own, which shares nothing. Definitions are part of the text instead of options of the
-    compiler, because CuPy starts the compiler once for each set of options, even if everything is compiled.
+    A `Path` is a file outside this folder, which shares nothing. Definitions are part of the text instead of options
+    of the compiler, because CuPy starts the compiler once for each set of options, even if everything is compiled.
     """
     defined = "".join("#define " + definition.replace("=", " ", 1) + "\n" for definition in definitions)
     if isinstance(module_name, Path):

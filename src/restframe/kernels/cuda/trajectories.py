@@ -1,4 +1,4 @@
-"""The evidence for a prior's scales on the GPU, all trajectories at once."""
+"""The evidence for a prior's scales on the GPU, all trajectories in one launch."""
 
 from __future__ import annotations
 

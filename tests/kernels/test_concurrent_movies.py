@@ -1,4 +1,4 @@
-"""How many movies of a batch a GPU gets at a time. No GPU is needed to know."""
+"""How many movies of a batch share a GPU. This needs no GPU."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ K3, K2, EER = (40, 4092, 5760), (24, 3710, 3838), (40, 4096, 4096)
         (K3, 1e9, 1),  # frames do not stay on the GPU
     ],
 )
-def test_movies_at_once(monkeypatch, shape, gpu, expected):
+def test_concurrent_movies(monkeypatch, shape, gpu, expected):
     monkeypatch.setattr(device_frames, "free_memory", lambda: int(gpu))
     raw = device_frames.DeviceFrames(RawFrames(open_movie(np.zeros(shape, np.uint8))), 0.5)
     assert raw.concurrent_movies == expected
