@@ -22,7 +22,7 @@ from restframe.movie.fractions import Fractions, make_fractions
 from restframe.movie.rendered import RenderedMovie, all_values_finite
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
-from restframe.restore.blur import blur_weighted_sums, travel
+from restframe.restore.blur import blur_weighted_sums
 from restframe.restore.fourier import finish_images
 from restframe.restore.gather import gather, make_resampling_map
 from restframe.restore.placement import Placement, make_placement
@@ -35,6 +35,7 @@ from restframe.track.field import MotionField
 from restframe.track.groups import groups
 from restframe.track.measure import Measured, measure, reference_frame
 from restframe.track.patches import patch_shifts_from_field
+from restframe.trajectory import intraframe_motion
 
 Report = Callable[[str], None]
 TakeStack = Callable[[Iterator[np.ndarray]], None]
@@ -233,7 +234,7 @@ class Tracked:
     @property
     def global_shifts(self) -> np.ndarray:
         """(t, 2) pixels, relative to the first frame."""
-        whole = self.measured.field.whole_frame()
+        whole = self.measured.field.global_displacement()
         return -(whole - whole[0])
 
 
@@ -330,7 +331,7 @@ def _restore(
     if stack:
         stack(corrected_frame_groups(kernels, raw, calibration, resampling, settings.sums.stack_group))
     if settings.sums.intraframe_motion:
-        moved = travel(field.whole_frame(), [len(raws) for raws in used.frames])
+        moved = intraframe_motion(field.global_displacement(), [len(raws) for raws in used.frames])
         images = blur_weighted_sums(kernels, raw, calibration, resampling, plan, moved)
         raw.release()
     else:

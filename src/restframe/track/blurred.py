@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from array_api_compat import array_namespace
 
-from restframe.restore.blur import travel
 from restframe.track import fit as ft
+from restframe.trajectory import intraframe_motion
 
 
 def attenuate_blurred_frames(kernels, problem: ft.Problem, moved: np.ndarray) -> ft.Problem:
@@ -34,7 +34,7 @@ def blur_position_error(problem: ft.Problem, result: ft.Fit, unblurred: np.ndarr
     blur was found from. ``unblurred``: the signal's amplitudes without blur, (t, rings); ``exposure``: (t,).
     """
     u = np.moveaxis(problem.displacement(result.x), 0, 1)
-    way = travel(u.reshape(len(u), -1), exposure.tolist()).reshape(u.shape)
+    way = intraframe_motion(u.reshape(len(u), -1), exposure.tolist()).reshape(u.shape)
     way -= way.mean(1, keepdims=True)
     told = problem.count * np.arange(len(problem.count)) ** 2 * result.likelihood.w.mean(0) ** 2  # by ring, of motion
     lost = 1 - (problem.amplitude / unblurred) ** 2 @ told / max(told.sum(), 1e-30)

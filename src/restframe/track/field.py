@@ -13,7 +13,7 @@ import numpy as np
 from restframe.errors import InputError
 
 FORMAT = "restframe motion field 1"
-HIGHEST_DEGREE = 4  # of the modes of local motion, x and y together
+HIGHEST_DEGREE = 4  # total degree of the modes in space, in measuring and in fitting shifts of patches
 
 
 def modes_up_to(degree_x: int, degree_y: int, total: int) -> tuple[tuple[int, int], ...]:
@@ -79,7 +79,7 @@ class MotionField:
         frame = min(max(frame, 0), self.n_frames - 1)
         return replace(self, amplitudes=self.amplitudes - self.amplitudes[:, frame : frame + 1], reference=frame)
 
-    def whole_frame(self) -> np.ndarray:
+    def global_displacement(self) -> np.ndarray:
         """Displacement of the whole frame, (t, 2), unbinned pixels."""
         return self.amplitudes[0]
 

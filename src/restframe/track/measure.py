@@ -8,8 +8,7 @@ import numpy as np
 
 from restframe import pages
 from restframe.detector.binned import BinnedFrames
-from restframe.restore.blur import travel
-from restframe.restore.dose import damage
+from restframe.optics import remaining_amplitude
 from restframe.result import PatchShifts
 from restframe.settings import Exposure, Motion
 from restframe.track import fit as ft
@@ -31,6 +30,7 @@ from restframe.track.select_degree import select_degree
 from restframe.track.specimen import specimen_weight_map
 from restframe.track.tiles import Tiles, make_tiles, tile_size
 from restframe.track.whole_frame import CLEAR, COARSE_SIDE, REFERENCE_SIDE, estimate_coarse_shifts, low_frequency_band
+from restframe.trajectory import intraframe_motion
 
 OVERLAP = 1 / 8  # of neighbouring tiles
 BAND = 0.8  # of the small frames' Nyquist frequency
@@ -132,7 +132,7 @@ def measure(
     across, down = (len(np.unique(c)) for c in problem.tiles.centres.T)
     modes = modes_up_to(min(nx, across) - 1, min(ny, down) - 1, HIGHEST_DEGREE)
     exposed, unblurred = exposures(levels), problem.amplitude
-    moved = travel(result.amplitudes[0], exposed.tolist())
+    moved = intraframe_motion(result.amplitudes[0], exposed.tolist())
     problem = attenuate_blurred_frames(kernels, with_modes(problem, modes, shape, motion), moved)
     rounds = motion.iterations, tolerance / 2
     result = ft.fit(kernels, problem, usual, result.prior, result.amplitudes, *rounds, True)
@@ -184,7 +184,7 @@ def make_problem(
     subtract_pattern_from_tiles(kernels, tiles, pattern)
     pixel = exposure.pixel_size * small.factor
     faded = (
-        damage(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T
+        remaining_amplitude(np.maximum(np.arange(keep + 1), 1) / (size * pixel), when, exposure.voltage).T
         if known and pixel > 0
         else None
     )

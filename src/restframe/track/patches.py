@@ -34,7 +34,7 @@ def tiles_of_patches(
 def patch_shifts_from_field(field: MotionField, patches: tuple[int, int]) -> PatchShifts:
     """Shifts at the patch centres of motion that is known: nothing was measured, so ``raw`` is the field too."""
     centres = patch_centres(field.shape, patches)
-    local = np.moveaxis(field(*centres.T) - field.whole_frame()[:, None], 0, 1)  # (patches, t, 2)
+    local = np.moveaxis(field(*centres.T) - field.global_displacement()[:, None], 0, 1)  # (patches, t, 2)
     shifts = -(local - local[:, :1])
     return PatchShifts(centres, shifts, shifts, np.zeros(shifts.shape[:2], bool))
 
@@ -49,7 +49,9 @@ def patch_shifts(
     """
     factor = problem.tiles.factor
     centres = patch_centres(field.shape, patches)
-    local = np.moveaxis(field(centres[:, 0], centres[:, 1]) - field.whole_frame()[:, None], 0, 1)  # (patches, t, 2)
+    local = np.moveaxis(
+        field(centres[:, 0], centres[:, 1]) - field.global_displacement()[:, None], 0, 1
+    )  # (patches, t, 2)
     mine = tiles_of_patches(centres, problem.tiles.centres, field.shape, patches).astype(float)
     slope = np.tensordot(mine, slopes, 1)
     curvature = mine @ np.diagonal(information, axis1=1, axis2=2)  # (patches, t)
