@@ -32,8 +32,8 @@ from restframe.restore.sums import make_sums
 from restframe.result import Result
 from restframe.settings import Choices, Detector, Settings, with_choices
 from restframe.track.field import MotionField
-from restframe.track.groups import groups
-from restframe.track.measure import Measured, measure, reference_frame
+from restframe.track.groups import group_frames
+from restframe.track.measure import FrameSeries, Measured, measure, reference_frame
 from restframe.track.patches import patch_shifts_from_field
 from restframe.trajectory import intraframe_motion
 
@@ -272,11 +272,11 @@ def _track(
     if (share := len(survey.bad_rows) / (shape[0] * shape[1])) > MANY_BAD:
         say(f"Warning: {share:.0%} of all pixels are bad. Are gain, defects and movie of the same camera and mode?")
     if field is None:
-        dose = used.dose, used.accumulated
-        levels = survey.calibration.mean_counts
-        motion = settings.motion
-        grouping = groups(used.weight, motion.group[0]), groups(used.weight, motion.group[1])
-        measured = measure(kernels, small, shape, levels, *dose, grouping, motion, settings.exposure)
+        counts, motion = survey.calibration.mean_counts, settings.motion
+        grouping = [group_frames(used.weight, size) for size in motion.group]
+        series = FrameSeries(small, shape, counts, used.dose, used.accumulated, *grouping)
+        measured = measure(kernels, series, motion, settings.exposure)
+        del series
     else:
         local = shown and min(settings.motion.patches) > 1
         measured = Measured(field, patch_shifts_from_field(field, settings.motion.patches) if local else None)

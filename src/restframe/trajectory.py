@@ -24,4 +24,4 @@ def intraframe_motion(positions: FloatArray, durations: Sequence[float]) -> Floa
         return np.zeros_like(positions)
     middle_times = np.cumsum(frame_durations) - frame_durations / 2
     slope = np.gradient(positions, middle_times, axis=0, edge_order=2 if len(frame_durations) > 2 else 1)
-    return np.asarray(slope) * frame_durations[:, None]
+    return np.asarray(slope * frame_durations[:, None])
