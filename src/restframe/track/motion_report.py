@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class MotionReport:
     """Numbers about the measured motion; lengths in unbinned pixels. None where no local motion was measured."""
 
-    stated_error: float  # standard deviation of the displacement, both axes together, mean over frames and places
+    stated_error: float  # standard deviation of the displacement, both axes together, rms over frames and tiles
     largest_intraframe_motion: float  # the longest global motion during one frame
     residual_local_motion: float | None = None  # standard deviation of the tiles' motion beyond the field
     blur_position_error: float | None = None  # the part of the stated error that is due to blurred frames
