@@ -105,7 +105,7 @@ def measure(bench: Bench, machine: Machine, noise_free: bool, weighted: bool) ->
             first_exact = first_exact or ratio
             exact = quotient(ratio, first_exact)
         grid_x, grid_y = truth.positions()
-        local_motion = result.field(grid_x, grid_y) - result.field.whole_frame()[:, None, None]
+        local_motion = result.field(grid_x, grid_y) - result.field.global_displacement()[:, None, None]
         rows.append(
             Row(
                 name,

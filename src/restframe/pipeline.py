@@ -22,7 +22,7 @@ from restframe.movie.fractions import Fractions, make_fractions
 from restframe.movie.rendered import RenderedMovie, all_values_finite
 from restframe.output.text import shift_table
 from restframe.restore import dose as dw
-from restframe.restore.blur import blur_weighted_sums, travel
+from restframe.restore.blur import blur_weighted_sums
 from restframe.restore.fourier import finish_images
 from restframe.restore.gather import gather, make_resampling_map
 from restframe.restore.placement import Placement, make_placement
@@ -32,9 +32,10 @@ from restframe.restore.sums import make_sums
 from restframe.result import Result
 from restframe.settings import Choices, Detector, Settings, with_choices
 from restframe.track.field import MotionField
-from restframe.track.groups import groups
-from restframe.track.measure import Measured, measure, reference_frame
+from restframe.track.groups import group_frames
+from restframe.track.measure import FrameSeries, Measured, measure, reference_frame
 from restframe.track.patches import patch_shifts_from_field
+from restframe.trajectory import intraframe_motion
 
 Report = Callable[[str], None]
 TakeStack = Callable[[Iterator[np.ndarray]], None]
@@ -233,7 +234,7 @@ class Tracked:
     @property
     def global_shifts(self) -> np.ndarray:
         """(t, 2) pixels, relative to the first frame."""
-        whole = self.measured.field.whole_frame()
+        whole = self.measured.field.global_displacement()
         return -(whole - whole[0])
 
 
@@ -271,11 +272,11 @@ def _track(
     if (share := len(survey.bad_rows) / (shape[0] * shape[1])) > MANY_BAD:
         say(f"Warning: {share:.0%} of all pixels are bad. Are gain, defects and movie of the same camera and mode?")
     if field is None:
-        dose = used.dose, used.accumulated
-        levels = survey.calibration.mean_counts
-        motion = settings.motion
-        grouping = groups(used.weight, motion.group[0]), groups(used.weight, motion.group[1])
-        measured = measure(kernels, small, shape, levels, *dose, grouping, motion, settings.exposure)
+        counts, motion = survey.calibration.mean_counts, settings.motion
+        grouping = [group_frames(used.weight, size) for size in motion.group]
+        series = FrameSeries(small, shape, counts, used.dose, used.accumulated, *grouping)
+        measured = measure(kernels, series, motion, settings.exposure)
+        del series
     else:
         local = shown and min(settings.motion.patches) > 1
         measured = Measured(field, patch_shifts_from_field(field, settings.motion.patches) if local else None)
@@ -330,7 +331,7 @@ def _restore(
     if stack:
         stack(corrected_frame_groups(kernels, raw, calibration, resampling, settings.sums.stack_group))
     if settings.sums.intraframe_motion:
-        moved = travel(field.whole_frame(), [len(raws) for raws in used.frames])
+        moved = intraframe_motion(field.global_displacement(), [len(raws) for raws in used.frames])
         images = blur_weighted_sums(kernels, raw, calibration, resampling, plan, moved)
         raw.release()
     else:

@@ -67,7 +67,7 @@ def test_the_part_that_motioncor_knows(tmp_path):
         "globalShift",
         "   stackID 0",
     ]
-    whole = field.whole_frame()
+    whole = field.global_displacement()
     assert lines[8:13] == [f"{t:6d}  {-whole[t, 0]:+8.3f}  {-whole[t, 1]:+8.3f}" for t in (0, 1)] + [
         "     2    +0.000    +0.000"
     ] + [f"{t:6d}  {-whole[t, 0]:+8.3f}  {-whole[t, 1]:+8.3f}" for t in (3, 4)]

@@ -38,7 +38,7 @@ def cubic_field(frames=12, seed=0):
 
 
 def result_of(field, patches=(3, 2), throw=2, size=1, dose=1.2, movie_format="tiff"):
-    shifts = -(field.whole_frame() - field.whole_frame()[0])
+    shifts = -(field.global_displacement() - field.global_displacement()[0])
     bad = np.array([[3, 0], [399, 299]])
     return Result(
         np.zeros((2, 2), np.float32),
@@ -112,7 +112,8 @@ def test_global_shifts_of_all_frames(document):
     rows = table(document, "global_shift", "rlnMicrographFrameNumber", "rlnMicrographShiftX", "rlnMicrographShiftY")
     np.testing.assert_array_equal(rows[:, 0], np.arange(1, 16))
     np.testing.assert_array_equal(rows[[0, 1, 14], 1:], -9999)
-    np.testing.assert_allclose(rows[2:14, 1:], -(field.whole_frame() - field.whole_frame()[0]), atol=1e-4)
+    shifts = -(field.global_displacement() - field.global_displacement()[0])
+    np.testing.assert_allclose(rows[2:14, 1:], shifts, atol=1e-4)
     np.testing.assert_array_equal(rows[2, 1:], 0)
 
 
@@ -122,7 +123,7 @@ def test_the_polynomial_gives_the_field(document):
     np.testing.assert_array_equal(rows[:, 0], np.arange(36))
     cx, cy = rows[:18, 1], rows[18:, 1]
     x, y = np.meshgrid(np.linspace(0, W - 1, 5), np.linspace(0, H - 1, 7))
-    local = field(x, y) - field.whole_frame()[:, None, None]
+    local = field(x, y) - field.global_displacement()[:, None, None]
     local = -(local - local[:1])
     for z in range(12):
         np.testing.assert_allclose(relions_local(cx, x, y, z), local[z, ..., 0], atol=1e-5)
@@ -140,7 +141,7 @@ def test_local_shifts(document):
     )
     rows = table(document, "local_shift", *labels)
     assert len(rows) == 12 * 6 and set(rows[:, 0]) == set(range(3, 15))
-    local = field(rows[:, 1], rows[:, 2]) - field.whole_frame()[:, None]
+    local = field(rows[:, 1], rows[:, 2]) - field.global_displacement()[:, None]
     local = -(local - local[:1])
     t = rows[:, 0].astype(int) - 3
     np.testing.assert_allclose(rows[:, 3:], local[t, np.arange(len(t))], atol=1e-3)  # places have two digits

@@ -102,7 +102,7 @@ def test_sums_against_blur(bin, magnification):
     pieces = np.random.default_rng(3).binomial(movie().repeat(raw, 0), 1 / raw.repeat(raw)[:, None, None])
     pieces = pieces.astype(np.uint8)
     frames = np.add.reduceat(pieces, np.r_[0, raw.cumsum()[:-1]])
-    middle, at = raw.cumsum() - raw / 2, field().whole_frame()
+    middle, at = raw.cumsum() - raw / 2, field().global_displacement()
     moved = []
     for t in range(T):
         near = slice(min(max(t - 1, 0), T - 3), min(max(t - 1, 0), T - 3) + 3)

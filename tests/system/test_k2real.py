@@ -75,7 +75,7 @@ def test_listed_defects_are_found():
 
     movie = restframe.open_movie(DATA / "movie.tif")
     refs = load_references(Detector(gain=DATA / "gain.mrc", flip_gain=1), movie.shape[1:])
-    bad = survey_frames(cpu, RawFrames(movie), refs, True, 0)[0].bad
+    bad = survey_frames(cpu, RawFrames(movie), refs, True, 0)[0].bad_mask
     listed = np.zeros_like(bad)
     for x, y, w, h in np.loadtxt(DATA / "defects.txt", dtype=int):
         listed[HEIGHT - y - h : HEIGHT - y, x : x + w] = True

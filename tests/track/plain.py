@@ -1,4 +1,4 @@
-"""Tiles that are looked at as they are."""
+"""Windows without a taper."""
 
 import numpy as np
 
@@ -6,5 +6,5 @@ from restframe.track.windows import Windows
 
 
 def plain_windows(size: int, p: int) -> Windows:
-    """Of ``p`` tiles: the same everywhere, the sum of squares one."""
+    """Windows of ``p`` tiles that are the same everywhere; the sum of squares is one."""
     return Windows(np.ones(size), np.full((p, 2, 2), 1 / size))

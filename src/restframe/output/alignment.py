@@ -54,7 +54,7 @@ def alignment_text(result: Result, throw: int, trunc: int, patches: tuple[int, i
         "globalShift",
         "   stackID 0",
     ]
-    whole = result.field.whole_frame()
+    whole = result.field.global_displacement()
     lines += [f"{i:6d}  {x:+8.3f}  {y:+8.3f}" for i, (x, y) in enumerate(rounded(-whole, 3))]
     if result.patches is not None:
         lines += ["#    Local Shift", "#---------------------", "localShift"]

@@ -34,7 +34,7 @@ def polynomial(field: MotionField) -> tuple[np.ndarray, float]:
     """RELION's coefficients (2, 18) for the local part of ``field``, and the rms of what they leave, in pixels."""
     h, w = field.shape
     x, y = (a.ravel() for a in np.meshgrid(np.linspace(0, w - 1, GRID), np.linspace(0, h - 1, GRID)))
-    local = field(x, y) - field.whole_frame()[:, None]
+    local = field(x, y) - field.global_displacement()[:, None]
     local = -(local - local[:1])  # (t, points, 2)
     t = field.n_frames
     scale = float(max(t - 1, 1))  # z from 0 to 1 in the fit: powers of 40 would leave few digits

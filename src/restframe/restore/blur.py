@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,20 +22,6 @@ from restframe.restore.gather import ResamplingMap, gather_groups
 
 if TYPE_CHECKING:
     from restframe.kernels.interface import Kernels
-
-
-def travel(positions: np.ndarray, durations: Sequence[float]) -> np.ndarray:
-    """How far the specimen moves during each frame, (t, 2), from its mean positions in all of them, (t, 2).
-
-    Duration times the slope of the parabola through a frame and its neighbours; at both ends it is the parabola of the
-    three nearest frames, as motion is fastest there. ``durations``: in any unit. Zero for a single frame.
-    """
-    length = np.asarray(durations, float)
-    if len(length) < 2:
-        return np.zeros_like(positions)
-    middle = np.cumsum(length) - length / 2
-    slope = np.gradient(positions, middle, axis=0, edge_order=2 if len(length) > 2 else 1)
-    return np.asarray(slope) * length[:, None]
 
 
 def blur_factors(moved: FloatArray, grid: FrequencyGrid) -> FloatArray:

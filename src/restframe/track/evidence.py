@@ -1,10 +1,9 @@
-"""How well a prior's scales explain the data, and the scales that do it best.
+"""How well the scales of a prior explain the data (the evidence), and the scales that do so best.
 
-Courses in time, of a mode or of a tile by itself, have coefficients whose precision before the data is diagonal,
-whatever the scales (`fit.TimeBasis`). They are taken one by one, the others held where they are: products of Legendre
-polynomials are all but orthogonal on the tiles, so the scales that a movie leads to give motion as good
-(docs/accuracy.md). What changes quickly in time is ruled by the prior; there, what the data say of two coefficients
-together is left out.
+The trajectory of a mode, or of a single tile, has coefficients whose prior precision is diagonal, whatever the scales
+(`time_basis.TimeBasis`). The evidence of each trajectory is taken with the others fixed: products of Legendre
+polynomials are nearly orthogonal on the tiles, so the scales that follow give motion as good (docs/accuracy.md). Fast
+changes in time are determined by the prior; for these, the information about two coefficients together is ignored.
 """
 
 from __future__ import annotations
@@ -13,121 +12,122 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-NEGLIGIBLE = 1e-3  # of the prior's precision: less information than this is that of one coefficient alone
-SCALE_SPREAD = 2.0  # sd of the log of the scales about the usual ones
-LONGEST = 2.0  # step of a log of a scale
-CLOSE = 0.03  # steps of the logs that no longer matter
-LONG = 64  # coefficients: courses of which more are not worth filling up others to their length
-CONCAVE = 0.1  # of Fisher's information: as much curvature as Newton's step needs
+from restframe.arrays import Array, FloatArray, IntArray
+from restframe.kernels.interface import Kernels
+
+NEGLIGIBLE_INFORMATION = 1e-3  # of the prior's precision: coefficients with less are independent of the others
+LOG_SCALE_SD = 2.0  # standard deviation of the log of a scale about its default
+LONGEST_STEP = 2.0  # of a log scale
+CONVERGED_STEP = 0.03  # of log scales: smaller steps no longer matter
+MIN_CURVATURE = 0.1  # of Fisher's information: Newton's step needs as much curvature
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """By pair of scales: log evidence and its derivatives by their logs."""
+    """Log evidence and its derivatives by the logs of the two scales, for each of g pairs of scales."""
 
-    value: np.ndarray  # (g,)
-    slope: np.ndarray  # (g, 2)
-    curvature: np.ndarray  # (g, 2, 2) minus the second derivatives
-    information: np.ndarray  # (g, 2, 2) what the curvature is on average
+    value: FloatArray  # (g,)
+    slope: FloatArray  # (g, 2)
+    curvature: FloatArray  # (g, 2, 2) minus the second derivatives
+    information: FloatArray  # (g, 2, 2) expectation of the curvature
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """The log likelihood linear·x - x·data·x / 2 of each axis, for each course."""
+    """m trajectories in time with the log likelihood linear·x - x·information·x / 2 for each axis."""
 
-    data: np.ndarray  # (m, n, n)
-    linear: np.ndarray  # (m, n, 2)
-    rough: np.ndarray  # (m, n) as in `fit.TimeBasis`
-    pair: np.ndarray  # (m,) which of g pairs of scales each has, ascending
+    information: Array  # (m, n, n)
+    linear: Array  # (m, n, 2)
+    roughness: FloatArray  # (m, n) as in `TimeBasis`
+    scale_index: IntArray  # (m,) which of the g pairs of scales each has, ascending
 
     @property
-    def n_pairs(self) -> int:
-        return int(self.pair[-1]) + 1
+    def scale_count(self) -> int:
+        """The number g of pairs of scales."""
+        return int(self.scale_index[-1]) + 1
 
-    def on_device(self, kernels) -> Trajectories:
-        """The same, with the log likelihood where the kernels work."""
-        data, linear = kernels.trajectories_to_device(self.data, self.linear)
-        return replace(self, data=data, linear=linear)
+    @property
+    def length(self) -> int:
+        """The number n of coefficients."""
+        return int(self.roughness.shape[1])
 
-    def evidence(self, kernels, logs: np.ndarray) -> Evidence:
-        """For the prior's variances of speed and roughness, ``logs``: (g, 2). Raises LinAlgError where the
-        posterior has no most probable coefficients.
+    def on_device(self, kernels: Kernels) -> Trajectories:
+        """The same, with the log likelihood on the device."""
+        information, linear = kernels.trajectories_to_device(self.information, self.linear)
+        return replace(self, information=information, linear=linear)
+
+    def evidence(self, kernels: Kernels, log_scales: FloatArray) -> Evidence:
+        """For the prior's variances of speed and roughness, ``log_scales`` (g, 2).
+
+        Laplace's approximation, exact for a Gaussian; `kernels.reference.log_evidence` has the formulas. Raises
+        LinAlgError where the posterior precision is not positive definite.
         """
-        by_speed, by_roughness = np.exp(-logs[self.pair]).T[..., None]
-        a = np.stack([np.broadcast_to(by_speed, self.rough.shape), self.rough * by_roughness], axis=1)  # (m, 2, n)
-        first = np.flatnonzero(np.diff(self.pair, prepend=-1))
-        return Evidence(
-            *(np.add.reduceat(v, first) for v in kernels.log_evidence(self.data, self.linear, a, NEGLIGIBLE))
-        )
+        speed_precision, roughness_precision = np.exp(-log_scales[self.scale_index]).T[..., None]
+        precisions = np.stack(
+            [np.broadcast_to(speed_precision, self.roughness.shape), self.roughness * roughness_precision], axis=1
+        )  # (m, 2, n)
+        derivatives = kernels.log_evidence(self.information, self.linear, precisions, NEGLIGIBLE_INFORMATION)
+        first_of_pair = np.flatnonzero(np.diff(self.scale_index, prepend=-1))
+        return Evidence(*(np.add.reduceat(values, first_of_pair) for values in derivatives))
 
 
 def maximize_evidence(
-    kernels, courses: Trajectories, start: np.ndarray, usual: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logs of the scales with the highest evidence, (g, 2), within an order of magnitude or so of the ``usual`` ones;
-    and that evidence, (g,).
+    kernels: Kernels, trajectories: Trajectories, start: FloatArray, defaults: FloatArray, iterations: int
+) -> tuple[FloatArray, FloatArray]:
+    """Log scales with the highest evidence, (g, 2), within about an order of magnitude of ``defaults`` (g, 2); and the
+    evidence there, (g,).
 
-    At most ``steps`` of Newton's, by Fisher's information where the evidence is not concave; those that lead down are
-    taken back and shortened.
+    At most ``iterations`` Newton steps, with Fisher's information in place of the curvature where the evidence is not
+    concave. Steps that lower the evidence are undone and repeated at a quarter of their length.
     """
-    courses = courses.on_device(kernels)
-    logs, scale = start, np.ones((len(start), 1))
-    value, slope, curvature = _posterior(kernels, courses, logs, usual)
-    for _ in range(steps):
-        step = scale * np.clip(np.linalg.solve(curvature, slope[..., None])[..., 0], -LONGEST, LONGEST)
-        if np.abs(step).max() < CLOSE:
+    trajectories = trajectories.on_device(kernels)
+    log_scales, step_scale = start, np.ones((len(start), 1))
+    value, slope, curvature = _penalised_evidence(kernels, trajectories, log_scales, defaults)
+    for _ in range(iterations):
+        newton_step = np.linalg.solve(curvature, slope[..., None])[..., 0]
+        step = step_scale * np.clip(newton_step, -LONGEST_STEP, LONGEST_STEP)
+        if np.abs(step).max() < CONVERGED_STEP:
             break
-        trial = _posterior(kernels, courses, logs + step, usual)
-        up = trial[0] >= value
-        logs = np.where(up[:, None], logs + step, logs)
+        trial = _penalised_evidence(kernels, trajectories, log_scales + step, defaults)
+        improved = trial[0] >= value
+        log_scales = np.where(improved[:, None], log_scales + step, log_scales)
         value, slope, curvature = (
-            np.where(up.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+            np.where(improved.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
             for new, old in zip(trial, (value, slope, curvature), strict=True)
         )
-        scale = np.where(up[:, None], 1, scale / 4)
-    return logs, value
+        step_scale = np.where(improved[:, None], 1, step_scale / 4)
+    return log_scales, value
 
 
-def _posterior(
-    kernels, courses: Trajectories, logs: np.ndarray, usual: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Evidence, slope and curvature with what is believed of the scales before any data."""
-    found, away, believed = courses.evidence(kernels, logs), (logs - usual) / SCALE_SPREAD, np.eye(2) / SCALE_SPREAD**2
-    lowest = [np.linalg.eigvalsh(c + believed)[:, 0] for c in (found.curvature, found.information)]
-    curvature = np.where((lowest[0] > CONCAVE * lowest[1])[:, None, None], found.curvature, found.information)
-    return found.value - 0.5 * (away**2).sum(1), found.slope - away / SCALE_SPREAD, curvature + believed
+def _penalised_evidence(
+    kernels: Kernels, trajectories: Trajectories, log_scales: FloatArray, defaults: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Evidence, slope and curvature, with a normal prior of the log scales about ``defaults``."""
+    evidence = trajectories.evidence(kernels, log_scales)
+    deviation, prior_curvature = (log_scales - defaults) / LOG_SCALE_SD, np.eye(2) / LOG_SCALE_SD**2
+    curvature_eigenvalue, information_eigenvalue = (
+        np.linalg.eigvalsh(matrix + prior_curvature)[:, 0] for matrix in (evidence.curvature, evidence.information)
+    )
+    concave = curvature_eigenvalue > MIN_CURVATURE * information_eigenvalue
+    curvature = np.where(concave[:, None, None], evidence.curvature, evidence.information)
+    value = evidence.value - 0.5 * (deviation**2).sum(1)
+    return value, evidence.slope - deviation / LOG_SCALE_SD, curvature + prior_curvature
 
 
-def together(parts: list[Trajectories]) -> Trajectories:
-    """All of them, each with scales of its own; shorter ones get coefficients of which the data say nothing."""
-    m, n = sum(len(c.pair) for c in parts), max(c.rough.shape[1] for c in parts)
-    data, linear = np.zeros((m, n, n)), np.zeros((m, n, 2))
-    rough, pair = np.empty((m, n)), np.empty(m, int)
-    first = pairs = 0
-    for c in parts:
-        these, k = slice(first, first + len(c.pair)), c.rough.shape[1]
-        data[these, :k, :k], linear[these, :k] = c.data, c.linear
-        rough[these, :k], rough[these, k:] = c.rough, c.rough[:, -1:]
-        pair[these] = c.pair + pairs
-        first, pairs = these.stop, pairs + c.n_pairs
-    return Trajectories(data, linear, rough, pair)
+def combine_trajectories(parts: list[Trajectories]) -> Trajectories:
+    """All trajectories together, those of each part with scales of their own.
 
-
-def mode_evidence(problem, data: np.ndarray, slope: np.ndarray, x: np.ndarray, other=None) -> list[Trajectories]:
-    """The log likelihood of a `fit.Problem` about its coefficients ``x`` (n, 2), slope (n, 2) and curvature -``data``
-    (n, n), for each mode with the others there; a pair of scales for each degree. ``other``: the same problem on
-    another time axis, whose coefficients to use. All together, or, where they are long, the whole frame by itself.
+    Shorter ones are filled up with coefficients about which the data say nothing.
     """
-    parts = []
-    for kind, new in zip(problem.kinds, (other or problem).kinds, strict=True):
-        n = len(kind.time.rough)
-        spans = [slice(i, i + n) for i in range(kind.coefficients.start, kind.coefficients.stop, n)]
-        blocks = np.stack([data[s, s] for s in spans])
-        linear = slope[kind.coefficients].reshape(-1, n, 2) + blocks @ x[kind.coefficients].reshape(-1, n, 2)
-        if other is not None:
-            into = kind.time.inverse @ new.time.values
-            blocks, linear = into.T @ blocks @ into, into.T @ linear
-        degrees = problem.degrees[kind.modes]
-        rough = np.broadcast_to(new.time.rough, linear.shape[:2])
-        parts.append(Trajectories(blocks, linear, rough, degrees - degrees[0]))
-    return parts if max(c.rough.shape[1] for c in parts) > LONG else [together(parts)]
+    total_count = sum(len(part.scale_index) for part in parts)
+    length = max(part.length for part in parts)
+    information, linear = np.zeros((total_count, length, length)), np.zeros((total_count, length, 2))
+    roughness, scale_index = np.empty((total_count, length)), np.empty(total_count, int)
+    first = scale_count = 0
+    for part in parts:
+        rows, used = slice(first, first + len(part.scale_index)), part.length
+        information[rows, :used, :used], linear[rows, :used] = part.information, part.linear
+        roughness[rows, :used], roughness[rows, used:] = part.roughness, part.roughness[:, -1:]
+        scale_index[rows] = part.scale_index + scale_count
+        first, scale_count = rows.stop, scale_count + part.scale_count
+    return Trajectories(information, linear, roughness, scale_index)

@@ -1,4 +1,4 @@
-"""The motion of the specimen as one smooth field."""
+"""The motion of the specimen as one smooth field in space, free in time."""
 
 from __future__ import annotations
 
@@ -6,89 +6,107 @@ import json
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from restframe.arrays import FloatArray
 from restframe.errors import InputError
 
+Modes: TypeAlias = tuple[tuple[int, int], ...]
+"""Degrees (in x, in y) of products of Legendre polynomials. The first is (0, 0), the global motion."""
+
 FORMAT = "restframe motion field 1"
-HIGHEST_DEGREE = 4  # of the modes of local motion, x and y together
+HIGHEST_DEGREE = 4  # total degree of the modes in space, in measuring and in fitting shifts of patches
 
 
-def modes_up_to(degree_x: int, degree_y: int, total: int) -> tuple[tuple[int, int], ...]:
-    """The products P_i(x) P_j(y), i <= degree_x, j <= degree_y, i + j <= total, ordered by i + j."""
-    pairs = [(i, j) for i in range(degree_x + 1) for j in range(degree_y + 1) if i + j <= total]
-    return tuple(sorted(pairs, key=lambda ij: (sum(ij), ij[1])))
+def modes_up_to(degree_x: int, degree_y: int, total: int) -> Modes:
+    """The products P_i(x) P_j(y), i <= degree_x, j <= degree_y, i + j <= total, ordered by i + j.
+
+    Example: ``modes_up_to(1, 1, 2)`` is ``((0, 0), (1, 0), (0, 1), (1, 1))``.
+    """
+    degrees = [(i, j) for i in range(degree_x + 1) for j in range(degree_y + 1) if i + j <= total]
+    return tuple(sorted(degrees, key=lambda degree: (sum(degree), degree[1])))
 
 
-def mode_values(modes, x, y, width: int, height: int) -> np.ndarray:
+def mode_values(modes: Modes, x: ArrayLike, y: ArrayLike, width: int, height: int) -> FloatArray:
     """Legendre products at pixel positions x, y (any equal shape): (modes, *shape), float64.
 
-    The detector spans [-1, 1] in both directions, so every mode but the first has mean zero over it.
+    The detector spans [-1, 1] in both directions, so the mean of every mode but the first is zero over it.
     """
-    x = (2 * np.asarray(x, float) + 1) / width - 1
-    y = (2 * np.asarray(y, float) + 1) / height - 1
-    highest = max((max(m) for m in modes), default=0)
-    px, py = legendre_values(x, highest), legendre_values(y, highest)
-    return np.stack([px[i] * py[j] for i, j in modes])
+    scaled_x = (2 * np.asarray(x, float) + 1) / width - 1
+    scaled_y = (2 * np.asarray(y, float) + 1) / height - 1
+    highest_degree = max((max(mode) for mode in modes), default=0)
+    values_x, values_y = legendre_values(scaled_x, highest_degree), legendre_values(scaled_y, highest_degree)
+    return np.stack([values_x[degree_x] * values_y[degree_y] for degree_x, degree_y in modes])
 
 
-def legendre_values(x: np.ndarray, highest: int) -> list[np.ndarray]:
-    """P_0 ... P_highest at ``x``, by Bonnet's recursion."""
-    out = [np.ones_like(x), x]
-    for n in range(1, highest):
-        out.append(((2 * n + 1) * x * out[n] - n * out[n - 1]) / (n + 1))
-    return out[: highest + 1]
+def legendre_values(x: FloatArray, highest_degree: int) -> list[FloatArray]:
+    """P_0 ... P_highest at ``x``, by Bonnet's recursion.
+
+    numpy.polynomial.legendre.legvander is the same to rounding (1e-15). It is not used because that changes fields in
+    their last bits, and sums where a step of the fit is decided by them (by up to 6e-7 px).
+    """
+    values = [np.ones_like(x), x]
+    for degree in range(1, highest_degree):
+        values.append(((2 * degree + 1) * x * values[degree] - degree * values[degree - 1]) / (degree + 1))
+    return values[: highest_degree + 1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MotionField:
-    """Displacement of the specimen: what stands at (x, y) of the output is found at (x, y) + field in frame t.
+    """Displacement of the specimen in every frame, as a smooth function of the position on the detector.
 
-    u(x, y, t) = sum_m amplitudes[m, t] P_i(x) P_j(y), in unbinned pixels; zero at the reference frame everywhere.
-    Legendre products on the detector's area; mode (0, 0), always the first, is the motion of the whole frame (its
-    mean over the area). Shifts in logs are minus the field.
+    What is at (x, y) in the corrected sum is at (x, y) + field(x, y, t) in frame t:
+
+        u(x, y, t) = sum_m amplitudes[m, t] P_i(x) P_j(y)
+
+    in unbinned pixels; it is zero everywhere in the reference frame. P are Legendre polynomials on the detector's area;
+    mode (0, 0), always the first, is the global motion (the mean over the area). Shifts in logs are minus the field.
+
+    Example: ``field(x=[100.0], y=[200.0])`` is an array (t, 1, 2) of displacements in x and y.
     """
 
-    modes: tuple[tuple[int, int], ...]
-    amplitudes: np.ndarray  # (modes, t, 2): x, y in unbinned pixels
+    modes: Modes
+    amplitudes: FloatArray  # (modes, t, 2): x, y in unbinned pixels
     shape: tuple[int, int]  # (h, w) of an unbinned frame
-    reference: int = 0  # the frame at rest, from 0 among the used ones
+    reference: int = 0  # the frame whose displacement is zero, from 0 among the used ones
 
     @property
     def n_frames(self) -> int:
-        return self.amplitudes.shape[1]
+        return int(self.amplitudes.shape[1])
 
-    def __call__(self, x, y, t=None) -> np.ndarray:
+    def __call__(self, x: ArrayLike, y: ArrayLike, frames: int | slice | None = None) -> FloatArray:
         """Displacement in unbinned pixels at positions x, y (equal shapes).
 
-        t None: all frames, (t, *shape, 2); a slice: those; a frame number: (*shape, 2).
+        ``frames`` None: all frames, (t, *shape, 2); a slice: those; a frame number: (*shape, 2).
         """
         values = self.mode_values(x, y)
-        amplitudes = self.amplitudes if t is None else self.amplitudes[:, t]
-        out = np.tensordot(amplitudes, values, axes=(0, 0))  # ([t,] 2, *shape)
-        return np.moveaxis(out, -values.ndim, -1)
+        amplitudes = self.amplitudes if frames is None else self.amplitudes[:, frames]
+        displacement = np.tensordot(amplitudes, values, axes=(0, 0))  # ([t,] 2, *shape)
+        return np.moveaxis(displacement, -values.ndim, -1)
 
-    def mode_values(self, x, y) -> np.ndarray:
+    def mode_values(self, x: ArrayLike, y: ArrayLike) -> FloatArray:
         """Each mode at positions x, y (equal shapes): (modes, *shape)."""
         return mode_values(self.modes, x, y, self.shape[1], self.shape[0])
 
     def relative_to(self, frame: int) -> MotionField:
-        """The same motion, at rest in ``frame``."""
+        """The same motion with ``frame`` as the reference frame."""
         frame = min(max(frame, 0), self.n_frames - 1)
         return replace(self, amplitudes=self.amplitudes - self.amplitudes[:, frame : frame + 1], reference=frame)
 
-    def whole_frame(self) -> np.ndarray:
-        """Displacement of the whole frame, (t, 2), unbinned pixels."""
-        return self.amplitudes[0]
+    def global_displacement(self) -> FloatArray:
+        """Displacement of the frame as a whole (mean over its area), (t, 2), unbinned pixels."""
+        return np.asarray(self.amplitudes[0])
 
     def global_only(self) -> MotionField:
-        """The motion of the whole frame, everywhere."""
+        """The global motion, everywhere."""
         return replace(self, modes=self.modes[:1], amplitudes=self.amplitudes[:1])
 
     @staticmethod
     def at_rest(n_frames: int, shape: tuple[int, int]) -> MotionField:
+        """No motion in frames of ``shape`` (h, w)."""
         return MotionField(((0, 0),), np.zeros((1, n_frames, 2)), shape)
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +115,7 @@ class MotionField:
             "format": FORMAT,
             "shape": list(self.shape),
             "reference": self.reference,
-            "modes": [list(m) for m in self.modes],
+            "modes": [list(mode) for mode in self.modes],
             "amplitudes": self.amplitudes.tolist(),
         }
 
@@ -106,12 +124,12 @@ class MotionField:
         """The inverse of `to_dict`. Raises ValueError, KeyError or TypeError for anything else."""
         if content["format"] != FORMAT:
             raise ValueError(f"format is {content['format']!r}, expected {FORMAT!r}")
-        modes = tuple((int(i), int(j)) for i, j in content["modes"])
+        modes = tuple((int(degree_x), int(degree_y)) for degree_x, degree_y in content["modes"])
         amplitudes = np.array(content["amplitudes"], float)
         if modes[:1] != ((0, 0),) or amplitudes.shape[::2] != (len(modes), 2) or not np.isfinite(amplitudes).all():
             raise ValueError(f"amplitudes of shape {amplitudes.shape} for {len(modes)} modes")
-        h, w = content["shape"]
-        return MotionField(modes, amplitudes, (int(h), int(w)), int(content["reference"]))
+        height, width = content["shape"]
+        return MotionField(modes, amplitudes, (int(height), int(width)), int(content["reference"]))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a JSON file that `load` reads back exactly."""
@@ -119,7 +137,7 @@ class MotionField:
 
     @staticmethod
     def load(path: str | PathLike[str]) -> MotionField:
-        """Read what `save` wrote. Raises `InputError` if that can't be done."""
+        """Read what `save` wrote. Raises `InputError` if that fails."""
         try:
             return MotionField.from_dict(json.loads(Path(path).read_text(encoding="ascii")))
         except OSError as error:

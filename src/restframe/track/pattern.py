@@ -1,98 +1,123 @@
-"""What stands still on the detector while the specimen moves: the residue of a gain that does not fit.
+"""The fixed pattern: the residue of a gain that does not fit, at the same place on the detector in every frame.
 
-It correlates at zero shift, so it would hold the track there. Model: frame t = specimen + h_t F + noise of power N,
-with F the same in every frame and of power P; noise is one in every small frame, so h grows with the root of exposure.
-The frames' covariance without specimen is N I + P h h', and frames times its inverse root, that is frames less a
-fraction of their sum, correlate no more.
+It correlates at zero shift, so it would hold the measured track there. Model: frame t = specimen + h_t F + noise of
+power N, where F is the same in every frame and has power P. The noise of every binned frame is one, so h grows with the
+root of the exposure. Without specimen, the covariance of the frames is N I + P h h'. Multiplied with the inverse root
+of that matrix, which means less a fraction of their sum, the frames are no longer correlated.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from array_api_compat import array_namespace
 
+from restframe.arrays import FloatArray
 from restframe.detector.binned import BinnedFrames
+from restframe.kernels.interface import Kernels
+from restframe.track.low_band import LowBand
 from restframe.track.tiles import Tiles
 
-NOTABLE = 0.05  # power of the pattern in the sum, of the noise's, above which it is taken out
-LEAKY = 1 / 8  # of a frame's side: kx ky in cycles across, up to which leaks what does not end as it began
-DIRECTIONS = 8  # of the waves of one ring that are looked at, over half a turn
+NOTABLE_POWER = 0.05  # of the pattern in the sum of frames, relative to the noise; a weaker one is not subtracted
+LEAKAGE_LIMIT = 1 / 8  # of a frame's side: kx ky in cycles across, up to which edges that differ leak
+WAVE_DIRECTIONS = 8  # of each ring, over half a turn, at which the bias is evaluated
 
 
 @dataclass(frozen=True, eq=False)
 class FixedPattern:
-    """What is fixed on the detector, the same in every frame but for its strength."""
+    """Power and strength of the fixed pattern; the pattern itself is not needed."""
 
-    power: float  # t P / N: in the sum of the frames, of the noise's
-    strength: np.ndarray  # (t,) h, rms one
+    power: float  # t P / N: in the sum of the frames, relative to the noise
+    strength: FloatArray  # (t,) h, rms one
 
     @property
-    def part(self) -> float:
-        """How much of the frames' sum is to be taken off each, (1 - 1 / sqrt(1 + t P / N)) / t; 0: it can stay."""
-        return float(1 - 1 / np.sqrt(1 + self.power)) / len(self.strength) if self.power > NOTABLE else 0.0
+    def fraction(self) -> float:
+        """The fraction of the frames' sum to subtract from each frame, (1 - 1 / sqrt(1 + t P / N)) / t.
+
+        Zero where the pattern is too weak to matter.
+        """
+        if self.power <= NOTABLE_POWER:
+            return 0.0
+        return float(1 - 1 / np.sqrt(1 + self.power)) / len(self.strength)
 
 
-def estimate_fixed_pattern(kernels, small: BinnedFrames, exposure: np.ndarray) -> FixedPattern:
-    """The pattern in frames of ``exposure`` (t,), in any unit.
+def estimate_fixed_pattern(kernels: Kernels, binned: BinnedFrames, exposure: FloatArray) -> FixedPattern:
+    """The fixed pattern in frames of ``exposure`` (t,), in any unit.
 
-    From their highest frequency along both axes at once: no specimen reaches there.
+    Its power is the correlation of the frames at zero shift, at the highest frequency along both axes at once, where no
+    specimen has signal.
     """
     strength = np.sqrt(exposure / exposure.mean())
-    together, noise = kernels.nyquist_power(small.stack)  # in steps: only the ratio counts
-    if noise == 0:  # no counts, or the same everywhere
+    sum_power, frame_power = kernels.nyquist_power(binned.stack)  # of 8-bit values: only the ratio counts
+    if frame_power == 0:  # no counts, or all the same
         return FixedPattern(0.0, strength)
-    n = small.n_frames
-    found, pairs = together / noise - 1, strength.sum() ** 2 / n - 1  # found: pairs * P / (N + P)
-    return FixedPattern(max(n * found / max(pairs - found, 1e-6), 0.0), strength)
+    frame_count = binned.n_frames
+    correlation = sum_power / frame_power - 1  # expected: pairs P / (N + P)
+    pairs = strength.sum() ** 2 / frame_count - 1
+    return FixedPattern(max(frame_count * correlation / max(pairs - correlation, 1e-6), 0.0), strength)
 
 
-def subtract_pattern_from_band(band, pattern: FixedPattern, small: tuple[int, int]):
-    """Spectra of whole frames ``small`` (h, w), (t, 2m, m'+1) in FFT order, without the pattern, and without those
-    coefficients to which what is smooth and not periodic leaks.
+def subtract_pattern_from_band(band: LowBand, pattern: FixedPattern) -> LowBand:
+    """Spectra of whole frames without the pattern.
+
+    Coefficients near the axes become zero: a smooth pattern that is not periodic leaks into them.
     """
-    if not pattern.part:
+    if not pattern.fraction:
         return band
-    xp, (rows, columns) = array_namespace(band), band.shape[1:]
-    h = xp.asarray(pattern.strength.astype(np.float32))[:, None, None]
-    far = np.abs(np.fft.fftfreq(rows)[:, None] * rows * np.arange(columns)) > LEAKY * np.sqrt(small[0] * small[1])
-    return (band - np.float32(pattern.part) * h * (h * band).sum(0)) * xp.asarray(far)
+    spectra = band.spectra
+    xp, (rows, columns) = array_namespace(spectra), spectra.shape[1:]
+    strength = xp.asarray(pattern.strength.astype(np.float32))[:, None, None]
+    distance = np.abs(np.fft.fftfreq(rows)[:, None] * rows * np.arange(columns))
+    off_axes = distance > LEAKAGE_LIMIT * np.sqrt(band.frame_shape[0] * band.frame_shape[1])
+    pattern_sum = (strength * spectra).sum(0)
+    subtracted = (spectra - np.float32(pattern.fraction) * strength * pattern_sum) * xp.asarray(off_axes)
+    return replace(band, spectra=subtracted)
 
 
-def subtract_pattern_from_tiles(kernels, tiles: Tiles, pattern: FixedPattern) -> None:
-    """The same for tiles, in place; a tile of frame t sees the pattern displaced by minus its offset."""
-    if not pattern.part:
+def subtract_pattern_from_tiles_in_place(kernels: Kernels, tiles: Tiles, pattern: FixedPattern) -> None:
+    """The same for tiles. In a tile of frame t, the pattern is displaced by minus the tile's offset."""
+    if not pattern.fraction:
         return
-    rows, columns = tiles.re.shape[2:]
+    rows, columns = tiles.real.shape[2:]
     ky, kx = np.arange(rows) - rows // 2, np.arange(columns)
-    steps = -2 * np.pi / tiles.size * tiles.offsets  # what brings the pattern of each frame to the same place
-    down = pattern.strength[:, None] * np.exp(1j * steps[:, 1, None] * ky)
-    down, across = (kernels.to_device(v.astype(np.complex64)) for v in (down, np.exp(1j * steps[:, 0, None] * kx)))
-    kernels.subtract_fixed_pattern(tiles.re, tiles.im, down[:, :, None] * across[:, None, :], np.float32(pattern.part))
+    phases = -2 * np.pi / tiles.size * tiles.offsets  # these shift the pattern of each frame to the same place
+    row_factors = pattern.strength[:, None] * np.exp(1j * phases[:, 1, None] * ky)
+    column_factors = np.exp(1j * phases[:, 0, None] * kx)
+    row_factors, column_factors = (
+        kernels.to_device(factors.astype(np.complex64)) for factors in (row_factors, column_factors)
+    )
+    factors = row_factors[:, :, None] * column_factors[:, None, :]
+    kernels.subtract_fixed_pattern(tiles.real, tiles.imaginary, factors, pattern.fraction)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PatternBias:
-    """Specimen that went with the pattern, because it moves so little: the likelihood alone would drive frames apart.
+    """Correction of the likelihood for specimen that was subtracted with the pattern, because it moves so little.
 
-    With part f taken off, frame t holds X (a_t e_t - f h_t V), e_t = exp(-i k u_t), V = sum_t h_t a_t e_t, of an image
-    X of power S. At the true field the expected slope of W |R|² is then that of W S' A² log(1 - f |V|² / A),
-    A = sum_t a_t², S' = S (1 - f |V|² / A)², the signal that is left.
+    Uncorrected, the likelihood would drive the frames apart. With the fraction f subtracted, frame t holds
+    X (a_t e_t - f h_t V), e_t = exp(-i k·u_t), V = sum_t h_t a_t e_t, of an image X of power S. At the true field, the
+    expected slope of W |R|² is then that of W S' A² log(1 - f |V|² / A), A = sum_t a_t², where
+    S' = S (1 - f |V|² / A)² is the remaining signal.
     """
 
     pattern: FixedPattern
-    amplitude: np.ndarray  # (t, rings): a
-    weight: np.ndarray  # (p, rings): W S' of each ring, times the number of its coefficients
-    size: int  # small pixels a side of a tile
+    amplitude: FloatArray  # (t, rings): a
+    weight: FloatArray  # (p, rings): W S' of each ring, times the number of its coefficients
+    size: int  # binned pixels along a side of a tile
 
-    def pattern_bias(self, kernels, displacement: np.ndarray, slopes: bool = True) -> tuple[float, np.ndarray]:
-        """What makes the likelihood fair again at displacements (p, t, 2), and its slopes, (p, t, 2), small pixels;
-        zeros where no ``slopes`` are asked for.
+    def evaluate(
+        self, kernels: Kernels, displacement: FloatArray, with_slopes: bool = True
+    ) -> tuple[float, FloatArray]:
+        """What to add to the log likelihood at displacements (p, t, 2) in binned pixels, and its slopes (p, t, 2).
+
+        Without ``with_slopes``, slopes are zeros.
         """
-        angle = np.pi * np.arange(DIRECTIONS) / DIRECTIONS
-        across = np.stack([np.cos(angle), np.sin(angle)])
-        every = (self.amplitude**2).sum(0)  # A
-        strength = self.pattern.strength[:, None] * self.amplitude / np.sqrt(every)
-        power = self.weight * every**2 / DIRECTIONS
-        return kernels.pattern_bias(displacement, across, strength, power, self.pattern.part, self.size, slopes)
+        angles = np.pi * np.arange(WAVE_DIRECTIONS) / WAVE_DIRECTIONS
+        directions = np.stack([np.cos(angles), np.sin(angles)])
+        summed_power = (self.amplitude**2).sum(0)  # A
+        strength = self.pattern.strength[:, None] * self.amplitude / np.sqrt(summed_power)
+        power = self.weight * summed_power**2 / WAVE_DIRECTIONS
+        return kernels.pattern_bias(
+            displacement, directions, strength, power, self.pattern.fraction, self.size, with_slopes
+        )

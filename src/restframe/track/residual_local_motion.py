@@ -1,34 +1,44 @@
-"""What tiles do beyond the field: motion of each by itself, as much as the tiles show, for the stated error.
+"""Motion of single tiles beyond the field, as far as the tiles show it: a part of the stated error.
 
-Local motion that the modes can't hold, and particles at other heights in ice that turns, move a tile otherwise than the
-field. Each tile's own course in time has the prior of a mode (`prior.py`), independent from tile to tile; its two
-scales are those with the highest evidence, with the field held where it is. Nothing of it is added to the field.
+Local motion that the modes can't describe, and particles at other heights in ice that rotates, move a tile otherwise
+than the field. The residual trajectory of a tile has the prior of a mode (`prior.py`), independent of those of other
+tiles. The two scales of this prior are those with the highest evidence, with the field fixed. The residual motion is
+not added to the field.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from restframe.track import fit as ft
+from restframe.arrays import FloatArray
+from restframe.kernels.interface import Kernels
 from restframe.track.evidence import Trajectories, maximize_evidence
 from restframe.track.prior import Prior
+from restframe.track.time_basis import TimeBasis
 
-SPEED, ROUGHNESS = 0.03**2, 0.003**2  # A² a unit of time, and of its change: the usual scales
-STEPS = 40  # of the search for the scales
+DEFAULT_SPEED_VARIANCE = 0.03**2  # A² per unit of time
+DEFAULT_ROUGHNESS_VARIANCE = 0.003**2  # the same of changes of speed
+SEARCH_STEPS = 40  # of the search for the scales, at most
 
 
 def residual_local_motion(
-    kernels, problem: ft.Problem, information: np.ndarray, slopes: np.ndarray, pixel: float
+    kernels: Kernels, basis: TimeBasis, information: FloatArray, gradient: FloatArray, pixel_size: float
 ) -> float:
-    """Sd of the tiles' own displacements, both axes together, rms over frames less the mean over time; small pixels.
+    """Standard deviation of the tiles' motion beyond the field, both axes together, root mean square over frames of the
+    motion less its mean over time; binned pixels.
 
-    ``information`` (p, t, t) and ``slopes`` (p, t, 2) of the log likelihood by each tile's displacement at the field;
-    ``pixel``: A in a small pixel.
+    ``basis``: functions of time of local motion. ``information`` (p, t, t) and ``gradient`` (p, t, 2) of the log
+    likelihood by each tile's displacement, at the field. ``pixel_size``: A of a binned pixel.
     """
-    time = problem.local_time
-    b, tiles = time.values, len(slopes)
-    rough = np.broadcast_to(time.rough, (tiles, len(time.rough)))
-    courses = Trajectories(b.T @ information @ b, b.T @ slopes, rough, np.zeros(tiles, int))
-    usual = Prior(np.array([SPEED]) / pixel**2, np.array([ROUGHNESS]) / pixel**2)
-    found = Prior(*np.exp(maximize_evidence(kernels, courses, usual.logs(), usual.logs(), STEPS)[0]).T)
-    return float(np.sqrt(2 * ((b - b.mean(0)) ** 2 / found.precision(0, time.rough)).sum() / len(b)))
+    values, tile_count = basis.values, len(gradient)
+    roughness = np.broadcast_to(basis.roughness, (tile_count, len(basis)))
+    trajectories = Trajectories(
+        values.T @ information @ values, values.T @ gradient, roughness, np.zeros(tile_count, int)
+    )
+    default = Prior(
+        np.array([DEFAULT_SPEED_VARIANCE]) / pixel_size**2, np.array([DEFAULT_ROUGHNESS_VARIANCE]) / pixel_size**2
+    )
+    start = default.log_scales()
+    log_scales, _ = maximize_evidence(kernels, trajectories, start, start, SEARCH_STEPS)
+    precision = Prior.from_log_scales(log_scales).precision(0, basis.roughness)
+    return float(np.sqrt(2 * ((values - values.mean(0)) ** 2 / precision).sum() / len(values)))

@@ -1,4 +1,4 @@
-"""Is the local motion real? Tiles that were not used to find it must be better explained with it than without."""
+"""Is the local motion real? It has to explain tiles better that were not used to find it."""
 
 from __future__ import annotations
 
@@ -6,55 +6,77 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restframe.track import fit as ft
+from restframe.arrays import BoolArray, FloatArray
+from restframe.track.fit import Fit
+from restframe.track.information import coefficient_information
+from restframe.track.posterior import QuadraticLikelihood, solve_posterior
 
 
 @dataclass(frozen=True)
 class ModelSelection:
-    degree: int  # highest degree of the modes that are kept; 0: whole frame only
-    sentence: str
-    numbers: dict[str, float]
+    """The local motion that tiles left out of the fit confirm."""
+
+    degree: int  # highest total degree of the modes that are kept; 0: global motion only
+    held_out_gain: float  # log likelihood of the tiles left out, relative to global motion only
+    sentence: str  # the same for people
 
 
-def checkerboard(centres: np.ndarray) -> np.ndarray:
-    """True for every other tile, (p,)."""
+@dataclass(frozen=True, eq=False)
+class HalfLikelihood:
+    """The log likelihood linear·x - x·information·x / 2 of half of the tiles, for each axis."""
+
+    information: FloatArray  # (n, n)
+    linear: FloatArray  # (n, 2)
+
+    def value(self, coefficients: FloatArray) -> float:
+        """With coefficients (m, 2); those after the first m are zero."""
+        count = len(coefficients)
+        quadratic = np.sum(coefficients * (self.information[:count, :count] @ coefficients))
+        return float(np.sum(self.linear[:count] * coefficients) - 0.5 * quadratic)
+
+
+def checkerboard(centres: FloatArray) -> BoolArray:
+    """True for every other tile, (p,); ``centres``: (p, 2)."""
     column = np.unique(centres[:, 0], return_inverse=True)[1]
     row = np.unique(centres[:, 1], return_inverse=True)[1]
-    return (row + column) % 2 == 0
+    return np.asarray((row + column) % 2 == 0)
 
 
-def select_degree(problem: ft.Problem, result: ft.Fit, slopes: np.ndarray) -> ModelSelection:
-    """Fit each half of a checkerboard of tiles with modes up to every degree, on the likelihood's quadratic form at
-    the field, and ask the other half.
+def select_degree(fit: Fit, gradient: FloatArray) -> ModelSelection:
+    """Cross-validation on two halves of a checkerboard of tiles.
 
-    Its log likelihood, less that for whole-frame motion from the same tiles, is the gain; the degree with the largest
-    is kept, none when no gain is above zero. ``slopes``: the likelihood's at the field (`likelihood.gradient`).
+    Modes up to every degree are fitted to each half, on the likelihood's quadratic form at the field. The log
+    likelihood of the other half, less that for global motion from the same tiles, is the gain. The degree with the
+    largest gain is selected; degree 0 when no gain is above zero. ``gradient``: (p, t, 2) of the likelihood at the
+    field.
     """
-    half = checkerboard(problem.tiles.centres)
-    parts = []
-    for keep in (half, ~half):
-        data = ft.information(problem, result.likelihood.information, keep)
-        parts.append((data, data @ result.x + problem.to_coefficients(slopes * keep[:, None, None])))
-    precision = problem.precision(result.prior)
-    highest = int(problem.degrees.max())
-    gain = np.zeros(highest + 1)
-    for degree in range(highest + 1):
-        n = problem.slices[int(np.sum(problem.degrees <= degree)) - 1].stop  # modes are in the order of their degrees
-        start = result.x[:n]
-        for (data, linear), (other, other_linear) in zip(parts, parts[::-1], strict=True):
-            among = data[:n, :n]
-            x = ft.solve_posterior(among, linear[:n] - among @ start, precision[:n], start).x
-            gain[degree] += float(np.sum(other_linear[:n] * x) - 0.5 * np.sum(x * (other[:n, :n] @ x)))
+    model = fit.problem.model
+    half = checkerboard(fit.problem.data.tiles.centres)
+    halves = [_half_likelihood(fit, gradient, tile_weights) for tile_weights in (half, ~half)]
+    precision = model.prior_precision(fit.prior)
+    highest_degree = int(model.degrees.max())
+    gain = np.zeros(highest_degree + 1)
+    for degree in range(highest_degree + 1):
+        last_mode = int(np.sum(model.degrees <= degree)) - 1  # modes are in the order of their degrees
+        count = model.coefficient_slices[last_mode].stop
+        start = fit.coefficients[:count]
+        for fitted, held_out in zip(halves, halves[::-1], strict=True):
+            information = fitted.information[:count, :count]
+            quadratic = QuadraticLikelihood(information, fitted.linear[:count] - information @ start, start)
+            gain[degree] += held_out.value(solve_posterior(quadratic, precision[:count]).coefficients)
     gain -= gain[0]
     degree = int(np.argmax(gain))
-    numbers = {"held_out_gain": float(gain[degree])}
     if degree == 0:
-        return ModelSelection(
-            0, "Local motion: none that tiles left out of the fit confirm; whole frames only.", numbers
+        sentence = "Local motion: none that tiles left out of the fit confirm; whole frames only."
+    else:
+        sentence = (
+            f"Local motion: degree {degree} of {highest_degree}, confirmed by tiles left out of the fit "
+            f"(log likelihood +{gain[degree]:.1f})."
         )
-    return ModelSelection(
-        degree,
-        f"Local motion: degree {degree} of {highest}, confirmed by tiles left out of the fit "
-        f"(log likelihood +{gain[degree]:.1f}).",
-        numbers,
-    )
+    return ModelSelection(degree, float(gain[degree]), sentence)
+
+
+def _half_likelihood(fit: Fit, gradient: FloatArray, tile_weights: BoolArray) -> HalfLikelihood:
+    information = coefficient_information(fit.problem.assembly, fit.likelihood.information, tile_weights)
+    slope = fit.problem.model.coefficient_gradient(gradient * tile_weights[:, None, None])
+    return HalfLikelihood(information, information @ fit.coefficients + slope)

@@ -1,87 +1,122 @@
-"""Where the specimen is: how much each place of the frame tells of motion.
+"""Where the specimen is: how much each place of the frame says about motion.
 
-Particles are dense, the ice between them is not. For an image of power s(x) S(k), s one on average, in noise of power
-N, the log likelihood of the motion (`likelihood.py`) counts the square of the filtered sum of the frames as much as
-s / (1 + s r) there, r = S A² / N, A² = sum_t a_t²: where the signal is weak, as much as there is; where it is strong,
-the same everywhere. s comes from the low frequencies: the squares of the frames' sum, filtered as signal is best told
-from noise, are averaged over half a particle; less what noise alone makes of them, and drawn to their mean by as much
-as chance alone spreads them.
+Particles are dense, the ice between them is not. Let an image have power s(x) S(k), with s one on average, in noise of
+power N. The log likelihood of the motion (`likelihood.py`) counts the square of the filtered sum of the frames at a
+place with the weight s / (1 + s r), r = S A² / N, A² = sum_t a_t²: proportional to s where the signal is weak, the same
+everywhere where it is strong. s is estimated from the low frequencies: the squares of the frames' sum, filtered so that
+signal is told from noise best, are averaged over half a particle. What noise alone contributes is subtracted, and the
+result is shrunk to its mean by the share of its variance that is chance.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from array_api_compat import array_namespace
 
-from restframe.track.likelihood import smooth_positive
-from restframe.track.whole_frame import frequencies, phase
+from restframe.arrays import Array, FloatArray, IntArray
+from restframe.kernels.interface import Kernels
+from restframe.track.low_band import LowBand, shift_factors
+from restframe.track.spectrum import smooth_positive
+from restframe.track.tiles import frame_blocks
 
-NEAR = 50.0  # A, sd of the average's weights
-SLOWEST = 200.0  # A: longer waves are ice and illumination
-LEAST = 0.1  # of the mean power, however little there seems to be
-BEYOND = 0.25  # of r here is that of all frequencies: beyond the low ones the signal is weaker
+AVERAGING_RADIUS = 50.0  # A, standard deviation of the Gaussian over which power is averaged
+LONGEST_WAVE = 200.0  # A; longer waves are ice and illumination
+LOWEST_POWER = 0.1  # of the mean power, where less is found
+HIGH_FREQUENCY_SIGNAL = 0.25  # r of all frequencies relative to that of the low ones, where the signal is stronger
 
 
-def specimen_weight_map(kernels, band, small: tuple[int, int], track: np.ndarray, pixel: float) -> np.ndarray:
-    """How much each place counts, an image of the whole frame at rest of any size, positive.
+@dataclass(frozen=True, eq=False)
+class RingPowers:
+    """Noise and signal by ring of the low frequencies of all frames; the last ring holds what is not used."""
 
-    ``band``: `low_frequency_band`'s spectra of frames (h, w) = ``small``; ``track``: their displacements, (t, 2)
-    small pixels of ``pixel`` A.
+    count: FloatArray  # (rings,) coefficients
+    noise: FloatArray  # (rings,) summed over the coefficients and frames
+    signal_to_noise: FloatArray  # (rings,) r = S A² / N
+
+
+def specimen_weight_map(kernels: Kernels, band: LowBand, track: FloatArray, pixel_size: float) -> FloatArray:
+    """How much each place counts: an image of the whole aligned frame of any size, positive.
+
+    ``track``: displacements of the frames, (t, 2) binned pixels of ``pixel_size`` A.
     """
-    ny, nx = band.shape[1:]
-    shape = ny, 2 * (nx - 1)
-    ky, kx = frequencies((ny, nx), small)
-    together, alone = summed(kernels, band, track, ky, kx)
-    power, noise = kernels.to_host(abs(together) ** 2), kernels.to_host(alone)
+    uniform = np.ones((2, 2))
+    rows, columns = band.image_shape
+    ky, kx = band.frequencies()
+    aligned_sum, frame_power = sum_aligned(kernels, band, track)
+    ring = np.round(np.hypot(ky, kx) * min(band.frame_shape)).astype(int)
+    ring[ring > rows // 2] = rows // 2 + 1  # corners of the band are not used
+    sum_power = kernels.to_host(abs(aligned_sum) ** 2)
+    powers = _ring_powers(ring, sum_power, kernels.to_host(frame_power), len(band.spectra))
+    frequency = np.arange(len(powers.count)) / min(band.frame_shape) / pixel_size
+    high_pass = -np.expm1(-0.5 * (frequency * LONGEST_WAVE) ** 4)
+    high_pass[-1] = 0
+    information = powers.count * (high_pass * frequency * powers.signal_to_noise) ** 2  # about motion, by ring
+    if not information.any():
+        return uniform
 
-    ring = np.round(np.hypot(ky, kx) * min(small)).astype(int)
-    ring[ring > ny // 2] = ny // 2 + 1  # the corners of the band are left out
-    twice = np.where(np.arange(nx) % (nx - 1) > 0, 2.0, 1.0)  # a wave and its opposite
-    count, noise, power = (np.bincount(ring.ravel(), (v * twice).ravel()) for v in (np.ones((ny, 1)), noise, power))
-    t, there = len(band), noise > 0  # what is fixed on the detector may have been all that a ring held
-    excess = np.divide(power, noise, where=there, out=np.ones_like(noise)) - 1  # (t - 1) S / (N + S)
-    excess = smooth_positive(excess, np.where(there, np.sqrt(2 / count), np.inf))
-    own = np.minimum(excess / (t - 1), 0.99)  # of a frame's power, the signal's
-    r, noise = t * own / (1 - own), noise * (1 - own)
-    f = np.arange(len(r)) / min(small) / pixel
-    seen = -np.expm1(-0.5 * (f * SLOWEST) ** 4)
-    seen[-1] = 0
-    told = count * (seen * f * r) ** 2  # of motion by each ring
-    if not told.any():
-        return np.ones((2, 2))
-    table = seen * np.sqrt(r * count / np.where(there, noise, np.inf)) / (1 + r)  # S^½ / (N + S A²)
-    filtered = together * kernels.to_device(table[ring].astype(np.float32))
-    found, chance = local_power(kernels, filtered, shape, NEAR / pixel * ny / small[0])
-
-    found -= (table**2 * noise).sum() / (shape[0] * shape[1]) ** 2
-    mean, spread = found.mean(), found.var()
-    if mean <= 0 or spread <= chance:
-        return np.ones((2, 2))
-    s = np.maximum(1 + (1 - chance / spread) * (found / mean - 1), LEAST)
-    return s / (1 + s * BEYOND * (told * r).sum() / told.sum())
+    # S^½ / (N + S A²)
+    noise = np.where(powers.noise > 0, powers.noise, np.inf)
+    filter_values = high_pass * np.sqrt(powers.signal_to_noise * powers.count / noise) / (1 + powers.signal_to_noise)
+    filtered = aligned_sum * kernels.to_device(filter_values[ring].astype(np.float32))
+    averaging_samples = AVERAGING_RADIUS / pixel_size * rows / band.frame_shape[0]
+    power, chance_variance = local_power(kernels, filtered, (rows, columns), averaging_samples)
+    power -= (filter_values**2 * powers.noise).sum() / (rows * columns) ** 2
+    mean, variance = power.mean(), power.var()
+    if mean <= 0 or variance <= chance_variance:
+        return uniform
+    specimen_power = np.maximum(1 + (1 - chance_variance / variance) * (power / mean - 1), LOWEST_POWER)  # s
+    signal_to_noise_sum = (information * powers.signal_to_noise).sum()
+    saturation = specimen_power * HIGH_FREQUENCY_SIGNAL * signal_to_noise_sum / information.sum()  # s r
+    return np.asarray(specimen_power / (1 + saturation))
 
 
-def summed(kernels, band, track: np.ndarray, ky: np.ndarray, kx: np.ndarray):
-    """Of all frames, brought to rest: their sum, and the sum of their powers; (2m, m'+1) where the band is."""
-    xp = array_namespace(band)
-    y, x = phase(*map(kernels.to_device, (track, ky, kx)))
-    together, alone = 0, 0
-    for i in range(0, len(band), kernels.frames_per_block):
-        part = slice(i, i + kernels.frames_per_block)
-        together = together + (band[part] * y[part] * x[part]).sum(0)
-        alone = alone + (xp.abs(band[part]) ** 2).sum(0)
-    return together, alone
+def _ring_powers(ring: IntArray, sum_power: FloatArray, frame_power: FloatArray, frame_count: int) -> RingPowers:
+    """From the power of the frames' sum and the sum of their powers, (2m, m'+1), and the ``ring`` of each coefficient.
+
+    E sum_power / frame_power - 1 = (t - 1) S / (N + S).
+    """
+    columns = ring.shape[1]
+    multiplicity = np.where(np.arange(columns) % (columns - 1) > 0, 2.0, 1.0)  # a coefficient and its conjugate
+    count, noise, power = (
+        np.bincount(ring.ravel(), (values * multiplicity).ravel())
+        for values in (np.ones((len(ring), 1)), frame_power, sum_power)
+    )
+    known = noise > 0  # subtracting a fixed pattern may have removed all of a ring
+    excess = np.divide(power, noise, where=known, out=np.ones_like(noise)) - 1
+    excess = smooth_positive(excess, np.where(known, np.sqrt(2 / count), np.inf))
+    signal_share = np.minimum(excess / (frame_count - 1), 0.99)  # of a frame's power
+    signal_to_noise = frame_count * signal_share / (1 - signal_share)
+    return RingPowers(np.asarray(count, float), noise * (1 - signal_share), signal_to_noise)
 
 
-def local_power(kernels, spectrum, shape: tuple[int, int], near: float) -> tuple[np.ndarray, float]:
-    """Mean squares about each place of an image (h, w) = ``shape`` with this half spectrum, weighted by a Gaussian of
-    sd ``near`` samples; and their variance by chance, were the image equally strong everywhere.
+def sum_aligned(kernels: Kernels, band: LowBand, track: FloatArray) -> tuple[Array, Array]:
+    """The sum of all frames, shifted back by ``track`` (t, 2), and the sum of their powers; (2m, m'+1) each, on the
+    device.
+    """
+    spectra = band.spectra
+    xp = array_namespace(spectra)
+    row_factors, column_factors = shift_factors(*map(kernels.to_device, (track, *band.frequencies())))
+    aligned_sum, frame_power = 0, 0
+    for block in frame_blocks(len(spectra), kernels.frames_per_block):
+        aligned_sum = aligned_sum + (spectra[block] * row_factors[block] * column_factors[block]).sum(0)
+        frame_power = frame_power + (xp.abs(spectra[block]) ** 2).sum(0)
+    return aligned_sum, frame_power
+
+
+def local_power(
+    kernels: Kernels, spectrum: Array, image_shape: tuple[int, int], averaging_samples: float
+) -> tuple[FloatArray, float]:
+    """Local mean squares of an image (h, w) with this half spectrum, weighted by a Gaussian with a standard deviation
+    of ``averaging_samples``; and the variance that chance gives them in an image that is equally strong everywhere.
     """
     xp = array_namespace(spectrum)
-    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
-    weights = kernels.to_device(np.exp(-2 * (np.pi * near) ** 2 * (ky**2 + kx**2)).astype(np.float32))
+    ky, kx = np.fft.fftfreq(image_shape[0])[:, None], np.fft.rfftfreq(image_shape[1])
+    gaussian = np.exp(-2 * (np.pi * averaging_samples) ** 2 * (ky**2 + kx**2))
+    weights = kernels.to_device(gaussian.astype(np.float32))
     serial = kernels.single_threaded()
-    image, correlation = serial.irfft2(xp.stack([spectrum, abs(spectrum) ** 2]), shape)
+    image, correlation = serial.irfft2(xp.stack([spectrum, abs(spectrum) ** 2]), image_shape)
     squares = serial.rfft2(xp.stack([image**2, (correlation / image.size) ** 2]))
-    power, chance = serial.irfft2(squares * xp.stack([weights, weights**2]), shape)
+    power, chance = serial.irfft2(squares * xp.stack([weights, weights**2]), image_shape)
     return kernels.to_host(power), 2 * float(chance[0, 0])

@@ -1,4 +1,4 @@
-"""Overlapping tiles of the small frames, as spectra: the evidence that the motion field is fitted to."""
+"""Overlapping tiles of the binned frames, as spectra: the data that the motion field is fitted to."""
 
 from __future__ import annotations
 
@@ -7,84 +7,128 @@ from dataclasses import dataclass
 import numpy as np
 
 from restframe import pages
+from restframe.arrays import Array, FloatArray, IntArray
 from restframe.detector.binned import BinnedFrames
+from restframe.kernels.interface import Kernels
 from restframe.track.windows import Windows, make_windows
 
+TILE_SIZES = (64, 96, 128, 160)  # binned pixels; lengths that transform fast
+TILES_ACROSS = 6  # at least as many tiles have to fit into the short side of a frame
+TILE_OVERLAP = 1 / 8  # of neighbouring tiles
+BAND_LIMIT = 0.8  # highest frequency used, as a fraction of the binned frames' Nyquist frequency
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Tiles:
-    """Spectra of every tile and frame, noise-whitened, only the frequencies that measure motion.
+    """Spectra of every tile and frame, at the frequencies that are used for measuring motion.
 
-    ``re``, ``im``: (p, t, 2m+1, m+1) float32, row m is ky = 0, column 0 is kx = 0, k in cycles per tile.
-    A tile of frame t is cut ``offsets[t]`` small pixels away from its place at rest.
+    ``real``, ``imaginary``: (p, t, 2m+1, m+1) float32, row m is ky = 0, column 0 is kx = 0, k in cycles per tile.
+    The tile of frame t is cut ``offsets[t]`` binned pixels away from its place at zero displacement.
     """
 
-    re: np.ndarray
-    im: np.ndarray
-    size: int  # small pixels a side
-    centres: np.ndarray  # (p, 2) x, y in unbinned pixels
-    offsets: np.ndarray  # (t, 2) whole small pixels
-    factor: int  # unbinned pixels in a small one
+    real: Array
+    imaginary: Array
+    size: int  # binned pixels along a side
+    centres: FloatArray  # (p, 2) x, y in unbinned pixels
+    offsets: IntArray  # (t, 2) x, y in whole binned pixels
+    factor: int  # unbinned pixels in a binned one, along an axis
     windows: Windows
 
     @property
     def band(self) -> int:
-        return self.re.shape[-1] - 1
-
-    def radius(self) -> np.ndarray:
-        """|k| of each coefficient, cycles per tile, (2m+1, m+1)."""
-        m = self.band
-        return np.hypot(np.arange(-m, m + 1)[:, None], np.arange(m + 1)[None, :])
+        """The highest frequency m, in cycles per tile."""
+        return int(self.real.shape[-1]) - 1
 
 
-TILE_SIZES = (64, 96, 128, 160)  # small pixels; they transform fast
+@dataclass(frozen=True)
+class TileLayout:
+    """How frames are cut into tiles."""
+
+    size: int  # binned pixels along a side
+    overlap: float  # of neighbouring tiles, as a fraction of a side
+    band: int  # highest frequency that is used, in cycles per tile
+
+
+def tile_layout(frame_shape: tuple[int, int]) -> TileLayout:
+    """The layout for binned frames of ``frame_shape`` (h, w)."""
+    size = tile_size(min(frame_shape))
+    return TileLayout(size, TILE_OVERLAP, int(BAND_LIMIT * size / 2))
 
 
 def tile_size(short_side: int) -> int:
-    """The largest of `TILE_SIZES` that fits six times into the short side; tiny frames are one tile."""
+    """The largest of `TILE_SIZES` that fits `TILES_ACROSS` times into the short side.
+
+    Very small frames are one tile.
+    """
     if short_side < TILE_SIZES[0]:
         return 2 * (short_side // 2)
-    return max((s for s in TILE_SIZES if 6 * s <= short_side), default=TILE_SIZES[0])
+    return max((size for size in TILE_SIZES if TILES_ACROSS * size <= short_side), default=TILE_SIZES[0])
 
 
-def tile_starts(length: int, size: int, overlap: float) -> np.ndarray:
+def tile_starts(length: int, size: int, overlap: float) -> IntArray:
     """First pixels of equally spaced tiles that cover ``length``."""
     if length <= size:
         return np.array([(length - size) // 2])
-    n = int(np.ceil((length - size) / (size * (1 - overlap)))) + 1
-    return np.round(np.linspace(0, length - size, n)).astype(int)
+    count = int(np.ceil((length - size) / (size * (1 - overlap)))) + 1
+    return np.round(np.linspace(0, length - size, count)).astype(int)
 
 
-def taper(size: int, overlap: float) -> np.ndarray:
-    """Window of a tile; the squares of neighbours sum to one, so that no electron counts twice."""
-    ramp = max(round(size * overlap), 1)
-    w = np.ones(size)
-    rise = np.sin(0.5 * np.pi * (np.arange(ramp) + 0.5) / ramp)
-    w[:ramp] = rise
-    w[-ramp:] *= rise[::-1]
-    return w.astype(np.float32)
+def taper(size: int, overlap: float) -> FloatArray:
+    """Window of a tile along an axis, (size,); the squares of neighbours add up to one: no electron counts twice."""
+    ramp_length = max(round(size * overlap), 1)
+    values = np.ones(size)
+    ramp = np.sin(0.5 * np.pi * (np.arange(ramp_length) + 0.5) / ramp_length)
+    values[:ramp_length] = ramp
+    values[-ramp_length:] *= ramp[::-1]
+    return values.astype(np.float32)
 
 
-def make_tiles(
-    kernels, small: BinnedFrames, offsets, weight: np.ndarray, size: int, overlap: float, band: int
+def make_tiles_and_release_frames(
+    kernels: Kernels, binned: BinnedFrames, layout: TileLayout, offsets: IntArray, weight_map: FloatArray
 ) -> Tiles:
-    """Cut, window and transform, frame by frame, each tile less its mean, which would leak along both axes; the noise
-    of every coefficient has power one. Uses ``small`` up. ``weight``: how much each place counts (`specimen.py`).
+    """Cut tiles that follow ``offsets`` (t, 2), window and transform them. The noise of a coefficient has power one.
+
+    Each tile is cut less its mean, which would leak along both axes. ``weight_map``: how much each place counts
+    (`specimen.py`). Blocks of frames are worked on side by side. The memory of each block is released afterwards:
+    ``binned`` can't be used again.
     """
-    h, w = small.shape
-    corners = np.array([(y, x) for y in tile_starts(h, size, overlap) for x in tile_starts(w, size, overlap)])
-    windows = make_windows(taper(size, overlap), corners, weight, small.shape)
-    lattice = (windows.lattice * small.scale).astype(np.float32)
-    shape = (len(corners), small.n_frames, 2 * band + 1, band + 1)
-    re, im = kernels.empty_spectra(shape), kernels.empty_spectra(shape)
+    height, width = binned.shape
+    tile_origins = np.array(
+        [
+            (row, column)
+            for row in tile_starts(height, layout.size, layout.overlap)
+            for column in tile_starts(width, layout.size, layout.overlap)
+        ]
+    )
+    windows = make_windows(taper(layout.size, layout.overlap), tile_origins, weight_map, binned.shape)
+    window_weights = (windows.window_weights * binned.scale).astype(np.float32)
+    spectra_shape = (len(tile_origins), binned.n_frames, 2 * layout.band + 1, layout.band + 1)
+    real, imaginary = kernels.empty_spectra(spectra_shape), kernels.empty_spectra(spectra_shape)
+    frame_origins = tile_origins + np.asarray(offsets)[:, None, ::-1]
 
-    places = corners + np.asarray(offsets)[:, None, ::-1]
+    def transform_block(block: slice) -> None:
+        frames, origins = binned.stack[block], frame_origins[block]
+        kernels.tile_spectra(frames, origins, windows.taper, window_weights, real[:, block], imaginary[:, block])
+        pages.release_pages(frames)
 
-    def some(part: slice) -> None:
-        kernels.tile_spectra(small.stack[part], places[part], windows.taper, lattice, re[:, part], im[:, part])
-        pages.release_pages(small.stack[part])
+    kernels.parallel_map(transform_block, frame_blocks(binned.n_frames, kernels.frames_per_block))
+    centres = tile_origins[:, ::-1] + (layout.size - 1) / 2
+    return Tiles(real, imaginary, layout.size, binned.unbinned(centres), np.asarray(offsets), binned.factor, windows)
 
-    parts = [slice(i, i + kernels.frames_per_block) for i in range(0, small.n_frames, kernels.frames_per_block)]
-    kernels.parallel_map(some, parts)  # to share out each step takes longer than the step
-    middle = corners[:, ::-1] + (size - 1) / 2
-    return Tiles(re, im, size, small.unbinned(middle), np.asarray(offsets), small.factor, windows)
+
+def frame_blocks(frame_count: int, block_size: int) -> list[slice]:
+    """Consecutive blocks of ``block_size`` frames; the last one may be shorter."""
+    return [slice(first, first + block_size) for first in range(0, frame_count, block_size)]
+
+
+def scale_tiles_in_place(kernels: Kernels, tiles: Tiles, amplitude: FloatArray) -> None:
+    """Multiply the spectra, whose noise has power one, by the signal's ``amplitude`` (t, rings): the likelihood sums
+    these.
+    """
+    rings = kernels.to_device(np.minimum(np.round(frequency_radius(tiles.band)).astype(int), tiles.band))
+    kernels.scale_spectra(tiles.real, tiles.imaginary, kernels.to_device(amplitude.astype(np.float32))[:, rings])
+
+
+def frequency_radius(band: int) -> FloatArray:
+    """|k| of each coefficient of a tile, (2m+1, m+1), in cycles per tile; ``band``: m."""
+    return np.hypot(np.arange(-band, band + 1)[:, None], np.arange(band + 1)[None, :])

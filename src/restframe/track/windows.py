@@ -1,4 +1,4 @@
-"""How tiles are looked at: through a taper, and more where there is more to see (`specimen.py`)."""
+"""The windows of tiles: a taper, times a map of where the specimen is (`specimen.py`)."""
 
 from __future__ import annotations
 
@@ -7,72 +7,96 @@ from functools import cached_property
 
 import numpy as np
 
+from restframe.arrays import FloatArray, IntArray
 from restframe.kernels.reference import hat_functions
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Of each tile: ``taper`` (size,) along y times the same along x, times what ``lattice`` (p, n+1, n+1) says at the
-    corners of n x n equal cells, bilinearly between; the sum of squares is one.
+    """The window of each tile; the sum of its squares over the pixels is one.
+
+    It is ``taper`` (size,) along y, times the same along x, times bilinear interpolation of ``window_weights``
+    (p, n+1, n+1), which are given at the corners of n x n equal cells of the tile.
     """
 
-    taper: np.ndarray
-    lattice: np.ndarray
+    taper: FloatArray
+    window_weights: FloatArray
 
     @cached_property
-    def corners(self) -> np.ndarray:
-        """(n + 1,) along an axis, in pixels from the middle of the tile."""
-        n = self.lattice.shape[1] - 1
-        return (np.arange(n + 1) / n - 0.5) * len(self.taper)
+    def node_positions(self) -> FloatArray:
+        """Positions of the cells' corners along an axis, (n + 1,), in pixels from the middle of the tile."""
+        cell_count = self.window_weights.shape[1] - 1
+        return np.asarray((np.arange(cell_count + 1) / cell_count - 0.5) * len(self.taper))
 
     @cached_property
-    def share(self) -> np.ndarray:
-        """(p,) of a tile's coefficients, as many as are independent, or seen by no other tile: (sum w²)² / sum w⁴ of
-        ``lattice`` squares w², of its pixels.
+    def independent_share(self) -> FloatArray:
+        """(p,) the fraction of a tile's coefficients that are independent and seen by no other tile.
+
+        (sum w²)² / (N sum w⁴) over the N pixels, with the squares w² of ``window_weights``.
         """
-        return 1 / (len(self.taper) ** 2 * squares(self.taper, self.lattice**2))
+        return np.asarray(1 / (len(self.taper) ** 2 * window_powers(self.taper, self.window_weights**2)))
 
     @cached_property
-    def weight(self) -> np.ndarray:
-        """(p, n+1, n+1) of each corner in means over what a tile shows of motion: the power seen there, squared."""
-        reach = self.taper**2 @ hat_functions(len(self.taper), self.lattice.shape[1] - 1)
-        weight = np.outer(reach, reach) * self.lattice**4
-        return weight / weight.sum((1, 2), keepdims=True)
+    def motion_weights(self) -> FloatArray:
+        """(p, n+1, n+1): weight of each node in the tile's mean of a field of motion: the power seen there, squared."""
+        hats = hat_functions(len(self.taper), self.window_weights.shape[1] - 1)
+        along_axis = self.taper**2 @ hats
+        weights = np.outer(along_axis, along_axis) * self.window_weights**4
+        return np.asarray(weights / weights.sum((1, 2), keepdims=True))
 
 
-def squares(taper: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+def window_powers(taper: FloatArray, window_weights: FloatArray) -> FloatArray:
     """Sums over the pixels of the squares of such windows, (p,)."""
-    hats = hat_functions(len(taper), lattice.shape[1] - 1) * taper[:, None]
+    hats = hat_functions(len(taper), window_weights.shape[1] - 1) * taper[:, None]
     overlap = hats.T @ hats
-    return np.einsum("pij,pij->p", lattice, overlap @ lattice @ overlap)
+    return np.asarray(np.einsum("pij,pij->p", window_weights, overlap @ window_weights @ overlap))
 
 
-def cells(size: int) -> int:
-    """Into how many cells a tile's side is cut: the fewest, from its root on, that are equal."""
-    return next(n for n in range(int(np.ceil(size**0.5)), size + 1) if size % n == 0)
+def cells_per_side(size: int) -> int:
+    """Number of equal cells along a side of ``size`` pixels: the smallest divisor that is at least its square root."""
+    smallest = int(np.ceil(size**0.5))
+    return next(count for count in range(smallest, size + 1) if size % count == 0)
 
 
-def make_windows(taper: np.ndarray, corners: np.ndarray, weight: np.ndarray, shape: tuple[int, int]) -> Windows:
-    """For tiles whose first pixels at rest are ``corners`` (p, 2) y, x, in small frames (h, w) = ``shape``.
+def make_windows(
+    taper: FloatArray, tile_origins: IntArray, weight_map: FloatArray, frame_shape: tuple[int, int]
+) -> Windows:
+    """Windows of tiles whose first pixels at zero displacement are ``tile_origins`` (p, 2) y, x.
 
-    ``weight``: an image of the whole frame, of any size: how much each place counts (`specimen.py`).
+    ``weight_map``: an image of the whole frame, of any size: how much each place counts (`specimen.py`).
+    ``frame_shape``: (h, w) of a binned frame.
     """
-    n = cells(len(taper))
-    steps = np.arange(n + 1) * (len(taper) / n)
-    y, x = ((c[:, None] + steps) * (m / s) - 0.5 for c, m, s in zip(corners.T, weight.shape, shape, strict=True))
-    lattice = np.sqrt(sampled(weight, y, x))
-    return Windows(taper, lattice / np.sqrt(squares(taper, lattice))[:, None, None])
+    cell_count = cells_per_side(len(taper))
+    nodes = np.arange(cell_count + 1) * (len(taper) / cell_count)
+    rows, columns = (
+        (origins[:, None] + nodes) * (map_length / frame_length) - 0.5
+        for origins, map_length, frame_length in zip(tile_origins.T, weight_map.shape, frame_shape, strict=True)
+    )
+    window_weights = np.sqrt(bilinear_samples(weight_map, rows, columns))
+    return Windows(taper, window_weights / np.sqrt(window_powers(taper, window_weights))[:, None, None])
 
 
-def sampled(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """At rows ``y`` (p, m) and columns ``x`` (p, n), bilinearly, beyond the edges as there: (p, m, n)."""
-    (i, down), (j, across) = (_between(at, length) for at, length in zip((y, x), image.shape, strict=True))
-    i, j, down, across = i[:, :, None], j[:, None, :], down[:, :, None], across[:, None, :]
-    upper, lower = (image[k, j] + across * (image[k, j + 1] - image[k, j]) for k in (i, i + 1))
-    return upper + down * (lower - upper)
+def bilinear_samples(image: FloatArray, rows: FloatArray, columns: FloatArray) -> FloatArray:
+    """Bilinear interpolation at every pair of ``rows`` (p, m) and ``columns`` (p, n): (p, m, n).
+
+    Beyond the edges the image continues with its edge values. The same as scipy.ndimage.map_coordinates (order 1, mode
+    nearest) to rounding (4e-16). That function is not used because the fit makes of such changes up to 2e-6 px, and
+    results have to stay the same byte for byte.
+    """
+    (row, row_fraction), (column, column_fraction) = (
+        _split_position(positions, length) for positions, length in zip((rows, columns), image.shape, strict=True)
+    )
+    row, row_fraction = row[:, :, None], row_fraction[:, :, None]
+    column, column_fraction = column[:, None, :], column_fraction[:, None, :]
+    upper, lower = (
+        image[line, column] + column_fraction * (image[line, column + 1] - image[line, column])
+        for line in (row, row + 1)
+    )
+    return np.asarray(upper + row_fraction * (lower - upper))
 
 
-def _between(at: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    at = np.clip(at, 0, length - 1)
-    first = np.minimum(at.astype(int), length - 2)
-    return first, at - first
+def _split_position(position: FloatArray, length: int) -> tuple[IntArray, FloatArray]:
+    """The sample before each position on an axis of ``length`` samples, and the remaining fraction."""
+    position = np.clip(position, 0, length - 1)
+    sample = np.minimum(position.astype(int), length - 2)
+    return sample, position - sample

@@ -1,0 +1,81 @@
+"""What measuring found, and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from restframe.kernels.interface import Kernels
+from restframe.result import PatchShifts
+from restframe.settings import Motion
+from restframe.track.blurred import blur_position_error
+from restframe.track.field import MotionField
+from restframe.track.fit import Fit
+from restframe.track.local_motion import LocalMotion
+from restframe.track.motion_report import MotionReport
+from restframe.track.patches import patch_shifts
+from restframe.track.residual_local_motion import residual_local_motion
+from restframe.track.series import FrameSeries
+from restframe.trajectory import intraframe_motion
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The motion of a movie."""
+
+    field: MotionField
+    patches: PatchShifts | None = None  # None: no local motion was measured
+    notes: tuple[str, ...] = ()  # decisions, as sentences for people
+    report: MotionReport | None = None  # None: nothing was measured
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What is known about the motion, by the names of `Result.numbers`."""
+        return self.report.numbers() if self.report else {}
+
+
+def report_global_motion(series: FrameSeries, fit: Fit) -> Measured:
+    """The result where only global motion is asked for."""
+    field = motion_field(series, fit)
+    stated_error = series.binned.factor * fit.stated_error
+    return Measured(field, report=MotionReport(stated_error, largest_intraframe_motion(series, field)))
+
+
+def report_local_motion(
+    kernels: Kernels, series: FrameSeries, local: LocalMotion, motion: Motion, pixel_size: float
+) -> Measured:
+    """The result with local motion; ``pixel_size``: A of a binned pixel.
+
+    The stated error is the root of the sum of three variances: of the posterior, of the motion of tiles beyond the
+    field, and of positions in blurred frames.
+    """
+    fit, selection, factor = local.fit, local.selection, series.binned.factor
+    field = motion_field(series, fit)
+    information = kernels.to_host(fit.likelihood.information)
+    basis = fit.problem.model.local_basis
+    residual = residual_local_motion(kernels, basis, information, local.gradient, pixel_size)
+    blur_error = blur_position_error(fit, local.unblurred_amplitude, series.relative_exposures())
+    stated_error = float(np.sqrt(fit.stated_error**2 + residual**2 + blur_error**2))
+    report = MotionReport(
+        stated_error=factor * stated_error,
+        largest_intraframe_motion=largest_intraframe_motion(series, field),
+        residual_local_motion=factor * residual,
+        blur_position_error=factor * blur_error,
+        local_degree=selection.degree,
+        held_out_gain=selection.held_out_gain,
+    )
+    patches = patch_shifts(fit.problem.data.tiles, information, local.gradient, field, motion.patches)
+    return Measured(field, patches, (selection.sentence,), report)
+
+
+def motion_field(series: FrameSeries, fit: Fit) -> MotionField:
+    """The fitted field in unbinned pixels."""
+    model = fit.problem.model
+    return MotionField(model.modes, fit.amplitudes * series.binned.factor, series.shape, model.reference)
+
+
+def largest_intraframe_motion(series: FrameSeries, field: MotionField) -> float:
+    """Length of the longest global motion during one frame, unbinned pixels."""
+    motion = intraframe_motion(field.global_displacement(), series.relative_exposures().tolist())
+    return float(np.hypot(*motion.T).max())
