@@ -1,6 +1,6 @@
 """Names for the kinds of arrays in annotations. Shapes and units stand in the docstrings.
 
-`numpy.typing.NDArray` is not used: from NumPy 2.5 on it is no class, and settings are checked against their annotations.
+`numpy.typing.NDArray` is not used: from NumPy 2.5 on it is no class, and settings are checked by their annotations.
 """
 
 from __future__ import annotations
