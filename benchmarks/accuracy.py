@@ -19,7 +19,7 @@ import numpy as np
 from movies import DEFAULT_CACHE, Bench, load, make_on_gpu, recipe_for
 
 from restframe.measures import BANDS, TrackError, expected_ssnr, ssnr, track_error
-from restframe.pipeline import correct, measure_motion
+from restframe.session import correct, measure_motion
 from restframe.settings import Detector, Exposure, Machine, Motion, Settings, Sums
 from restframe.simulate import PRESETS
 from restframe.track.field import MotionField

@@ -17,7 +17,7 @@ import mrcfile
 import numpy as np
 
 from restframe.measures import BANDS, TrackError, displacement_error, still_ratio
-from restframe.pipeline import correct
+from restframe.session import correct
 from restframe.settings import Detector, Settings
 from restframe.simulate import PRESETS, SimulatedMovie, simulate, write
 from restframe.track.field import MotionField

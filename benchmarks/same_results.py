@@ -59,6 +59,7 @@ class Expected:
 
 EXPECTED: tuple[Expected, ...] = (
     Expected("", "integration/*", "one law for the critical dose below 200 kV (optics.py); the case is at 120 kV"),
+    Expected("", "batch/restframe/*.json", "a batch writes records"),
 )
 
 

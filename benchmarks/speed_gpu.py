@@ -151,22 +151,17 @@ def stages(counts: np.ndarray, gain: np.ndarray, settings: Settings, say: Callab
     """Of the K3 movie in GPU memory: ms of each kernel, GPU time and wall time from raw frames to finished sums."""
     import cupy
 
-    from restframe import pipeline
-    from restframe.kernels import make_kernels
+    from restframe.session import Session
 
-    kernels = make_kernels(settings.machine)
-    frames, timed = cupy.asarray(counts), Timed(kernels)
-    prepared = pipeline.prepare(pipeline.open_movie(counts), with_choices(settings, {"gain": gain}))
-    prepared = replace(prepared, raw=OnDevice(frames))
-    wall = median_s(lambda: pipeline.correct_prepared(prepared, settings), REPEATS)
-    chosen, runs = pipeline.make_kernels, []
-    try:
-        pipeline.make_kernels = lambda machine: timed
-        for _ in range(REPEATS + 1):
-            pipeline.correct_prepared(prepared, settings)
-            runs.append(timed.ms())
-    finally:
-        pipeline.make_kernels = chosen
+    session = Session(with_choices(settings, {"gain": gain}))
+    frames = cupy.asarray(counts)
+    prepared = replace(session.prepare(counts), raw=OnDevice(frames))
+    wall = median_s(lambda: session.correct_prepared(prepared), REPEATS)
+    timed, runs = Timed(session.kernels), []
+    session.kernels = timed
+    for _ in range(REPEATS + 1):
+        session.correct_prepared(prepared)
+        runs.append(timed.ms())
     names = sorted({name for run in runs for name in run})
     by_kernel = {name: statistics.median(run.get(name, 0.0) for run in runs[1:]) for name in names}
     copies = by_kernel.pop("to_host", 0.0)
@@ -192,15 +187,15 @@ def decoding(files: dict[str, Path], say: Callable[[str], None]) -> dict:
     """ms on the GPU and s on the CPU; upload: page cache to GPU; together: reading a movie completely."""
     import cupy
 
-    from restframe import pipeline
     from restframe.kernels.cuda import decode, device_frames
     from restframe.movie import RawFrames, open_movie
     from restframe.movie.compressed import compressed_events, compressed_strips
+    from restframe.session import Session
 
     results = {}
     for name, path in files.items():
         movie = open_movie(path)
-        raw = pipeline.prepare(movie, with_choices(Settings(), {"gpus": (0,)})).raw.raw
+        raw = Session(gpus=(0,)).prepare(movie).raw.raw
         numbers = raw.frame_numbers
         packed = compressed_strips(raw.movie, numbers) or compressed_events(raw.movie, numbers)
         first, last = int(packed.offsets.min()), int((packed.offsets + packed.counts).max())

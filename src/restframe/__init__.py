@@ -1,32 +1,55 @@
-"""restframe brings a cryo-EM movie to rest.
+"""restframe corrects beam-induced motion in cryo-EM movies.
 
     result = restframe.correct("movie.tif", gain="gain.mrc", pixel_size=0.85, frame_dose=1.2, patches=(5, 5))
 
-The names here are the public ones; they are loaded when first used.
+The names in ``__all__`` are the public ones. They are loaded when they are first used.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from restframe.version import VERSION as __version__
 
-_HOMES = {
-    "correct": "restframe.pipeline",
+if TYPE_CHECKING:
+    from restframe import errors
+    from restframe.movie import open_movie
+    from restframe.result import Result
+    from restframe.session import Session, correct, measure_motion
+    from restframe.settings import Settings
+    from restframe.track.field import MotionField
+
+_MODULES = {
+    "correct": "restframe.session",
+    "measure_motion": "restframe.session",
     "open_movie": "restframe.movie",
     "MotionField": "restframe.track.field",
     "Result": "restframe.result",
+    "Session": "restframe.session",
     "Settings": "restframe.settings",
 }
 
-__all__ = ["MotionField", "Result", "Settings", "__version__", "correct", "errors", "open_movie"]
+__all__ = [
+    "MotionField",
+    "Result",
+    "Session",
+    "Settings",
+    "__version__",
+    "correct",
+    "errors",
+    "measure_motion",
+    "open_movie",
+]
 
 
-def __getattr__(name: str):
-    if name == "errors":
-        return import_module("restframe.errors")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'restframe' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for an attribute otherwise
+
+    def __getattr__(name: str) -> Any:
+        if name == "errors":
+            return import_module("restframe.errors")
+        if name in _MODULES:
+            return getattr(import_module(_MODULES[name]), name)
+        raise AttributeError(f"module 'restframe' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

@@ -1,48 +1,91 @@
-"""What correcting one movie gives."""
+"""What the correction of one movie gives."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from restframe.arrays import BoolArray, FloatArray, IntArray
+from restframe.detector.orientation import GainCheck
+from restframe.settings import Settings
 from restframe.track.field import MotionField
+from restframe.track.motion_report import MotionReport
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PatchShifts:
-    """Local motion as logs list it: unbinned pixels, relative to the whole frame's shift and to the first used frame.
+    """Local motion as logs list it: unbinned pixels, relative to the global shift and to the first used frame.
 
-    A shift is what is added to a frame's content to bring it to rest: minus the motion field.
+    A shift is what is added to the positions of a frame's content to correct it: minus the motion field.
     """
 
-    centres: np.ndarray  # (p, 2): x, y of each patch's centre; x runs fastest
-    raw: np.ndarray  # (p, t, 2): peak of the patch's own correlation
-    fitted: np.ndarray  # (p, t, 2): the field there
-    weak: np.ndarray  # (p, t) bool: the patch hardly counted in the fit
+    centres: FloatArray  # (p, 2): x, y of each patch's centre; x runs fastest
+    raw: FloatArray  # (p, t, 2): peak of the patch's own correlation
+    fitted: FloatArray  # (p, t, 2): the field there
+    weak: BoolArray  # (p, t): the patch had almost no weight in the fit
 
 
 @dataclass(frozen=True)
-class Result:
-    """Images (h, w) float32 at the output's size, None where not asked for; the motion; what was decided and why."""
+class MovieInfo:
+    """The movie as it was stored."""
 
-    sum: np.ndarray
+    path: Path | None = None  # None: an array
+    format: str = "array"  # tiff, mrc, eer or array
+    shape: tuple[int, int, int] = (0, 0, 0)  # (t, h, w) of all raw frames
+    dtype: str = ""  # of a pixel, as NumPy names it
+    size: int | None = None  # bytes of the file
+    modified: float | None = None  # time of its last change, seconds since 1970
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds from the start of the correction to the end of each step."""
+
+    survey: float = 0.0  # frames read, bad pixels found, binned frames made
+    motion: float = 0.0  # motion measured
+    sums: float = 0.0  # sums made
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Images, motion, and what was decided and why.
+
+    Images are (h, w) float32 of the output's size, None where they were not asked for. Two results are equal only if
+    they are the same object; compare their arrays with NumPy.
+    """
+
+    sum: FloatArray
     pixel_size: float  # A of an output pixel; 0: unknown
     field: MotionField
-    dose_weighted: np.ndarray | None = None
-    dose_weighted_range: np.ndarray | None = None
-    odd: np.ndarray | None = None
-    even: np.ndarray | None = None
-    global_sum: np.ndarray | None = None  # the plain sum without local motion
-    patches: PatchShifts | None = None  # None: whole frames only
+    dose_weighted: FloatArray | None = None
+    dose_weighted_range: FloatArray | None = None
+    odd: FloatArray | None = None
+    even: FloatArray | None = None
+    global_sum: FloatArray | None = None  # the plain sum without local motion
+    patches: PatchShifts | None = None  # None: global motion only
     # (t, 2) px, relative to the first used frame
-    global_shifts: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
+    global_shifts: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
     movie_shape: tuple[int, int, int] = (0, 0, 0)  # (t, h, w) of the used frames
-    movie_format: str = "array"  # tiff, mrc, eer
-    frames: tuple[range, ...] = ()  # numbers of the raw frames, from 0, that each of them sums
-    dose: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))  # (t,) e/A² received during each
+    movie_format: str = "array"  # tiff, mrc, eer or array
+    frames: tuple[range, ...] = ()  # numbers of the raw frames, from 0, that each used frame sums
+    # (t,) e/A² that the specimen received during each used frame, and by the end of it
+    dose: FloatArray = dataclasses.field(default_factory=lambda: np.zeros(0))
+    accumulated_dose: FloatArray = dataclasses.field(default_factory=lambda: np.zeros(0))
     # (n, 2) x, y from 0 of the pixels that were filled with the local mean
-    bad_pixels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), int))
-    decisions: tuple[str, ...] = ()  # sentences for people
-    numbers: dict[str, float] = dataclasses.field(default_factory=dict)  # the same for programs
+    bad_pixels: IntArray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), int))
+    gain_check: GainCheck | None = None  # None: no gain, or too few pixels to tell
+    motion_report: MotionReport | None = None  # None: motion was not measured
+    decisions: tuple[str, ...] = ()  # sentences
+    numbers: dict[str, float] = dataclasses.field(default_factory=dict)  # the same for programs, and the stated error
+    warnings: tuple[str, ...] = ()  # sentences
+    movie: MovieInfo = MovieInfo()
+    settings: Settings = dataclasses.field(default_factory=Settings)  # those that were used
+    timings: Timings = Timings()
+
+    @property
+    def stated_error_px(self) -> float | None:
+        """Expected error of the measured motion, rms, in unbinned pixels; None where motion was not measured."""
+        return self.motion_report.stated_error if self.motion_report else None

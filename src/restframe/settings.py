@@ -267,6 +267,16 @@ class Settings:
     sums: Sums = field(default_factory=Sums)
     machine: Machine = field(default_factory=Machine)
 
+    @property
+    def unbinned_output_pixel_size(self) -> float:
+        """A of an unbinned pixel of the sums. The correction of anisotropic magnification made it finer. 0: unknown."""
+        return self.exposure.pixel_size / max(self.sums.magnification[:2])
+
+    @property
+    def output_pixel_size(self) -> float:
+        """A of a pixel of the sums; 0: unknown."""
+        return self.unbinned_output_pixel_size * self.sums.bin
+
 
 class Choices(TypedDict, total=False):
     """Every field of the classes above, as keyword arguments of `restframe.correct`."""

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from restframe.batch import serial
-from restframe.batch.serial import Task, run_batch
+from restframe.batch import runner
+from restframe.batch.runner import run
+from restframe.batch.source import Task, with_titles
 from restframe.batch.worker import Worker
 from restframe.errors import InputError, WorkerError
 from restframe.kernels.cpu import COMPILING_NOTICE
 from restframe.movie.raw import RawFrames
-from restframe.settings import Detector, Motion, Settings
+from restframe.settings import Motion, Settings
 
 # pytest has already imported this module; the processes import it again by its name
 
@@ -115,18 +117,31 @@ def test_what_it_works_on_is_cleaned_up(tmp_path):
     assert (tmp_path / "left").read_text() == "cleaned"
 
 
-def save(folder, movie, wait, result, settings, say):
+@dataclass
+class Sink:
     """Keeps the sum; this process can ``wait`` until all other movies are done, by others."""
-    if "dies" in movie.name and multiprocessing.parent_process():
-        (folder / f"{movie.stem}.npy").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if wait and not multiprocessing.parent_process():
-        others = len(list(folder.glob("*.tif"))) - 2  # this one, and one that can't be read
-        deadline = time.monotonic() + 60
-        while len(list(folder.glob("*.npy"))) < others and time.monotonic() < deadline:
-            time.sleep(0.05)
-    np.save(folder / f"{movie.stem}.npy", result.sum)
-    say(f"saved {movie.name}")
+
+    folder: Path
+    movie: Path
+    wait: bool
+    stack = None
+
+    def save(self, corrected, say):
+        folder, movie = self.folder, self.movie
+        if "dies" in movie.name and multiprocessing.parent_process():
+            (folder / f"{movie.stem}.npy").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.wait and not multiprocessing.parent_process():
+            others = len(list(folder.glob("*.tif"))) - 2  # this one, and one that can't be read
+            deadline = time.monotonic() + 60
+            while len(list(folder.glob("*.npy"))) < others and time.monotonic() < deadline:
+                time.sleep(0.05)
+        np.save(folder / f"{movie.stem}.npy", corrected.result.sum)
+        say(f"saved {movie.name}")
+
+    def discard(self):
+        """Says that the first process was done with this movie."""
+        (self.folder / f"{self.movie.stem}.discarded").touch()
 
 
 def test_a_batch_in_several_processes(tmp_path, monkeypatch):
@@ -143,8 +158,8 @@ def test_a_batch_in_several_processes(tmp_path, monkeypatch):
 
     def batch(wait):
         lines = []
-        tasks = [Task(movie, "tiff", settings, partial(save, tmp_path, movie, wait)) for movie in movies]
-        return run_batch(tasks, Detector(), lines.append), lines
+        tasks = [Task(movie, "tiff", Sink(tmp_path, movie, wait)) for movie in movies]
+        return run(with_titles(tasks), settings, lines.append), lines
 
     def saved():
         return {path.stem: path.read_bytes() for path in tmp_path.glob("*.npy")}
@@ -159,7 +174,7 @@ def test_a_batch_in_several_processes(tmp_path, monkeypatch):
         path.unlink()
 
     monkeypatch.setattr(RawFrames, "concurrent_movies", 3)
-    monkeypatch.setattr(serial, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(runner, "MOVIES_PER_START", 1)
     failures, together = batch(wait=True)
     assert [f.movie.stem for f in failures] == ["bad", "dies"]
     assert "signal 9" in failures[1].reason
@@ -167,6 +182,7 @@ def test_a_batch_in_several_processes(tmp_path, monkeypatch):
     assert [line for line in told(alone) if line not in lost] == [line for line in told(together) if line not in lost]
     assert {k: v for k, v in expected.items() if k != "dies"} == {k: v for k, v in saved().items() if k != "dies"}
     assert len(expected) == 5
+    assert len(list(tmp_path.glob("*.discarded"))) == len(names)
 
 
 class Unable:
@@ -188,16 +204,17 @@ def test_where_no_process_can_start_threads_do_their_work_and_say_so(tmp_path, m
         frames = np.random.default_rng(1).poisson(3, (3, 64, 80)).astype(np.uint8)
         tifffile.imwrite(tmp_path / f"{name}.tif", frames, photometric="minisblack")
     monkeypatch.setattr(RawFrames, "concurrent_movies", 3)
-    monkeypatch.setattr(serial, "WORTH_A_PROCESS", 1)
-    monkeypatch.setattr(serial, "Worker", Unable)
+    monkeypatch.setattr(runner, "MOVIES_PER_START", 1)
+    monkeypatch.setattr(runner, "Worker", Unable)
     lines, done, two = [], [], threading.Barrier(2)
 
-    def save(name, result, settings, say):
-        two.wait(30)  # one thread alone would never come on
-        done.append(name)
+    class Waiting(Sink):
+        def save(self, corrected, say):
+            two.wait(30)  # one thread alone would never come on
+            done.append(self.movie.stem)
 
-    settings = Settings(motion=Motion(align=False))
-    tasks = [Task(tmp_path / f"{name}.tif", "tiff", settings, partial(save, name)) for name in names]
-    assert run_batch(tasks, Detector(), lines.append) == []
+    movies = [tmp_path / f"{name}.tif" for name in names]
+    tasks = [Task(movie, "tiff", Waiting(tmp_path, movie, False)) for movie in movies]
+    assert run(with_titles(tasks), Settings(motion=Motion(align=False)), lines.append) == []
     assert sorted(done) == names
     assert any("No other process could be started" in line for line in lines)

@@ -5,9 +5,6 @@ import pytest
 from with_gpu import require_gpu
 
 import restframe
-from restframe import pipeline
-from restframe.kernels.cuda import Cuda
-from restframe.settings import Settings, with_choices
 
 cupy = require_gpu()
 
@@ -71,13 +68,13 @@ def test_gpu_and_cpu_agree(movie):
 def test_a_gain_that_lies_on_the_gpu(movie, limit, megabytes):
     gain = np.random.default_rng(3).uniform(0.8, 1.2, movie.shape[1:]).astype(np.float32)
     gain[17, 40] = 0
-    settings = with_choices(Settings(), {"gpus": (0,), "gain": gain, **CHOICES})
-    opened, said = pipeline.open_movie(movie), []
-    refs = pipeline.own_references(opened, settings.detector).on_device(Cuda(0))
-    assert isinstance(refs.gain, cupy.ndarray)
-    expected = corrected(movie, gain=gain)
-    limit(megabytes << 20)
-    found = pipeline.correct_prepared(pipeline.prepare(opened, settings, refs), settings, report=said.append)
+    said = []
+    with restframe.Session(gpus=(0,), gain=gain, **CHOICES) as session:
+        references = session.prepare(movie).references
+        assert isinstance(references.gain, cupy.ndarray)
+        expected = corrected(movie, gain=gain)
+        limit(megabytes << 20)
+        found = session.correct(movie, report=said.append)
     assert any("the CPU is used" in line for line in said) == (megabytes > 0)
     difference = np.sqrt(np.mean((found.sum - expected.sum) ** 2))
     assert difference <= (1e-3 * expected.sum.std() if megabytes else 0)

@@ -6,7 +6,7 @@ import mrcfile
 import numpy as np
 import pytest
 
-from restframe.output.header import BAND
+from restframe.output.header import PIXELS_PER_BAND
 from restframe.output.images import write_mrc
 
 
@@ -16,7 +16,7 @@ def image():
 
 
 def test_statistics_of_more_than_one_band(tmp_path):
-    image = np.random.default_rng(4).normal(30, 6, (2 * BAND // 700 + 5, 701)).astype(np.float32)
+    image = np.random.default_rng(4).normal(30, 6, (2 * PIXELS_PER_BAND // 700 + 5, 701)).astype(np.float32)
     image[-1, -1], image[0, 0] = 1000, -1000
     write_mrc(tmp_path / "a.mrc", image)
     with mrcfile.open(tmp_path / "a.mrc") as mrc:

@@ -1,6 +1,7 @@
 """Files appear complete or not at all."""
 
 import errno
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,18 @@ def test_all_are_placed_in_order(tmp_path):
 
 
 def test_nothing_is_in_place_until_all_are_written(tmp_path):
-    seen = []
+    seen, written = [], threading.Event()
+
+    def write_first(path):
+        path.write_bytes(b"")
+        written.set()
 
     def look(path):
+        assert written.wait(20)  # both are written at the same time
         seen.extend(p.name for p in tmp_path.iterdir())
         path.write_bytes(b"")
 
-    place_all([(tmp_path / "a.mrc", writer(b"")), (tmp_path / "b.mrc", look)])
+    place_all([(tmp_path / "a.mrc", write_first), (tmp_path / "b.mrc", look)])
     assert len(seen) == 1
     assert seen[0].startswith(".") and not seen[0].endswith(".mrc")
 

@@ -7,7 +7,7 @@ import pytest
 
 import restframe
 from restframe.measures import track_error
-from restframe.pipeline import measure_motion
+from restframe.session import measure_motion
 from restframe.simulate import PRESETS, simulate
 
 SMALL = replace(

@@ -1,5 +1,6 @@
 """The command as other programs run it: files, exit codes, and its text read by their rules, line by line."""
 
+import json
 import os
 import re
 import resource
@@ -324,6 +325,28 @@ def test_equal_runs_and_any_number_of_threads_give_equal_bytes(inputs, patched, 
     words += ["-Gain", inputs / "gain.mrc", "-PixSize", "1.1", "-FmDose", "1.5", "-FmRef", "0", "-SplitSum", "1"]
     process = restframe(*words, "-Bft", "150", "-Gpu", "-1", "--threads", "1", folder=tmp_path)
     same_files(process, tmp_path, patched[1])
+
+
+@pytest.mark.parametrize("words", [["--record"], ["--record", "1"]])
+def test_a_record_on_request_and_not_one_byte_else(inputs, plain, tmp_path, words):
+    command = ["-InMrc", inputs / "movie.mrc", "-OutMrc", "sum.mrc", "-LogFile", "x", "-LogDir", ".", "-Throw", "1"]
+    process = restframe(*command, "-Trunc", "1", "-FtBin", "2", *words, "-Gpu", "-1", folder=tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
+    names = {p.name for p in plain[1].iterdir()}
+    assert {p.name for p in tmp_path.iterdir()} == names | {"sum.json"}
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (plain[1] / name).read_bytes()
+    record = json.loads((tmp_path / "sum.json").read_text())
+    assert record["frames"]["count"] == FRAMES - 2 and record["motion"]["total"] is None
+    assert record["input"]["path"] == str(inputs / "movie.mrc")
+    assert record["outputs"][-1] == {"kind": "sum", "path": "sum.mrc", "size": (tmp_path / "sum.mrc").stat().st_size}
+
+
+def test_no_record_takes_the_place_of_an_input(inputs, tmp_path):
+    (tmp_path / "sum.json").write_text("6 1 0.5\n")
+    command = ["-InMrc", inputs / "movie.mrc", "-OutMrc", "sum.mrc", "-FmIntFile", "sum.json", "--record"]
+    process = restframe(*command, "-Gpu", "-1", folder=tmp_path)
+    assert process.returncode == 2 and "sum.json would overwrite the input" in process.stderr
 
 
 def same_files(process, folder, other):

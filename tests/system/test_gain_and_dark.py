@@ -11,7 +11,7 @@ import tifffile
 from restframe.cli.main import main
 from restframe.movie import open_movie
 from restframe.movie.events import CODINGS
-from restframe.pipeline import correct
+from restframe.session import correct
 from restframe.simulate.eer import electrons, write_eer
 
 SHAPE = (176, 208)

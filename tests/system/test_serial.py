@@ -1,5 +1,6 @@
 """-Serial 1 through the command: names, text, bytes, and what happens to bad movies."""
 
+import json
 import subprocess
 import sys
 
@@ -49,7 +50,8 @@ def test_names_of_the_results(project):
     images = {f"aligned_-{n}{s}.mrc" for n in numbers for s in ("", "_DW", "_DWS")}
     logs = {f"log{i}-Patch-{s}.log" for i in (0, 1, 3) for s in ("Full", "Patch", "Frame")}
     stars = {f"movie-{n}.star" for n in numbers}
-    assert {p.name for p in (folder / "output").iterdir()} == images | logs | stars
+    assert {p.name for p in (folder / "output").iterdir()} == images | logs | stars | {"restframe"}
+    assert {p.name for p in (folder / "output/restframe").iterdir()} == {f"aligned_-{n}.json" for n in numbers}
     expected = {f"movie-{n}-Patch-{s}.log" for n in numbers for s in ("Full", "Patch", "Frame")}
     assert {p.name for p in (folder / "log").iterdir()} == expected
 
@@ -106,6 +108,27 @@ def test_the_same_bytes_as_alone(project, tmp_path):
         assert log.read_bytes() == (folder / "log" / log.name).read_bytes()
 
 
+def test_the_records(project):
+    """One of each good movie: its files with their sizes, RELION's motion, the warnings of stdout."""
+    folder, process = project
+    for number in ("000001", "000002", "000010"):
+        path = folder / f"output/restframe/aligned_-{number}.json"
+        record = json.loads(path.read_text())
+        assert record["input"]["name"].startswith(f"movie-{number}.")
+        kinds = [entry["kind"] for entry in record["outputs"]]
+        assert kinds == ["log"] * 6 + ["star", "dose_weighted", "dose_weighted_range", "sum"]
+        for entry in record["outputs"]:
+            assert (path.parent / entry["path"]).stat().st_size == entry["size"]
+        assert path.stat().st_mtime_ns >= (folder / f"output/aligned_-{number}.mrc").stat().st_mtime_ns
+        shifts = np.loadtxt(folder / f"log/movie-{number}-Patch-Full.log", skiprows=3)[:, 1:]
+        np.testing.assert_allclose(record["motion"]["global_shifts_px"], shifts, atol=0.006)
+        steps = 1.1 * np.hypot(*np.diff(record["motion"]["global_shifts_px"], axis=0).T)
+        assert record["motion"]["early"] == pytest.approx(steps[0], abs=1e-3)  # 2 e/A² a frame
+        assert record["motion"]["total"] == pytest.approx(steps.sum(), abs=1e-3)
+        assert all(f"Warning: {sentence}" in process.stdout for sentence in record["warnings"])
+        assert record["settings"]["detector"]["gain"] == "gain.mrc"
+
+
 def test_the_motion_for_relion(project):
     folder, process = project
     document = gemmi.cif.read_file(str(folder / "output/movie-000010.star"))
@@ -125,7 +148,7 @@ def test_mrc_movies_of_a_folder_beside_their_results(tmp_path):
     for _ in range(2):  # the results don't become movies
         process = restframe(*words, folder=tmp_path)
         assert (process.returncode, process.stderr) == (0, "")
-        assert {p.name for p in tmp_path.iterdir()} == {"m0.mrc", "m1.mrc", "m_sum0.mrc", "m_sum1.mrc"}
+        assert {p.name for p in tmp_path.iterdir()} == {"m0.mrc", "m1.mrc", "m_sum0.mrc", "m_sum1.mrc", "restframe"}
         assert process.stdout.count("added: ") == 2
     assert "left out: m_sum0.mrc, an earlier result" in process.stdout
     process = restframe(*words[:2], "-OutMrc", "./m", *words[4:], folder=tmp_path)

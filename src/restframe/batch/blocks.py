@@ -1,4 +1,4 @@
-"""Text of several movies that are worked on at once, printed movie by movie."""
+"""Text of several movies that are corrected at the same time, printed movie by movie."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ class Blocks:
     Programs that read the text find the lines of a movie together, and the table of shifts unbroken.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._say = report
         self._lock = threading.Lock()
-        self._current = 0
-        self._waiting: dict[int, list[str]] = {}
-        self._closed: set[int] = set()
+        self._current_number = 0
+        self._waiting_lines: dict[int, list[str]] = {}
+        self._closed_numbers: set[int] = set()
 
     def writer_for(self, number: int) -> Callable[[str], None]:
-        """What movie ``number``, from 0, says its lines with. From any thread."""
-        return partial(self._line, number)
+        """The function that takes the lines of movie ``number``, from 0. Any thread may call it."""
+        return partial(self._add_line, number)
 
-    def _line(self, number: int, line: str) -> None:
+    def _add_line(self, number: int, line: str) -> None:
         with self._lock:
-            if number == self._current:
+            if number == self._current_number:
                 self._say(line)
             else:
-                self._waiting.setdefault(number, []).append(line)
+                self._waiting_lines.setdefault(number, []).append(line)
 
     def close(self, number: int) -> None:
-        """Movie ``number`` has said all; the next one's lines are printed."""
+        """Movie ``number`` has no more lines; those of the next one are printed."""
         with self._lock:
-            self._closed.add(number)
-            while self._current in self._closed:
-                self._closed.remove(self._current)
-                self._current += 1
-                for line in self._waiting.pop(self._current, ()):
+            self._closed_numbers.add(number)
+            while self._current_number in self._closed_numbers:
+                self._closed_numbers.remove(self._current_number)
+                self._current_number += 1
+                for line in self._waiting_lines.pop(self._current_number, ()):
                     self._say(line)

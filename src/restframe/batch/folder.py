@@ -10,15 +10,17 @@ from pathlib import Path
 from restframe.errors import InputError
 
 EXTENSIONS = {"mrc": (".mrc", ".mrcs", ".st"), "tiff": (".tif", ".tiff"), "eer": (".eer",)}
-CUTS = (".mrc", ".tif", ".eer", ".st")  # the first of these that a name has ends its serial part
+SERIAL_ENDS = (".mrc", ".tif", ".eer", ".st")  # the first of these in a name ends its serial part
 
 
 @dataclass(frozen=True)
 class Listing:
+    """The movies of a folder."""
+
     folder: str  # as given, with the slash
     prefix: str
     movies: tuple[tuple[str, str], ...]  # name, serial part; sorted by name
-    passed_over: int  # files that have the prefix but are no movies of this kind
+    passed_over: int  # number of files that have the prefix but are no movies of this kind
 
 
 def list_movies(start: str, kind: str, suffix: str = "", skips: Sequence[str] = ()) -> Listing:
@@ -31,36 +33,38 @@ def list_movies(start: str, kind: str, suffix: str = "", skips: Sequence[str] = 
     """
     folder, slash, prefix = start.rpartition("/")
     folder = folder + slash or "./"
-    names = _names(folder)
-    if prefix and os.path.isdir(start) and not any(n.startswith(prefix) for n in names):
+    names = _file_names(folder)
+    if prefix and os.path.isdir(start) and not any(name.startswith(prefix) for name in names):
         folder, prefix = f"{start}/", ""
-        names = _names(folder)
-    candidates = [n for n in names if n.startswith(prefix) and not any(s in n for s in skips)]
-    present = [k for k in EXTENSIONS if any(_fits(n, prefix, "", k) for n in candidates)]
-    meant = present[0] if kind not in present and len(present) == 1 else kind
-    movies = tuple((n, serial_part(n, prefix, suffix)) for n in candidates if _fits(n, prefix, suffix, meant))
+        names = _file_names(folder)
+    candidates = [name for name in names if name.startswith(prefix) and not any(skip in name for skip in skips)]
+    kinds = [one for one in EXTENSIONS if any(_is_movie(name, prefix, "", one) for name in candidates)]
+    meant_kind = kinds[0] if kind not in kinds and len(kinds) == 1 else kind
+    movies = tuple(
+        (name, serial_part(name, prefix, suffix)) for name in candidates if _is_movie(name, prefix, suffix, meant_kind)
+    )
     return Listing(folder, prefix, movies, len(candidates) - len(movies))
 
 
 def serial_part(name: str, prefix: str = "", suffix: str = "") -> str:
     """``name`` without the prefix, cut where the suffix begins, or, without one, the extension. Any case."""
-    rest = name[len(prefix) :]
-    for cut in (suffix,) if suffix else CUTS:
-        found = rest.lower().find(cut.lower())
-        if found >= 0:
-            return rest[:found]
-    return rest
+    without_prefix = name[len(prefix) :]
+    for end in (suffix,) if suffix else SERIAL_ENDS:
+        position = without_prefix.lower().find(end.lower())
+        if position >= 0:
+            return without_prefix[:position]
+    return without_prefix
 
 
-def _fits(name: str, prefix: str, suffix: str, kind: str) -> bool:
-    rest = name[len(prefix) :].lower()
-    return suffix.lower() in rest if suffix else rest.endswith(EXTENSIONS[kind])
+def _is_movie(name: str, prefix: str, suffix: str, kind: str) -> bool:
+    without_prefix = name[len(prefix) :].lower()
+    return suffix.lower() in without_prefix if suffix else without_prefix.endswith(EXTENSIONS[kind])
 
 
-def _names(folder: str) -> list[str]:
-    """The files of a folder, sorted, hidden ones left out."""
+def _file_names(folder: str) -> list[str]:
+    """The names of the files of a folder, sorted, hidden ones left out."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if not e.name.startswith(".") and not e.is_dir())
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
     except OSError as error:
         raise InputError(f"{Path(folder)} cannot be read: {error.strerror}. Give the folder of the movies.") from error

@@ -12,50 +12,57 @@ import traceback
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Generic, TypeVar
 
 from restframe.errors import WorkerError
+from restframe.pipeline import Report
+
+State = TypeVar("State")
+Item = TypeVar("Item")
 
 READY = "ready"
 DONE = None
+POLL_SECONDS = 0.05
+EXIT_SECONDS = 5  # given to a process that has closed its connection
 
 
-class Worker:
+class Worker(Generic[State, Item]):
     """A process with ``state = prepare()`` of its own, in which `do` runs ``work(state, item, say)``.
 
     ``prepare`` and ``work`` are functions of a module; items can be pickled.
     """
 
-    def __init__(self, prepare: Callable[[], Any], work: Callable[[Any, Any, Callable[[str], None]], None]) -> None:
+    def __init__(self, prepare: Callable[[], State], work: Callable[[State, Item, Report], None]) -> None:
         context = get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, prepare, work), daemon=True)
+        self._connection, process_connection = context.Pipe()
+        self._process = context.Process(target=_serve, args=(process_connection, prepare, work), daemon=True)
         self._process.start()
-        theirs.close()
+        process_connection.close()
 
     def ready(self, wanted: Callable[[], bool]) -> bool:
         """Wait until it can work, as long as it is ``wanted``. False if it is not, or could not start."""
         try:
             while wanted():
-                if self._connection.poll(0.05):
-                    return self._connection.recv() == READY
+                if self._connection.poll(POLL_SECONDS):
+                    return bool(self._connection.recv() == READY)
         except (EOFError, ConnectionResetError):
             pass
         return False
 
-    def do(self, item: Any, say: Callable[[str], None]) -> None:
+    def do(self, item: Item, report: Report) -> None:
         """``work(state, item, say)`` there. Raises what it raises, and `WorkerError` if the process ends."""
         try:
             self._connection.send(item)
             while (message := self._connection.recv()) is not DONE:
                 if isinstance(message, BaseException):
                     raise message
-                say(message)
+                report(message)
         except (EOFError, ConnectionResetError, BrokenPipeError) as error:
-            self._process.join(5)
-            code = self._process.exitcode
-            how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
-            raise WorkerError(f"The process that worked on it {how}, perhaps for lack of memory.") from error
+            self._process.join(EXIT_SECONDS)
+            exit_code = self._process.exitcode
+            killed = exit_code is not None and exit_code < 0
+            ending = f"was ended by signal {-(exit_code or 0)}" if killed else f"ended with code {exit_code}"
+            raise WorkerError(f"The process that worked on it {ending}, perhaps for lack of memory.") from error
 
     @property
     def alive(self) -> bool:
@@ -68,24 +75,21 @@ class Worker:
         self._process.join()
 
 
-def _serve(connection: Connection, prepare: Callable[[], Any], work: Callable[..., None]) -> None:
-    """Until the other side is closed, or ends."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # files are cleaned up on the way
-    for name in ("SIGINT", "SIGHUP"):  # the first process gets them, too, and ends this one
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    os.dup2(1, 2)  # callers take any byte on stderr for a failure
+def _serve(connection: Connection, prepare: Callable[[], State], work: Callable[[State, Item, Report], None]) -> None:
+    """The process: work on items until the other side closes the connection, or ends."""
+    _set_signals()
+    os.dup2(1, 2)  # programs that start restframe take any byte on stderr for a failure
     try:
         try:
             state = prepare()
-        except Exception:  # whatever it is: the other side goes on without, and meets it where it is explained
+        except Exception:  # the other side goes on without this process, and meets the error where it is explained
             return
         connection.send(READY)
         while True:
             item = connection.recv()
+            answer: Exception | None = DONE
             try:
                 work(state, item, connection.send)
-                answer: BaseException | None = DONE
             except Exception as error:
                 if os.environ.get("RESTFRAME_DEBUG") == "1":
                     connection.send(traceback.format_exc())
@@ -95,9 +99,20 @@ def _serve(connection: Connection, prepare: Callable[[], Any], work: Callable[..
         return
 
 
+def _set_signals() -> None:
+    """SIGTERM unwinds, so that temporary files are removed. Signals to the whole group are left to the first process,
+    which gets them too and ends this one.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def _as_sent(error: Exception) -> Exception:
-    """The error, or one that says the same where it would not survive the way."""
+    """The error, or one with the same message where it cannot be pickled and read again."""
     try:
-        return pickle.loads(pickle.dumps(error))
+        copy: Exception = pickle.loads(pickle.dumps(error))
+        return copy
     except Exception:
         return RuntimeError(traceback.format_exception_only(error)[-1].strip())

@@ -18,7 +18,14 @@ from restframe.movie.integration import read_rows
 from restframe.output.alignment import alignment_path
 from restframe.output.archive import archive_path
 from restframe.output.images import is_ours
-from restframe.output.names import image_paths, log_dir_base, log_file_base, stack_path, whole_frame_path
+from restframe.output.names import (
+    image_paths,
+    log_dir_base,
+    log_file_base,
+    record_path,
+    stack_path,
+    whole_frame_path,
+)
 from restframe.output.place import check_folder, check_place
 from restframe.output.star import star_path
 from restframe.settings import SETTINGS, Settings, usable_dose_range, with_choices
@@ -45,14 +52,14 @@ class Job:
     out_aln: Path | None = None
     star: Path | None = None
     archive: Path | None = None
-    record: bool = False  # a JSON record of the correction is written
+    record: Path | None = None  # JSON record of the correction
     settings: Settings = field(default_factory=Settings)
     notes: tuple[str, ...] = ()  # lines for stdout
 
     @property
     def extras(self) -> list[Path]:
         """Files that are written beside images and logs."""
-        return [path for path in (self.out_aln, self.star, self.archive) if path]
+        return [path for path in (self.out_aln, self.star, self.archive, self.record) if path]
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,8 @@ def _make_job(options: Options, movie: Path, kind: str, serial: str | None = Non
     """A movie and the files that it gives. In a batch, ``serial`` is its part of their names and ``number`` counts."""
     output, log_dir, log_file = (options.text(flag) for flag in ("-OutMrc", "-LogDir", "-LogFile"))
     in_aln, out_aln, archive_folder = (options.text(flag) for flag in ("-InAln", "-OutAln", "-ArcDir"))
-    _check_outputs(options, in_batch=serial is not None)
+    in_batch = serial is not None
+    _check_outputs(options, in_batch)
     if not options.is_on("-Align"):
         log_dir = log_file = ""
     log_bases = [(log_dir_base(log_dir, movie), LOG_DIR_COLUMNS)] if log_dir else []
@@ -169,7 +177,7 @@ def _make_job(options: Options, movie: Path, kind: str, serial: str | None = Non
         out_aln=alignment_path(out_aln, movie) if out_aln else None,
         star=star_path(images["sum"], movie) if options.is_on("-OutStar") else None,
         archive=archive_path(archive_folder, movie) if archive_folder else None,
-        record=options.is_on("--record"),
+        record=record_path(images["sum"], in_batch) if in_batch or options.is_on("--record") else None,
     )
 
 
@@ -246,7 +254,7 @@ def _identities(path: Path) -> list[object]:
 def _check_places(job: Job) -> None:
     for path in (*job.images.values(), *([job.star] if job.star else [])):
         check_place(path)
-    for folder in job.folders:
+    for folder in (*job.folders, *([job.record.parent] if job.record else [])):
         check_folder(folder)
     for base, columns in job.log_bases:
         if columns == LOG_FILE_COLUMNS:

@@ -1,7 +1,7 @@
 """Motion saved in MotionCor's .aln files, for -OutAln and -InAln.
 
-What MotionCor reads and people look at are shifts rounded to 0.001 px, at the patches' centres. A last line, a comment
-to other programs, holds the field itself, so that motion that is read back gives the same images to the last bit.
+The shifts at the patches' centres, rounded to 0.001 px, are what MotionCor reads. The last line, a comment to other
+programs, holds the field itself, so that motion that is read back gives the same bytes in the images.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from restframe.arrays import FloatArray
 from restframe.errors import InputError, SettingsError
 from restframe.messages import Setting
 from restframe.output.text import rounded
@@ -19,7 +20,7 @@ from restframe.result import Result
 from restframe.settings import Settings
 from restframe.track.field import HIGHEST_DEGREE, MotionField, modes_up_to
 
-EXACT = "#restframe-field "  # before the field as JSON
+EXACT_FIELD = "#restframe-field "  # before the field as JSON
 
 
 @dataclass(frozen=True)
@@ -40,30 +41,32 @@ def alignment_path(folder: str | Path, movie: str | Path) -> Path:
 
 def alignment_text(result: Result, throw: int, trunc: int, patches: tuple[int, int]) -> str:
     """The content of the file. Shifts are minus the field: zero at the reference frame, local ones relative to the
-    whole frame's.
+    global ones.
     """
-    t, h, w = result.movie_shape
-    shown = patches if result.patches is not None else (0, 0)
+    frame_count, height, width = result.movie_shape
+    shown_patches = patches if result.patches is not None else (0, 0)
     lines = [
         "setting",
-        f"   stackSize: {w} {h} {t} 1",
-        f"   patches: {shown[0]} {shown[1]} 0",
+        f"   stackSize: {width} {height} {frame_count} 1",
+        f"   patches: {shown_patches[0]} {shown_patches[1]} 0",
         f"   throw: {throw} {trunc}",
         "#    Global Shift",
         "#---------------------",
         "globalShift",
         "   stackID 0",
     ]
-    whole = result.field.global_displacement()
-    lines += [f"{i:6d}  {x:+8.3f}  {y:+8.3f}" for i, (x, y) in enumerate(rounded(-whole, 3))]
+    global_displacement = result.field.global_displacement()
+    global_shifts = rounded(-global_displacement, 3)
+    lines += [f"{frame:6d}  {x:+8.3f}  {y:+8.3f}" for frame, (x, y) in enumerate(global_shifts)]
     if result.patches is not None:
         lines += ["#    Local Shift", "#---------------------", "localShift"]
-        for number, (cx, cy) in enumerate(result.patches.centres):
-            local = rounded(whole - result.field(cx, cy), 3)
+        for number, (centre_x, centre_y) in enumerate(result.patches.centres):
+            local_shifts = rounded(global_displacement - result.field(centre_x, centre_y), 3)
+            place = f"{centre_x:8.2f}  {centre_y:8.2f}"
             lines += [f"   patchID: {number}", "   Converge: 1"]
-            lines += [f"{i:6d}  {cx:8.2f}  {cy:8.2f}  {x:+8.3f}  {y:+8.3f}" for i, (x, y) in enumerate(local)]
+            lines += [f"{frame:6d}  {place}  {x:+8.3f}  {y:+8.3f}" for frame, (x, y) in enumerate(local_shifts)]
             lines.append("")
-    return "\n".join([*lines, EXACT + json.dumps(result.field.to_dict()), ""])
+    return "\n".join([*lines, EXACT_FIELD + json.dumps(result.field.to_dict()), ""])
 
 
 def read_alignment(path: str | Path) -> Alignment:
@@ -87,16 +90,16 @@ def read_alignment(path: str | Path) -> Alignment:
 
 
 def settings_with(alignment: Alignment, settings: Settings) -> Settings:
-    """``settings`` for motion that is read back: frames left out, patches and frame at rest are those of the file where
-    the user says nothing. Raises `SettingsError` where the user leaves out other frames.
+    """``settings`` for motion that is read back. Frames left out, patches and the reference frame are those of the file
+    where the user says nothing. Raises `SettingsError` where the user leaves out other frames.
     """
-    e, m = settings.exposure, settings.motion
-    saved, given = (alignment.throw, alignment.trunc), (e.throw, e.trunc)
+    exposure, motion = settings.exposure, settings.motion
+    saved, given = (alignment.throw, alignment.trunc), (exposure.throw, exposure.trunc)
     if given not in ((0, 0), saved):
         raise SettingsError(
-            Setting("throw", e.throw),
+            Setting("throw", exposure.throw),
             " ",
-            Setting("trunc", e.trunc),
+            Setting("trunc", exposure.trunc),
             ": the known motion (",
             Setting("field"),
             ") was measured with ",
@@ -105,30 +108,42 @@ def settings_with(alignment: Alignment, settings: Settings) -> Settings:
             Setting("trunc", saved[1]),
             ". Give these, or leave them out.",
         )
-    if min(m.patches) < 2:
-        m = replace(m, patches=alignment.patches)
-    if m.reference < 0 and alignment.exact:
-        m = replace(m, reference=alignment.field.reference)
-    return replace(settings, exposure=replace(e, throw=saved[0], trunc=saved[1]), motion=m)
+    if min(motion.patches) < 2:
+        motion = replace(motion, patches=alignment.patches)
+    if motion.reference < 0 and alignment.exact:
+        motion = replace(motion, reference=alignment.field.reference)
+    return replace(settings, exposure=replace(exposure, throw=saved[0], trunc=saved[1]), motion=motion)
 
 
 def _parsed(lines: list[str]) -> Alignment:
     head = [line.partition(":") for line in lines[: lines.index("globalShift")] if ":" in line]
-    setting = {key.strip(): [int(v) for v in values.split()] for key, _, values in head}
-    (w, h, t, *_), (nx, ny, *_), (throw, trunc) = setting["stackSize"], setting["patches"], setting["throw"]
-    exact = next((line for line in lines if line.startswith(EXACT)), None)
-    if exact is not None:
-        field = MotionField.from_dict(json.loads(exact.removeprefix(EXACT)))
-        if (field.n_frames, *field.shape) != (t, h, w):
-            raise ValueError(f"the field is of {field.n_frames} frames {field.shape}, the head says {t}, {(h, w)}")
+    values_by_key = {key.strip(): [int(value) for value in values.split()] for key, _, values in head}
+    width, height, frame_count, *_ = values_by_key["stackSize"]
+    columns, rows, *_ = values_by_key["patches"]
+    throw, trunc = values_by_key["throw"]
+    exact_line = next((line for line in lines if line.startswith(EXACT_FIELD)), None)
+    if exact_line is not None:
+        field = MotionField.from_dict(json.loads(exact_line.removeprefix(EXACT_FIELD)))
+        if (field.n_frames, *field.shape) != (frame_count, height, width):
+            raise ValueError(
+                f"the field is of {field.n_frames} frames {field.shape}, the head says {frame_count}, {(height, width)}"
+            )
     else:
-        numbers = [[float(v) for v in line.split()] for line in lines if _is_row(line)]
-        whole = np.array([row[1:] for row in numbers if len(row) == 3]).reshape(t, 2)
-        local = np.array([row[1:] for row in numbers if len(row) == 5]).reshape(-1, t, 4)
-        if len(local) != (nx * ny if min(nx, ny) > 1 else 0):
-            raise ValueError(f"{len(local)} patches instead of {nx} x {ny}")
-        field = fit_patches(whole, local[:, 0, :2], local[..., 2:], (nx, ny), (h, w))
-    return Alignment(field, throw, trunc, (nx, ny), exact is not None)
+        field = _field_of_shifts(lines, (columns, rows), (frame_count, height, width))
+    return Alignment(field, throw, trunc, (columns, rows), exact_line is not None)
+
+
+def _field_of_shifts(lines: list[str], patches: tuple[int, int], shape: tuple[int, int, int]) -> MotionField:
+    """The field that fits the shifts in a file of MotionCor; ``shape``: (t, h, w)."""
+    frame_count, height, width = shape
+    shift_rows = [[float(word) for word in line.split()] for line in lines if _is_row(line)]
+    global_shifts = np.array([row[1:] for row in shift_rows if len(row) == 3]).reshape(frame_count, 2)
+    local_rows = np.array([row[1:] for row in shift_rows if len(row) == 5]).reshape(-1, frame_count, 4)
+    expected_count = patches[0] * patches[1] if min(patches) > 1 else 0
+    if len(local_rows) != expected_count:
+        raise ValueError(f"{len(local_rows)} patches instead of {patches[0]} x {patches[1]}")
+    centres, local_shifts = local_rows[:, 0, :2], local_rows[..., 2:]
+    return fit_patches(global_shifts, centres, local_shifts, patches, (height, width))
 
 
 def _is_row(line: str) -> bool:
@@ -137,20 +152,25 @@ def _is_row(line: str) -> bool:
 
 
 def fit_patches(
-    whole: np.ndarray, centres: np.ndarray, local: np.ndarray, patches: tuple[int, int], shape: tuple[int, int]
+    global_shifts: FloatArray,
+    centres: FloatArray,
+    local_shifts: FloatArray,
+    patches: tuple[int, int],
+    shape: tuple[int, int],
 ) -> MotionField:
     """The field whose least squares distance from shifts at patches is smallest.
 
-    ``whole``: (t, 2) shifts; ``centres``: (p, 2) px; ``local``: (p, t, 2) shifts relative to the whole frame's. Modes
-    up to a total degree that leaves fewer of them than patches, so that noise of single patches is smoothed.
+    ``global_shifts``: (t, 2); ``centres``: (p, 2) px; ``local_shifts``: (p, t, 2), relative to the global ones;
+    ``shape``: (h, w). The modes' total degree leaves fewer modes than patches, so that noise of single patches is
+    smoothed.
     """
     if not len(centres):
-        return MotionField(((0, 0),), -whole[None], shape)
+        return MotionField(((0, 0),), -global_shifts[None], shape)
     degree = min(max(patches) - 1, HIGHEST_DEGREE)
     modes = modes_up_to(min(patches[0] - 1, degree), min(patches[1] - 1, degree), degree)
-    blank = MotionField(modes, np.zeros((len(modes), 1, 2)), shape)
-    design = blank.mode_values(centres[:, 0], centres[:, 1]).T  # (p, modes)
-    amplitudes = np.linalg.lstsq(design, -local.reshape(len(centres), -1), rcond=1e-6)[0]
-    amplitudes = amplitudes.reshape(len(modes), *whole.shape)
-    amplitudes[0] -= whole
+    empty_field = MotionField(modes, np.zeros((len(modes), 1, 2)), shape)
+    design = empty_field.mode_values(centres[:, 0], centres[:, 1]).T  # (p, modes)
+    coefficients = np.linalg.lstsq(design, -local_shifts.reshape(len(centres), -1), rcond=1e-6)[0]
+    amplitudes = coefficients.reshape(len(modes), *global_shifts.shape)
+    amplitudes[0] -= global_shifts
     return MotionField(modes, amplitudes, shape)

@@ -8,25 +8,32 @@ from pathlib import Path
 
 import numpy as np
 
+from restframe.arrays import AnyArray, FloatArray
 from restframe.movie import Movie, RawFrames
-from restframe.output.header import Statistics, mrc_header
+from restframe.output.header import HEADER_BYTES, Statistics, mrc_header
 from restframe.output.place import Writer
+
+FOUR_BIT_MODE = 101  # of MRC: two pixels in a byte, the first one in the lower bits
 
 
 @dataclass(frozen=True)
 class Packing:
+    """A way to store counts."""
+
     mode: int  # of MRC
     dtype: str
-    low: float
-    high: float
-    text: str
+    minimum: float
+    maximum: float
+    description: str
 
-    def holds(self, seen: Statistics) -> bool:
-        return self.low <= seen.low and seen.high <= self.high and (seen.whole or self.dtype == "<f4")
+    def holds(self, statistics: Statistics) -> bool:
+        """Whether it keeps all values as they are."""
+        in_range = self.minimum <= statistics.minimum and statistics.maximum <= self.maximum
+        return in_range and (statistics.integers_only or self.dtype == "<f4")
 
 
-PACKINGS = (  # the first that holds all values is taken
-    Packing(101, "u1", 0, 15, "4 bits"),
+PACKINGS = (  # the first one that holds all values is used
+    Packing(FOUR_BIT_MODE, "u1", 0, 15, "4 bits"),
     Packing(0, "u1", 0, 127, "8 bits"),  # above 127 programs differ on what mode 0 means
     Packing(6, "<u2", 0, 65535, "16 bits"),
     Packing(1, "<i2", -32768, 32767, "16 bits, signed"),
@@ -39,52 +46,53 @@ def archive_path(folder: str | Path, movie: str | Path) -> Path:
     return Path(folder) / f"{Path(movie).stem}.mrc"
 
 
-def archive_writer(movie: Movie, gain: np.ndarray | None, threads: int, say: Callable[[str], None]) -> Writer:
-    """A function that writes all raw frames of ``movie``, those that are left out too, as one MRC file.
+def archive_writer(movie: Movie, gain: FloatArray | None, threads: int, report: Callable[[str], None]) -> Writer:
+    """A function that writes all raw frames of ``movie``, unused ones too, as one MRC file.
 
     ``gain``: (h, w) as it multiplies the frames; it lies in the extended header, as float32, where MotionCor2 and
-    restframe find it. Four bits a pixel, or as many as the counts need, which is said.
+    restframe find it. Each pixel takes four bits, or as many as the counts need; ``report`` is told how many.
     """
 
     def write(path: Path) -> None:
         packing = PACKINGS[0]
-        seen = _write(path, movie, gain, threads, packing)
-        if not packing.holds(seen):
-            packing = next(p for p in PACKINGS if p.holds(seen))
-            _write(path, movie, gain, threads, packing)
-        why = "" if packing is PACKINGS[0] else f", since values reach from {seen.low:g} to {seen.high:g}"
-        say(f"Raw frames are archived with {packing.text} a pixel{why}")
+        statistics = _write_frames(path, movie, gain, threads, packing)
+        if not packing.holds(statistics):
+            packing = next(wider for wider in PACKINGS if wider.holds(statistics))
+            _write_frames(path, movie, gain, threads, packing)
+        reason = f", since values reach from {statistics.minimum:g} to {statistics.maximum:g}"
+        report(f"Raw frames are archived with {packing.description} a pixel{'' if packing is PACKINGS[0] else reason}")
 
     return write
 
 
-def _write(path: Path, movie: Movie, gain: np.ndarray | None, threads: int, packing: Packing) -> Statistics:
-    """Write as far as values fit; what all pixels are tells whether they did."""
-    seen = Statistics()
+def _write_frames(path: Path, movie: Movie, gain: FloatArray | None, threads: int, packing: Packing) -> Statistics:
+    """Write frames as long as their values fit. The statistics of all pixels tell whether all of them did."""
+    statistics = Statistics()
     with open(path, "wb") as file:
-        file.write(bytes(1024))
+        file.write(bytes(HEADER_BYTES))
         if gain is not None:
             file.write(np.ascontiguousarray(gain, "<f4").data)
         for frame in _all_frames(movie, threads):
-            seen.add(frame)
-            if packing.holds(seen):
+            statistics.add(frame)
+            if packing.holds(statistics):
                 file.write(_packed(frame, packing).data)
         file.seek(0)
-        extended = 0 if gain is None else gain.size * 4
-        file.write(mrc_header(movie.shape, packing.mode, movie.pixel_size, extended, seen))
-    return seen
+        extended_bytes = 0 if gain is None else gain.size * 4
+        file.write(mrc_header(movie.shape, packing.mode, movie.pixel_size, extended_bytes, statistics))
+    return statistics
 
 
-def _all_frames(movie: Movie, threads: int) -> Iterator[np.ndarray]:
+def _all_frames(movie: Movie, threads: int) -> Iterator[AnyArray]:
     for _, block in RawFrames(movie, None, threads, keep_frames=False).blocks():
         yield from block
 
 
-def _packed(frame: np.ndarray, packing: Packing) -> np.ndarray:
+def _packed(frame: AnyArray, packing: Packing) -> AnyArray:
+    """The bytes of a frame (h, w): (h, w), or (h, (w + 1) // 2) where two pixels share one."""
     values = np.ascontiguousarray(frame, packing.dtype)
-    if packing.mode != 101:
+    if packing.mode != FOUR_BIT_MODE:
         return values
-    even, odd = values[:, 0::2], values[:, 1::2]
-    out = even.copy()
-    out[:, : odd.shape[1]] |= odd << 4
-    return out
+    even_columns, odd_columns = values[:, 0::2], values[:, 1::2]
+    pairs = even_columns.copy()
+    pairs[:, : odd_columns.shape[1]] |= odd_columns << 4
+    return pairs

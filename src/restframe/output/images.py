@@ -7,21 +7,26 @@ from pathlib import Path
 
 import numpy as np
 
-from restframe.output.header import Statistics, mrc_header
+from restframe.arrays import FloatArray
+from restframe.output.header import HEADER_BYTES, Statistics, mrc_header
 from restframe.output.place import Writer, place_all
 
+FLOAT32_MODE = 2
+FIRST_LABEL_BYTE = 224  # of an MRC header
 
-def mrc_writer(image: np.ndarray, pixel_size: float) -> Writer:
+
+def mrc_writer(image: FloatArray, pixel_size: float) -> Writer:
     """A function that writes ``image`` (h, w) as one float32 image (mode 2); ``pixel_size`` in A, 0: unknown.
 
     The header holds true statistics and no time: equal images give equal bytes.
     """
 
     def write(path: Path) -> None:
-        pixels, seen = np.ascontiguousarray(image, "<f4"), Statistics()
-        seen.add(pixels)
+        pixels, statistics = np.ascontiguousarray(image, "<f4"), Statistics()
+        statistics.add(pixels)
+        height, width = pixels.shape
         with open(path, "wb") as file:
-            file.write(mrc_header((1, *pixels.shape), 2, pixel_size, 0, seen))
+            file.write(mrc_header((1, height, width), FLOAT32_MODE, pixel_size, 0, statistics))
             file.write(pixels.data)
 
     return write
@@ -30,10 +35,10 @@ def mrc_writer(image: np.ndarray, pixel_size: float) -> Writer:
 def is_ours(path: Path) -> bool:
     """Whether a file is an image that restframe wrote, by its first label."""
     with suppress(OSError), open(path, "rb") as file:
-        return file.read(1024)[224:].startswith(b"restframe ")
+        return file.read(HEADER_BYTES)[FIRST_LABEL_BYTE:].startswith(b"restframe ")
     return False
 
 
-def write_mrc(path: str | Path, image: np.ndarray, pixel_size: float = 0.0) -> None:
-    """Write one image (h, w) to an MRC file, which appears when it is complete. Raises OutputError."""
+def write_mrc(path: str | Path, image: FloatArray, pixel_size: float = 0.0) -> None:
+    """Write one image (h, w) to an MRC file, which appears when it is complete. Raises `OutputError`."""
     place_all([(Path(path), mrc_writer(image, pixel_size))])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-STACK = "_Stk"
+STACK_SUFFIX = "_Stk"
+RECORD_FOLDER = "restframe"  # of the records of a batch, beside the sums
 SUFFIXES = {  # Result's images, in the order in which they are put in place: the unweighted sum comes last
     "dose_weighted": "_DW",
     "dose_weighted_range": "_DWS",
@@ -26,7 +27,7 @@ def image_paths(out_mrc: str, serial: str = "") -> dict[str, Path]:
 
 def stack_path(out_mrc: str, serial: str = "") -> Path:
     """Where the stack of corrected frames goes, named like `image_paths`."""
-    return Path(f"{_root(out_mrc)}{serial}{STACK}.mrc")
+    return Path(f"{_root(out_mrc)}{serial}{STACK_SUFFIX}.mrc")
 
 
 def whole_frame_path(full_sum: str, serial: str | None = None) -> Path:
@@ -34,8 +35,14 @@ def whole_frame_path(full_sum: str, serial: str | None = None) -> Path:
     return Path(full_sum if serial is None else f"{_root(full_sum)}{serial}.mrc")
 
 
-def _root(name: str) -> str:
-    return re.sub(r"\.(mrcs?|st)$", "", name, flags=re.IGNORECASE)
+def record_path(sum_path: Path, in_batch: bool) -> Path:
+    """Where the record goes: beside the sum; in a batch to a folder there. Its name is the sum's with .json."""
+    folder = sum_path.parent / RECORD_FOLDER if in_batch else sum_path.parent
+    return folder / f"{sum_path.stem}.json"
+
+
+def _root(output: str) -> str:
+    return re.sub(r"\.(mrcs?|st)$", "", output, flags=re.IGNORECASE)
 
 
 def log_dir_base(log_dir: str, movie: str | Path) -> str:
@@ -44,8 +51,8 @@ def log_dir_base(log_dir: str, movie: str | Path) -> str:
     return str(Path(log_dir) / (stem or Path(movie).name))
 
 
-def log_file_base(log_file: str, stack: int = 0) -> str:
+def log_file_base(log_file: str, number: int = 0) -> str:
     """Start of the log names for -LogFile (MotionCor2 <= 1.4.5): the text as it is, and the number of the movie in
     the batch, from 0.
     """
-    return f"{log_file}{stack}"
+    return f"{log_file}{number}"

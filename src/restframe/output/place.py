@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
 from restframe.errors import OutputError
 
 Writer = Callable[[Path], None]
-WRITERS = 4  # files written at the same time
+FILES_AT_ONCE = 4  # written at the same time
 
 
 def place_all(drafts: Iterable[tuple[Path, Writer]]) -> list[Path]:
@@ -25,28 +26,28 @@ def place_all(drafts: Iterable[tuple[Path, Writer]]) -> list[Path]:
 
     Raises OutputError when a file cannot be written; nothing new is left then.
     """
-    written: list[tuple[Path, Path]] = []
+    draft_and_target: list[tuple[Path, Path]] = []
 
-    def make(draft: Path, target: Path, write: Writer) -> None:
+    def write_draft(draft: Path, target: Path, write: Writer) -> None:
         with explaining(target):
             write(draft)
 
     try:
-        with ThreadPoolExecutor(WRITERS) as pool:
-            waiting = []
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            writings = []
             for target, write in drafts:
                 draft = draft_of(target)
-                written.append((draft, target))
-                waiting.append(pool.submit(make, draft, target, write))
-            for writing in waiting:
+                draft_and_target.append((draft, target))
+                writings.append(pool.submit(write_draft, draft, target, write))
+            for writing in writings:
                 writing.result()
-        for draft, target in written:
+        for draft, target in draft_and_target:
             with explaining(target):
                 os.replace(draft, target)
     finally:
-        for draft, _ in written:
+        for draft, _ in draft_and_target:
             draft.unlink(missing_ok=True)
-    return [target for _, target in written]
+    return [target for _, target in draft_and_target]
 
 
 def draft_of(target: Path) -> Path:
@@ -63,19 +64,20 @@ def check_place(target: Path) -> None:
     with explaining(target):
         with suppress(FileNotFoundError):
             target.lstat()  # refuses a name that is too long
-        _try(target.parent)
+        _check_that_files_can_be_made(target.parent)
 
 
 def check_folder(folder: Path) -> None:
     """Raise OutputError unless the folder is there, or can be made, and takes files. Makes nothing."""
-    nearest = next(f for f in (folder.absolute(), *folder.absolute().parents) if os.path.exists(f))
+    candidates = (folder.absolute(), *folder.absolute().parents)
+    nearest = next(existing for existing in candidates if os.path.exists(existing))
     if not os.path.isdir(nearest):
         raise OutputError(f"{folder} cannot be made: {nearest} is not a folder. Choose another folder.")
     with explaining(folder):
-        _try(nearest)
+        _check_that_files_can_be_made(nearest)
 
 
-def _try(folder: Path) -> None:
+def _check_that_files_can_be_made(folder: Path) -> None:
     probe = draft_of(folder / "probe")
     probe.touch(exist_ok=False)
     probe.unlink()
@@ -90,7 +92,9 @@ class explaining:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if not isinstance(error, OSError):
             return
         advice = "Choose another place for the output or change its permissions."

@@ -1,4 +1,4 @@
-"""The stack of corrected frames: written as they come, put in place with the sums."""
+"""The stack of corrected frames: written while they are made, put in place with the sums."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from restframe.output.header import Statistics, mrc_header
+from restframe.arrays import FloatArray
+from restframe.output.header import HEADER_BYTES, Statistics, mrc_header
+from restframe.output.images import FLOAT32_MODE
 from restframe.output.place import draft_of, explaining
 
 
@@ -16,31 +18,31 @@ class StackFile:
     """An MRC file (mode 2) that is made beside ``target``, under a hidden name, and waits there to be put in place."""
 
     def __init__(self, target: Path, pixel_size: float) -> None:
-        self.target, self.pixel_size = target, pixel_size  # A of a pixel; 0: unknown
+        self.target, self.pixel_size = target, pixel_size  # A; 0: unknown
         self._draft = draft_of(target)
 
-    def take(self, images: Iterator[np.ndarray]) -> None:
+    def take(self, images: Iterator[FloatArray]) -> None:
         """Write all ``images`` (h, w), one at a time, in place of those taken before. Raises `OutputError`."""
-        seen, count, shape = Statistics(), 0, (0, 0)
+        statistics, image_count, image_shape = Statistics(), 0, (0, 0)
         with explaining(self.target):
             file = open(self._draft, "wb")  # noqa: SIM115 - errors of making the images are not this file's
         try:
             with explaining(self.target):
-                file.write(bytes(1024))
+                file.write(bytes(HEADER_BYTES))
             for image in images:
-                seen.add(image)
-                count, shape = count + 1, image.shape
+                statistics.add(image)
+                image_count, image_shape = image_count + 1, (image.shape[0], image.shape[1])
                 with explaining(self.target):
                     file.write(np.ascontiguousarray(image, "<f4").data)
             with explaining(self.target):
                 file.seek(0)
-                file.write(mrc_header((count, *shape), 2, self.pixel_size, 0, seen))
+                file.write(mrc_header((image_count, *image_shape), FLOAT32_MODE, self.pixel_size, 0, statistics))
         finally:
             with explaining(self.target):
                 file.close()
 
     def write(self, path: Path) -> None:
-        """What was taken becomes ``path``, a file of the same folder."""
+        """The stack becomes ``path``, a file in the same folder."""
         os.replace(self._draft, path)
 
     def discard(self) -> None:

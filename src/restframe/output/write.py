@@ -1,4 +1,4 @@
-"""Everything that a Result leaves on disk, put in place together."""
+"""The images and texts of a Result, put in place together."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from restframe.result import Result
 
 
 def write_result(
-    result: Result, images: Mapping[str, Path], texts: Mapping[Path, str], more: Mapping[Path, Writer] | None = None
+    result: Result, images: Mapping[str, Path], texts: Mapping[Path, str], others: Mapping[Path, Writer] | None = None
 ) -> list[Path]:
-    """Write texts (path: text), ``more`` files, and those images that the result has (Result's name: path).
+    """Write ``others``, texts (path: text), and those images that the result has (Result's name: path).
 
-    Returns the paths of the images. All appear at the end, the unweighted sum last: callers take it for success.
-    Raises OutputError; nothing new is left then.
+    Returns the paths of the images. All files appear at the end, the unweighted sum last: programs take it for success.
+    Raises `OutputError`; nothing new is left then.
     """
-    arrays = {name: getattr(result, name) for name in ("global_sum", *SUFFIXES)}
-    drafts = [*(more or {}).items(), *((path, _text_writer(text)) for path, text in texts.items())]
-    others = len(drafts)
-    drafts += [(images[n], mrc_writer(array, result.pixel_size)) for n, array in arrays.items() if array is not None]
-    return place_all(drafts)[others:]
+    image_by_name = {name: getattr(result, name) for name in ("global_sum", *SUFFIXES)}
+    drafts = [*(others or {}).items(), *((path, text_writer(text)) for path, text in texts.items())]
+    first_image = len(drafts)
+    drafts += [
+        (images[name], mrc_writer(image, result.pixel_size))
+        for name, image in image_by_name.items()
+        if image is not None
+    ]
+    return place_all(drafts)[first_image:]
 
 
-def _text_writer(text: str) -> Writer:
+def text_writer(text: str) -> Writer:
+    """A function that writes ``text``, in ASCII."""
+
     def write(path: Path) -> None:
         path.write_text(text, encoding="ascii")
 

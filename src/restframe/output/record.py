@@ -1,0 +1,234 @@
+"""The record of one movie's correction, as JSON. docs/record.md describes every key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from restframe.detector.orientation import combined_turn
+from restframe.output.motion_summary import accumulated_motion, largest_intraframe_motion, local_rms
+from restframe.output.place import explaining, place_all
+from restframe.output.text import rounded
+from restframe.result import MovieInfo, Result
+from restframe.settings import Settings
+from restframe.version import VERSION
+
+FORMAT = "restframe record"
+FORMAT_VERSION = 1  # changes when a key is removed or gets another meaning; new keys do not change it
+SHIFT_DIGITS = 4  # of pixels and A in lists
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file that was written."""
+
+    kind: str  # Result's name of an image, or stack, log, alignment, star, archive
+    path: Path
+
+
+@dataclass(frozen=True)
+class StepSeconds:
+    """Seconds that were spent outside of the correction itself."""
+
+    reading: float
+    saving: float
+
+
+def write_record(path: Path, result: Result, files: Sequence[OutputFile], seconds: StepSeconds) -> None:
+    """Put the record in place; its folder is made where it is missing. ``files`` must exist. Raises `OutputError`."""
+    text = json.dumps(make_record(result, files, path.parent, seconds), indent=1, allow_nan=False) + "\n"
+
+    def write(draft: Path) -> None:
+        draft.write_text(text, encoding="ascii")
+
+    with explaining(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    place_all([(path, write)])
+
+
+def make_record(result: Result, files: Sequence[OutputFile], folder: Path, seconds: StepSeconds) -> dict[str, Any]:
+    """The record as JSON holds it; ``folder``: where it will lie. Numbers that are not finite become None."""
+    settings, motion = result.settings, motion_entry(result)
+    record = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "status": "done",
+        "program": "restframe",
+        "program_version": VERSION,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "input": input_entry(result.movie),
+        "settings": settings_entry(settings),
+        "frames": frames_entry(result),
+        "motion": motion,
+        "ispyb": ispyb_entry(result, motion),
+        "gain_check": gain_check_entry(result),
+        "bad_pixels": bad_pixels_entry(result),
+        "decisions": {"sentences": result.decisions, "values": result.numbers},
+        "warnings": result.warnings,
+        "outputs": [output_entry(one, folder) for one in files],
+        "machine": {"host": socket.gethostname(), "gpus": settings.machine.gpus, "threads": settings.machine.threads},
+        "seconds": {
+            "reading": seconds.reading,
+            "survey": result.timings.survey,
+            "motion": result.timings.motion - result.timings.survey,
+            "sums": result.timings.sums - result.timings.motion,
+            "saving": seconds.saving,
+        },
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    cleaned: dict[str, Any] = as_json(record)
+    return cleaned
+
+
+def input_entry(movie: MovieInfo) -> dict[str, Any]:
+    """The movie's file, as it was when the correction began."""
+    return {
+        "path": movie.path and os.path.abspath(movie.path),
+        "name": movie.path and movie.path.name,
+        "size": movie.size,
+        "modified": movie.modified,
+        "format": movie.format,
+        "shape": movie.shape,
+        "dtype": movie.dtype,
+    }
+
+
+def settings_entry(settings: Settings) -> dict[str, Any]:
+    """All settings by topic and field."""
+    return {
+        topic.name: {
+            one.name: _described(getattr(getattr(settings, topic.name), one.name))
+            for one in dataclasses.fields(getattr(settings, topic.name))
+        }
+        for topic in dataclasses.fields(settings)
+    }
+
+
+def _described(value: object) -> object:
+    """A setting's value; of an array only its shape and type."""
+    return {"shape": value.shape, "dtype": str(value.dtype)} if isinstance(value, np.ndarray) else value
+
+
+def frames_entry(result: Result) -> dict[str, Any]:
+    """The used frames and their dose."""
+    dose_known = bool(result.dose.sum() > 0)
+    return {
+        "count": result.movie_shape[0],
+        "height": result.movie_shape[1],
+        "width": result.movie_shape[2],
+        "first_raw": [numbers.start for numbers in result.frames],
+        "raw_count": [len(numbers) for numbers in result.frames],
+        "dose_known": dose_known,
+        "dose": result.dose if dose_known else None,
+        "accumulated_dose": result.accumulated_dose if dose_known else None,
+        "total_dose": result.accumulated_dose[-1] if dose_known else None,
+    }
+
+
+def motion_entry(result: Result) -> dict[str, Any]:
+    """The global track and what the motion amounts to, in A, and in pixels of the unbinned movie."""
+    pixel_size = result.settings.exposure.pixel_size
+    scale = pixel_size if pixel_size > 0 else math.nan  # lengths in A are null where the pixel size is unknown
+    path = accumulated_motion(result.global_shifts, result.accumulated_dose)
+    durations = [float(len(numbers)) for numbers in result.frames] or [1.0] * result.field.n_frames
+    local_px = local_rms(result.field)
+    intraframe_px = largest_intraframe_motion(result.field, durations)
+    error_px = math.nan if result.stated_error_px is None else result.stated_error_px
+    return {
+        "pixel_size": pixel_size or None,
+        "reference_frame": result.field.reference,
+        "global_shifts_px": rounded(result.global_shifts, SHIFT_DIGITS),
+        "total": path.total * scale,
+        "early": None if path.early is None else path.early * scale,
+        "late": None if path.late is None else path.late * scale,
+        "average_per_frame": path.average_per_frame * scale,
+        "local_rms": local_px * scale,
+        "largest_intraframe": intraframe_px * scale,
+        "stated_error": error_px * scale,
+        "total_px": path.total,
+        "local_rms_px": local_px,
+        "largest_intraframe_px": intraframe_px,
+        "stated_error_px": error_px,
+    }
+
+
+def ispyb_entry(result: Result, motion: Mapping[str, Any]) -> dict[str, Any]:
+    """``motion``, in A, in the keys of ISPyB's table MotionCorrection; frames from 1."""
+    frames = result.frames
+    return {
+        "firstFrame": frames[0].start + 1 if frames else None,
+        "lastFrame": frames[-1].stop if frames else None,
+        "dosePerFrame": result.dose.mean() if result.dose.sum() > 0 else None,
+        "totalMotion": motion["total"],
+        "averageMotionPerFrame": motion["average_per_frame"],
+        "earlyMotion": motion["early"],
+        "lateMotion": motion["late"],
+    }
+
+
+def gain_check_entry(result: Result) -> dict[str, Any] | None:
+    """How well the gain reference agrees with the movie, and the orientation that clearly agrees better, if any."""
+    check, detector = result.gain_check, result.settings.detector
+    if check is None:
+        return None
+    better = check.better
+    as_given = detector.rot_gain, detector.flip_gain
+    rot_gain, flip_gain = combined_turn(as_given, better.turn) if better else (None, None)
+    return {
+        "correlation": check.correlation,
+        "chance": check.chance,
+        "better_rot_gain": rot_gain,
+        "better_flip_gain": flip_gain,
+        "better_correlation": better.correlation if better else None,
+    }
+
+
+def bad_pixels_entry(result: Result) -> dict[str, Any]:
+    """How many pixels were filled with the local mean."""
+    count, pixel_count = len(result.bad_pixels), result.movie_shape[1] * result.movie_shape[2]
+    return {"count": count, "fraction": count / pixel_count if pixel_count else None}
+
+
+def output_entry(file: OutputFile, folder: Path) -> dict[str, Any]:
+    """A file that was written, its path relative to the record's folder, so that both can be moved together."""
+    try:
+        path = os.path.relpath(file.path, folder)
+    except ValueError:  # on another drive of a Windows computer
+        path = os.path.abspath(file.path)
+    return {"kind": file.kind, "path": Path(path).as_posix(), "size": os.stat(file.path).st_size}
+
+
+def peak_memory_bytes() -> int | None:
+    """The largest memory of this process so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else 1024 * peak)
+
+
+def as_json(value: Any) -> Any:
+    """``value`` of types that JSON has: arrays as lists, numbers that are not finite as None, paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(one) for key, one in value.items()}
+    if isinstance(value, tuple | list | np.ndarray):
+        return [as_json(one) for one in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None else os.fspath(value)

@@ -1,0 +1,140 @@
+"""The files of one movie: its sums and, where asked for, logs, motion, frames, a copy of the raw movie, the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from restframe.detector.references import References
+from restframe.kernels import thread_count
+from restframe.kernels.interface import Kernels
+from restframe.movie import Movie
+from restframe.output.alignment import alignment_text
+from restframe.output.archive import archive_writer
+from restframe.output.logs import log_files
+from restframe.output.place import Writer
+from restframe.output.record import OutputFile, StepSeconds, write_record
+from restframe.output.stack import StackFile
+from restframe.output.star import polynomial, star_text, summed, unequal
+from restframe.output.write import write_result
+from restframe.pipeline import Report, TakeStack
+from restframe.result import Result
+
+POLYNOMIAL_TOLERANCE_PX = 0.5  # rms between the field and RELION's polynomial from which on a warning is printed
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """One corrected movie, as a sink takes it."""
+
+    result: Result
+    movie: Movie  # as stored
+    references: References
+    kernels: Kernels  # where the references lie
+    reading_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Names of the files of one movie."""
+
+    images: Mapping[str, Path]  # Result's name of an image: its file; only those that the result has are written
+    folders: tuple[Path, ...] = ()  # made when they are missing
+    log_bases: tuple[tuple[str, int], ...] = ()  # start of the logs' names, number of columns of the logs of patches
+    alignment: Path | None = None
+    star: Path | None = None
+    archive: Path | None = None
+    record: Path | None = None
+
+
+@dataclass(frozen=True)
+class FileSink:
+    """Puts the files of one movie in place. It can be pickled."""
+
+    outputs: Outputs
+    stack_file: StackFile | None = None  # takes the corrected frames
+
+    @property
+    def stack(self) -> TakeStack | None:
+        return self.stack_file.take if self.stack_file else None
+
+    def save(self, corrected: Corrected, report: Report) -> None:
+        """Write all files, the unweighted sum last, as programs take it for success; then the record.
+
+        ``report`` is told where they are. Raises `OutputError`; then no new image, log or motion is left.
+        """
+        start = perf_counter()
+        report("Saving motion corrected images ......")
+        outputs, result = self.outputs, corrected.result
+        texts = self._texts(result, report)
+        for folder in outputs.folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        others: dict[Path, Writer] = {}
+        if outputs.archive:
+            others |= archive_writers(outputs.archive, corrected, report)
+        if self.stack_file:
+            others[self.stack_file.target] = self.stack_file.write
+        images = write_result(result, outputs.images, texts, others)
+        if outputs.record:
+            files = self._files(images, list(texts), list(others))
+            seconds = StepSeconds(corrected.reading_seconds, perf_counter() - start)
+            write_record(outputs.record, result, files, seconds)
+        for path in images:
+            report(f"Corrected sum has been saved in:\n   {path}")
+        if self.stack_file:
+            report(f"Corrected frames have been saved in:\n   {self.stack_file.target}")
+        report("Motion corrected images saved.")
+
+    def discard(self) -> None:
+        """Remove what was written and not put in place."""
+        if self.stack_file:
+            self.stack_file.discard()
+
+    def _texts(self, result: Result, report: Report) -> dict[Path, str]:
+        """Names and content of the text files."""
+        outputs, settings = self.outputs, result.settings
+        patches, exposure = settings.motion.patches, settings.exposure
+        texts: dict[Path, str] = {}
+        for base, columns in outputs.log_bases:
+            texts |= log_files(result, base, patch_mode=min(patches) > 1, columns=columns)
+        if outputs.alignment:
+            texts[outputs.alignment] = alignment_text(result, exposure.throw, exposure.trunc, patches)
+        if outputs.star:
+            texts[outputs.star] = star_text(result, result.movie.path or "", settings)
+            say_about_star(outputs.star, result, report)
+        return texts
+
+    def _files(self, images: list[Path], texts: list[Path], others: list[Path]) -> list[OutputFile]:
+        """What was written, with the kind of each file."""
+        outputs = self.outputs
+        kinds = {path: name for name, path in outputs.images.items()}
+        kinds |= {path: "log" for path in texts}
+        known = (("alignment", outputs.alignment), ("star", outputs.star), ("archive", outputs.archive))
+        kinds |= {path: kind for kind, path in known if path}
+        if self.stack_file:
+            kinds[self.stack_file.target] = "stack"
+        return [OutputFile(kinds[path], path) for path in (*others, *texts, *images)]
+
+
+def say_about_star(star: Path, result: Result, report: Report) -> None:
+    """Where RELION's description of the motion differs from the result."""
+    if unequal(result):
+        report(f"Warning: {star}: RELION takes all frames for sums of {summed(result)} raw frames; some are not.")
+    if result.patches is not None:
+        distance_px = polynomial(result.field)[1]
+        warning = "Warning: " if distance_px > POLYNOMIAL_TOLERANCE_PX else ""
+        report(f"{warning}Local motion for RELION: a polynomial, {distance_px:.3f} px rms from the field")
+
+
+def archive_writers(archive: Path, corrected: Corrected, report: Report) -> dict[Path, Writer]:
+    """The copy of the raw movie and what writes it; empty for a movie that is not copied."""
+    movie, settings = corrected.movie, corrected.result.settings
+    if movie.format == "eer":
+        report("Note: -ArcDir has no effect on an EER movie: its events take less room than frames.")
+        return {}
+    if settings.detector.dark is not None:
+        report("Note: the archive holds the raw counts and the gain, not the dark reference.")
+    gain = corrected.references.on_host(corrected.kernels).gain
+    return {archive: archive_writer(movie, gain, thread_count(settings.machine), report)}
