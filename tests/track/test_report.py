@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from restframe.pipeline import measure_motion
+from restframe.session import measure_motion
 from restframe.simulate import PRESETS, simulate
 from restframe.track.motion_report import MotionReport
 from restframe.trajectory import intraframe_motion

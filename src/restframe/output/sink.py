@@ -132,7 +132,7 @@ def archive_writers(archive: Path, corrected: Corrected, report: Report) -> dict
     """The copy of the raw movie and what writes it; empty for a movie that is not copied."""
     movie, settings = corrected.movie, corrected.result.settings
     if movie.format == "eer":
-        report("Note: -ArcDir has no effect on an EER movie: its events take less room than frames.")
+        report("Note: EER movies are not archived: its events take less room than frames.")
         return {}
     if settings.detector.dark is not None:
         report("Note: the archive holds the raw counts and the gain, not the dark reference.")
