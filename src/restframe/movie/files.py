@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from restframe.arrays import AnyArray
+
+Fill = Callable[[AnyArray, int], int]  # array, byte offset; returns the bytes read
 
 
 def read_bytes(path: str | os.PathLike[str], offset: int, count: int) -> bytes:
@@ -28,6 +32,28 @@ def read_from(file: io.FileIO, offset: int, count: int) -> bytes:
     if count:
         raise OSError(f"{count} bytes are missing")
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+@contextmanager
+def shared_reader(path: str | os.PathLike[str]) -> Iterator[Fill]:
+    """`read_array` of one file for use by many threads. The file is opened once where the system has `os.preadv`: to
+    open a file of 256 MB for each 2 MB takes a third of the time of reading it.
+    """
+    if not hasattr(os, "preadv"):
+        yield lambda array, offset: read_array(path, offset, array)
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+
+    def fill(array: AnyArray, offset: int) -> int:
+        data, position = array.reshape(-1).view("u1").data, 0
+        while position < len(data) and (count := os.preadv(descriptor, [data[position:]], offset + position)):
+            position += count
+        return position
+
+    try:
+        yield fill
+    finally:
+        os.close(descriptor)
 
 
 def read_array(path: str | os.PathLike[str], offset: int, array: AnyArray) -> int:

@@ -14,7 +14,7 @@ from restframe.kernels.cuda.decode import PADDING_BYTES, add_events, decode, fli
 from restframe.messages import Setting
 from restframe.movie import RawFrames
 from restframe.movie.compressed import CompressedEvents, CompressedStrips, compressed_events, compressed_strips
-from restframe.movie.files import read_array
+from restframe.movie.files import shared_reader
 
 MAX_CONCURRENT_MOVIES = 5  # of a batch on one GPU; 8 are faster by a quarter, but take more memory of the host
 WORKING_BYTES_PER_PIXEL = 48  # that the program needs at most, beside raw frames
@@ -199,13 +199,16 @@ def upload(path: os.PathLike[str], first: int, last: int) -> Array:
     data = cupy.empty(last - first + PADDING_BYTES, cupy.uint8)
     data[last - first :] = 0
 
-    def fill(buffer: AnyArray, start: int) -> None:
-        count = read_array(path, start, buffer)
-        if count < len(buffer):
-            raise OSError(f"{len(buffer) - count} bytes are missing")
-
     starts = range(first, last, PIECE_BYTES)
-    send([data[start - first : min(start + PIECE_BYTES, last) - first] for start in starts], fill, starts)
+    pieces = [data[start - first : min(start + PIECE_BYTES, last) - first] for start in starts]
+    with shared_reader(path) as read:
+
+        def fill(buffer: AnyArray, start: int) -> None:
+            count = read(buffer, start)
+            if count < len(buffer):
+                raise OSError(f"{len(buffer) - count} bytes are missing")
+
+        send(pieces, fill, starts)
     return data
 
 
