@@ -17,6 +17,7 @@ from restframe.errors import SettingsError
 from restframe.messages import Setting
 
 NUMBER_WORDS = {2: "two", 3: "three"}
+LARGEST_INTEGER = 2**53  # floating point arithmetic is exact up to there
 
 Default = TypeVar("Default")
 
@@ -30,15 +31,24 @@ class Rule:
     description: str
     flag: str  # of the command; a second word is a value that stands before the field's own
     unit: str = ""
-    low: float | None = None
+    low: float | None = None  # bounds of what can be computed
     high: float | None = None
+    smallest: float = 0.0  # of the values above 0, where 0 itself means unknown
+    usual: tuple[float, float] | None = None  # values outside it are used, with a warning
 
 
 def setting(
-    default: Default, description: str, flag: str, unit: str = "", low: float | None = None, high: float | None = None
+    default: Default,
+    description: str,
+    flag: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    smallest: float = 0.0,
+    usual: tuple[float, float] | None = None,
 ) -> Default:
     """A dataclass field with its `Rule`. Type, number of values and choices are those of the annotation."""
-    return field(default=default, metadata={"rule": Rule(description, flag, unit, low, high)})
+    return field(default=default, metadata={"rule": Rule(description, flag, unit, low, high, smallest, usual)})
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,8 @@ class SettingInfo:
         if self.value_type is object:
             readable = {np.ndarray: "an array", tuple: "a tuple of rows"}
             return " or ".join(["a file name", *(text for kind, text in readable.items() if kind in self.classes)])
-        return expected_text(self.value_type, self.rule.low, self.rule.high, self.choices, self.count)
+        text = expected_text(self.value_type, self.rule.low, self.rule.high, self.choices, self.count)
+        return text + usual_text(self.rule.smallest, self.rule.usual, self.rule.unit)
 
 
 def expected_text(
@@ -78,6 +89,12 @@ def expected_text(
 def bounds_text(low: float, high: float | None) -> str:
     """For example "0 or more", "0 to 3"."""
     return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
+
+
+def usual_text(smallest: float, usual: tuple[float, float] | None, unit: str = "") -> str:
+    """What follows the bounds of a value, for example ", if not 0 at least 0.001; 0.1 to 20 A is usual"."""
+    least = f", if not 0 at least {smallest:g}" if smallest else ""
+    return least + (f"; {bounds_text(*usual)} {unit}".rstrip() + " is usual" if usual else "")
 
 
 class Checked:
@@ -124,15 +141,18 @@ def _checked_scalar(info: SettingInfo, value: object) -> bool | int | float | st
     if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
         raise ValueError
     number = int(value) if isinstance(value, Integral) else float(value)
-    if not math.isfinite(number) or not _within(number, info.rule.low, info.rule.high):
+    if not math.isfinite(number) or not is_possible(number, info.rule):
         raise ValueError
-    if info.value_type is int and number != int(number):
+    if info.value_type is int and (number != int(number) or abs(number) > LARGEST_INTEGER):
         raise ValueError
     return int(number) if info.value_type is int else float(number)
 
 
-def _within(number: float, low: float | None, high: float | None) -> bool:
-    return (low is None or number >= low) and (high is None or number <= high)
+def is_possible(number: float, rule: Rule) -> bool:
+    """Whether a value is within the bounds of what can be computed."""
+    if 0 < number < rule.smallest:
+        return False
+    return (rule.low is None or number >= rule.low) and (rule.high is None or number <= rule.high)
 
 
 def fields_of(settings_class: type[Any]) -> tuple[SettingInfo, ...]:

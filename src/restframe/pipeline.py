@@ -19,7 +19,7 @@ from restframe.detector.survey import Survey, survey_frames
 from restframe.errors import InputError, SettingsError
 from restframe.kernels import thread_count
 from restframe.kernels.interface import Kernels
-from restframe.messages import Message, Setting
+from restframe.messages import Lines, Message, Setting
 from restframe.movie import Movie, RawFrames
 from restframe.movie.fractions import Fractions, make_fractions
 from restframe.movie.rendered import RenderedMovie, all_values_finite
@@ -278,7 +278,7 @@ def _say_what_was_found(prepared: Prepared, survey: Survey, settings: Settings, 
 def _say_motion(tracked: Tracked, shown: bool, progress: Progress) -> None:
     say, measured = progress.say, tracked.measured
     if shown:
-        say("\n".join(shift_table(tracked.global_shifts)))  # in one piece: nothing may come between its lines
+        say(Lines.verbatim("\n".join(shift_table(tracked.global_shifts))))  # in one piece: nothing may come between its lines
         say(f"Global shifts are corrected: {progress.seconds:.6f} sec")
     for note in measured.notes:
         say(note)

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
 from restframe.errors import WorkerError
+from restframe.messages import Lines
 from restframe.pipeline import Report
 
 State = TypeVar("State")
@@ -92,7 +93,7 @@ def _serve(connection: Connection, prepare: Callable[[], State], work: Callable[
                 work(state, item, connection.send)
             except Exception as error:
                 if os.environ.get("RESTFRAME_DEBUG") == "1":
-                    connection.send(traceback.format_exc())
+                    connection.send(Lines.verbatim(traceback.format_exc()))
                 answer = _as_sent(error)
             connection.send(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -10,6 +10,7 @@ from time import perf_counter
 from restframe.detector.references import References
 from restframe.kernels import thread_count
 from restframe.kernels.interface import Kernels
+from restframe.messages import Lines
 from restframe.movie import Movie
 from restframe.output.alignment import alignment_text
 from restframe.output.archive import archive_writer
@@ -82,9 +83,9 @@ class FileSink:
             seconds = StepSeconds(corrected.reading_seconds, perf_counter() - start)
             write_record(outputs.record, result, files, seconds)
         for path in images:
-            report(f"Corrected sum has been saved in:\n   {path}")
+            report(Lines(["Corrected sum has been saved in:", f"   {path}"]))
         if self.stack_file:
-            report(f"Corrected frames have been saved in:\n   {self.stack_file.target}")
+            report(Lines(["Corrected frames have been saved in:", f"   {self.stack_file.target}"]))
         report("Motion corrected images saved.")
 
     def discard(self) -> None:
