@@ -31,10 +31,10 @@ class Rule:
     description: str
     flag: str  # of the command; a second word is a value that stands before the field's own
     unit: str = ""
-    low: float | None = None  # bounds of what can be computed
+    low: float | None = None
     high: float | None = None
-    smallest: float = 0.0  # of the values above 0, where 0 itself means unknown
-    usual: tuple[float, float] | None = None  # values outside it are used, with a warning
+    usual: tuple[float, float] | None = None  # a value outside it is used, with a warning
+    possible: tuple[float, float] | None = None  # what can be computed, beside 0, which means unknown
 
 
 def setting(
@@ -44,11 +44,11 @@ def setting(
     unit: str = "",
     low: float | None = None,
     high: float | None = None,
-    smallest: float = 0.0,
     usual: tuple[float, float] | None = None,
+    possible: tuple[float, float] | None = None,
 ) -> Default:
     """A dataclass field with its `Rule`. Type, number of values and choices are those of the annotation."""
-    return field(default=default, metadata={"rule": Rule(description, flag, unit, low, high, smallest, usual)})
+    return field(default=default, metadata={"rule": Rule(description, flag, unit, low, high, usual, possible)})
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class SettingInfo:
             readable = {np.ndarray: "an array", tuple: "a tuple of rows"}
             return " or ".join(["a file name", *(text for kind, text in readable.items() if kind in self.classes)])
         text = expected_text(self.value_type, self.rule.low, self.rule.high, self.choices, self.count)
-        return text + usual_text(self.rule.smallest, self.rule.usual, self.rule.unit)
+        return text + ranges_text(self.rule.usual, self.rule.possible, self.rule.unit)
 
 
 def expected_text(
@@ -91,10 +91,11 @@ def bounds_text(low: float, high: float | None) -> str:
     return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
 
-def usual_text(smallest: float, usual: tuple[float, float] | None, unit: str = "") -> str:
-    """What follows the bounds of a value, for example ", if not 0 at least 0.001; 0.1 to 20 A is usual"."""
-    least = f", if not 0 at least {smallest:g}" if smallest else ""
-    return least + (f"; {bounds_text(*usual)} {unit}".rstrip() + " is usual" if usual else "")
+def ranges_text(usual: tuple[float, float] | None, possible: tuple[float, float] | None, unit: str = "") -> str:
+    """What follows the bounds of a value: "; 0.1 to 20 A is usual, 0.001 to 1000 A is possible"."""
+    ranges = (("usual", usual), ("possible", possible))
+    texts = [f"{bounds_text(*bounds)} {unit}".rstrip() + f" is {word}" for word, bounds in ranges if bounds]
+    return "; " + ", ".join(texts) if texts else ""
 
 
 class Checked:
@@ -150,7 +151,7 @@ def _checked_scalar(info: SettingInfo, value: object) -> bool | int | float | st
 
 def is_possible(number: float, rule: Rule) -> bool:
     """Whether a value is within the bounds of what can be computed."""
-    if 0 < number < rule.smallest:
+    if rule.possible is not None and number != 0 and not rule.possible[0] <= number <= rule.possible[1]:
         return False
     return (rule.low is None or number >= rule.low) and (rule.high is None or number <= rule.high)
 

@@ -24,6 +24,7 @@ from restframe.movie import Movie, RawFrames
 from restframe.movie.fractions import Fractions, make_fractions
 from restframe.movie.rendered import RenderedMovie, all_values_finite
 from restframe.output.text import shift_table
+from restframe.plausible import check_dose_weights, total_dose_warning, unusual_values
 from restframe.restore import dose
 from restframe.restore.blur import blur_weighted_sums
 from restframe.restore.fourier import finish_images
@@ -172,6 +173,9 @@ def wanted_sums(used: Fractions, settings: Settings) -> list[dose.Sum]:
     pixel_size = settings.unbinned_output_pixel_size
     if not (settings.motion.align and pixel_size > 0 and used.dose.sum() > 0):
         return dose.unweighted_sums(frame_count, {"sum": all_frames, **halves})
+    highest_frequency = np.array([dose.frequency_samples()[-1] / pixel_size])
+    smallest_critical_dose = float(dose.critical_dose(highest_frequency, settings.exposure.voltage)[0])
+    check_dose_weights(used.accumulated.tolist(), smallest_critical_dose, settings.exposure)
     weighted = {"dose_weighted": all_frames}
     if settings.sums.dose_range:
         low, high = settings.sums.dose_range
@@ -204,6 +208,11 @@ def track(
     frame_count, shape = len(prepared.used.frames), prepared.shape
     if field is not None:
         check_field(field, (frame_count, *shape))
+    for note in (
+        *unusual_values(settings),
+        *total_dose_warning(prepared.used.accumulated.tolist(), settings.exposure),
+    ):
+        progress.say(note)
     _say_how_frames_are_read(kernels, prepared, progress)
     shown = settings.motion.align or field is not None
     if not shown:

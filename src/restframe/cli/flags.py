@@ -48,6 +48,8 @@ class Flag:
     many: bool = False  # any number of values
     low: float | None = None
     high: float | None = None
+    usual: tuple[float, float] | None = None  # shown in the help; values outside it are used, with a warning
+    possible: tuple[float, float] | None = None  # what can be computed, beside 0
     choices: tuple[str, ...] = ()
     doubled: bool = False  # one value stands for the first two
     switch: bool = False  # the flag without a value means 1
@@ -89,6 +91,8 @@ def _setting_flag(field_name: str, manual: str = "", note: str = "", **propertie
         manual=manual,
         low=0 if is_bool else setting_info.rule.low,
         high=1 if is_bool else setting_info.rule.high,
+        usual=setting_info.rule.usual,
+        possible=setting_info.rule.possible,
         choices=setting_info.choices,
         switch=is_bool and setting_info.rule.flag.startswith("--"),
     )
