@@ -287,7 +287,9 @@ def _say_what_was_found(prepared: Prepared, survey: Survey, settings: Settings, 
 def _say_motion(tracked: Tracked, shown: bool, progress: Progress) -> None:
     say, measured = progress.say, tracked.measured
     if shown:
-        say(Lines.verbatim("\n".join(shift_table(tracked.global_shifts))))  # in one piece: nothing may come between its lines
+        say(
+            Lines.verbatim("\n".join(shift_table(tracked.global_shifts)))
+        )  # in one piece: nothing may come between its lines
         say(f"Global shifts are corrected: {progress.seconds:.6f} sec")
     for note in measured.notes:
         say(note)

@@ -58,7 +58,8 @@ class Task:
 def with_titles(tasks: Sequence[Task]) -> list[Task]:
     """The tasks of a batch, each with its place in the batch as title."""
     return [
-        replace(task, title=Lines(["", f"Movie {number} of {len(tasks)}: {task.movie}"])) for number, task in enumerate(tasks, 1)
+        replace(task, title=Lines(["", f"Movie {number} of {len(tasks)}: {task.movie}"]))
+        for number, task in enumerate(tasks, 1)
     ]
 
 

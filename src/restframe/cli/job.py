@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from restframe.batch.folder import EXTENSIONS, Listing, list_movies
@@ -14,6 +15,7 @@ from restframe.cli.devices import choose_gpus, find_gpus
 from restframe.cli.flags import FLAGS, FlagValue
 from restframe.cli.parse import Options
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
+from restframe.files import check_regular
 from restframe.movie.integration import read_rows
 from restframe.output.alignment import alignment_path
 from restframe.output.archive import archive_path
@@ -22,6 +24,7 @@ from restframe.output.names import (
     image_paths,
     log_dir_base,
     log_file_base,
+    log_paths,
     record_path,
     stack_path,
     whole_frame_path,
@@ -61,6 +64,11 @@ class Job:
         """Files that are written beside images and logs."""
         return [path for path in (self.out_aln, self.star, self.archive, self.record) if path]
 
+    @property
+    def logs(self) -> list[Path]:
+        """All logs that may be written or, where an earlier run left them, removed."""
+        return [path for base, _ in self.log_bases for path in log_paths(base)]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -81,6 +89,8 @@ def job_from(options: Options) -> Job:
     movie = Path(name)
     job = _make_job(options, movie, INPUT_FORMATS[input_flag])
     _check_inputs_survive(options, [job])
+    _check_outputs_differ(job)
+    check_regular(movie)
     if not os.path.isfile(movie):
         problem = "is a folder (with -Serial 1 all its movies)" if os.path.isdir(movie) else "does not exist"
         raise InputError(f"{movie} {problem}. Give the name of a movie after {input_flag}.")
@@ -112,6 +122,8 @@ def batch_from(options: Options) -> Batch:
         raise _no_movies(listing, kind, suffix)
     _check_names_differ(jobs)
     _check_inputs_survive(options, jobs)
+    for job in jobs:
+        _check_outputs_differ(job)
     _check_places(jobs[0])
     settings, notes = _settings_and_notes(options)
     lines = [
@@ -121,6 +133,7 @@ def batch_from(options: Options) -> Batch:
         f"Skips:     {' '.join(skips)}",
         *(f"added: {listing.folder}{job.movie.name}" for job in jobs),
         *(f"left out: {job.movie}, an earlier result" for job in earlier_results),
+        *(f"left out: {listing.folder}{reason}" for reason in listing.left_out),
     ]
     output = options.text("-OutMrc")
     if os.path.isdir(output) and not output.endswith("/"):
@@ -201,7 +214,8 @@ def _alignment_to_read(in_aln: str, movie: Path) -> Path | None:
     """The movie's file in the folder after -InAln; a file is taken as it is."""
     if not in_aln:
         return None
-    return Path(in_aln) if os.path.isfile(in_aln) else alignment_path(in_aln, movie)
+    is_folder = os.path.isdir(in_aln) or not os.path.lexists(in_aln)
+    return alignment_path(in_aln, movie) if is_folder else Path(in_aln)
 
 
 def _input(options: Options) -> tuple[str, str]:
@@ -228,13 +242,24 @@ def _check_names_differ(jobs: Sequence[Job]) -> None:
             job_by_name[name] = job
 
 
+def _check_outputs_differ(job: Job) -> None:
+    """Raise SettingsError where two files of one movie would have one name."""
+    outputs = [*job.images.values(), *job.extras, *job.logs]
+    real_paths = [os.path.abspath(path) for path in outputs]
+    for number, path in enumerate(real_paths):
+        if path in real_paths[:number]:
+            raise SettingsError(f"Two outputs would both be {outputs[number]}. Give one of them another name.")
+
+
 def _check_inputs_survive(options: Options, jobs: Sequence[Job]) -> None:
     references = [Path(options.text(flag)) for flag in REFERENCE_INPUTS if options.text(flag)]
-    inputs = (*(job.movie for job in jobs), *references)
-    input_by_identity = {identity: path for path in inputs for identity in _identities(path)}
+    known_motion = (job.in_aln for job in jobs if job.in_aln)
+    inputs = (*(job.movie for job in jobs), *references, *known_motion)
+    real_folder = cache(os.path.realpath)  # a batch has thousands of files in few folders
+    input_by_identity = {identity: path for path in inputs for identity in _identities(path, real_folder)}
     for job in jobs:
-        for output in (*job.images.values(), *job.extras):
-            for identity in _identities(output):
+        for output in (*job.images.values(), *job.extras, *job.logs):
+            for identity in _identities(output, real_folder):
                 if identity in input_by_identity:
                     raise SameFileError(
                         f"{output} would overwrite the input {input_by_identity[identity]}. "
@@ -242,9 +267,9 @@ def _check_inputs_survive(options: Options, jobs: Sequence[Job]) -> None:
                     )
 
 
-def _identities(path: Path) -> list[object]:
+def _identities(path: Path, real_folder: Callable[[Path], str]) -> list[object]:
     """Keys that are equal for two names of the same file, whether it exists or not."""
-    identities: list[object] = [os.path.realpath(path)]
+    identities: list[object] = [(real_folder(path.parent), path.name)]
     with suppress(OSError):
         status = os.stat(path)
         identities.append((status.st_dev, status.st_ino))

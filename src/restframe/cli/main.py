@@ -97,4 +97,3 @@ def _task(job: Job) -> Task:
     outputs = Outputs(job.images, job.folders, job.log_bases, job.out_aln, job.star, job.archive, job.record)
     stack = StackFile(job.images["stack"], job.settings.output_pixel_size) if "stack" in job.images else None
     return Task(job.movie, job.kind, FileSink(outputs, stack), job.in_aln)
-

@@ -14,6 +14,7 @@ import numpy as np
 
 from restframe.arrays import FloatArray
 from restframe.errors import InputError, SettingsError
+from restframe.files import check_regular
 from restframe.messages import Setting
 from restframe.output.text import rounded
 from restframe.result import Result
@@ -74,6 +75,7 @@ def read_alignment(path: str | Path) -> Alignment:
 
     Raises `InputError` for a file that is missing, cut short or of another kind.
     """
+    check_regular(path)
     try:
         text = Path(path).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
