@@ -19,6 +19,7 @@ from restframe.files import check_regular
 from restframe.movie.integration import read_rows
 from restframe.output.alignment import alignment_path
 from restframe.output.archive import archive_path
+from restframe.output.drafts import remove_abandoned
 from restframe.output.images import is_ours
 from restframe.output.names import (
     image_paths,
@@ -277,6 +278,9 @@ def _identities(path: Path, real_folder: Callable[[Path], str]) -> list[object]:
 
 
 def _check_places(job: Job) -> None:
+    """Raise OutputError where a file cannot be written. Removes what a run that was killed left in the folders."""
+    outputs = (*job.images.values(), *job.extras, *job.logs)
+    remove_abandoned(path.parent for path in outputs)
     for path in (*job.images.values(), *([job.star] if job.star else [])):
         check_place(path)
     for folder in (*job.folders, *([job.record.parent] if job.record else [])):

@@ -8,31 +8,17 @@ from __future__ import annotations
 import io
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import TextIO
 
 from restframe.cli.wording import with_flags
 from restframe.errors import OutputError, StdoutError, error_message
 from restframe.messages import Lines, one_line
-
-END_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # no SIGHUP on Windows
-
-
-class Ended(SystemExit):
-    """A signal ended the program."""
-
-    code: int
-
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
-        self.name = signal.Signals(number).name
+from restframe.termination import Ended, ending_in_time
 
 
 def say(text: str) -> None:
@@ -58,7 +44,7 @@ def errors_as_messages(run: Callable[[], int]) -> int:
     RESTFRAME_DEBUG=1 in the environment shows the whole traceback.
     """
     try:
-        with _all_on_stdout(), _cleaning_up_when_terminated():
+        with _all_on_stdout(), ending_in_time(_write_error):
             return run()
     except BrokenPipeError:
         _discard_stdout()
@@ -81,36 +67,19 @@ def _fail(message: str, code: int) -> int:
     with suppress(OSError, ValueError):  # the exit code is left to say that something failed
         if os.environ.get("RESTFRAME_DEBUG") == "1":
             traceback.print_exc()
-        sys.stderr.write(f"Error: {one_line(message)}\n")
-        sys.stderr.flush()
+        _write_error(message)
     return code
+
+
+def _write_error(message: str) -> None:
+    sys.stderr.write(f"Error: {one_line(message)}\n")
+    sys.stderr.flush()
 
 
 def _discard_stdout() -> None:
     """Let what is still written to stdout go nowhere: Python would complain when it flushes at the end."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextmanager
-def _cleaning_up_when_terminated() -> Iterator[None]:
-    """A batch system that ends the job gets the usual exit code, but temporary files are removed first."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Ended(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier_handlers = {number: signal.getsignal(number) for number in END_SIGNALS}
-    for number, handler in earlier_handlers.items():
-        if handler is not signal.SIG_IGN:  # nohup asks for that
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in earlier_handlers.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

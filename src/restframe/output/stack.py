@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from restframe.arrays import FloatArray
+from restframe.output.drafts import discard, draft_of
 from restframe.output.header import HEADER_BYTES, Statistics, mrc_header
 from restframe.output.images import FLOAT32_MODE
-from restframe.output.place import draft_of, explaining
+from restframe.output.place import explaining
 
 
 class StackFile:
@@ -47,4 +48,4 @@ class StackFile:
 
     def discard(self) -> None:
         """Remove what was not put in place."""
-        self._draft.unlink(missing_ok=True)
+        discard(self._draft)
