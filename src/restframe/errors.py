@@ -10,6 +10,7 @@
         DeviceError            5  the requested GPU cannot be used
         BatchError             6  some movies of a batch failed
         DetectorError          6  a reference does not fit the movie
+        ResultError            6  the result is not finite
         WorkerError            6  the process of a movie ended too early
 
 A message names the file or the setting, what was found, what was expected, and what the user can do. Settings are named
@@ -82,6 +83,10 @@ class BatchError(RestframeError):
 
 class DetectorError(RestframeError):
     """A gain, dark or defect file does not fit the movie or is not valid."""
+
+
+class ResultError(RestframeError):
+    """The result is not finite. It is not saved."""
 
 
 class WorkerError(RestframeError):

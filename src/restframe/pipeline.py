@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ from restframe.arrays import AnyArray, FloatArray
 from restframe.detector.binned import BinnedFrames, binning_factor
 from restframe.detector.references import References, load_references
 from restframe.detector.survey import Survey, survey_frames
-from restframe.errors import InputError, SettingsError
+from restframe.errors import InputError, ResultError, SettingsError
 from restframe.kernels import thread_count
 from restframe.kernels.interface import Kernels
 from restframe.messages import Lines, Message, Setting
@@ -242,7 +242,10 @@ def measure_binned(
     """The motion that the binned frames show."""
     used, motion = prepared.used, settings.motion
     counts = survey.calibration.mean_counts
-    grouping = [group_frames(used.weight, size) for size in motion.group]
+    group_sizes, exposure = motion.group, settings.exposure
+    if prepared.movie.format == "eer" and exposure.integration is None and exposure.eer_grouping == group_sizes[0]:
+        group_sizes = (1, 1)  # they are groups of raw frames, which the fractions are
+    grouping = [group_frames(used.weight, size) for size in group_sizes]
     series = FrameSeries(binned, prepared.shape, counts, used.dose, used.accumulated, *grouping)
     return measure(kernels, series, motion, settings.exposure)
 
@@ -328,6 +331,7 @@ def restore(
     else:
         images |= make_sums(kernels, raw, calibration, resampling, prepared.plan)
     progress.say(f"Correction of local motion: {progress.seconds:.6f} sec")
+    check_finite(images, measured.field)
     return Result(
         **images,
         pixel_size=settings.output_pixel_size,
@@ -349,6 +353,21 @@ def restore(
         settings=settings,
         timings=replace(tracked.timings, sums=progress.seconds),
     )
+
+
+def check_finite(images: Mapping[str, AnyArray], field: MotionField) -> None:
+    """Raise ResultError where a pixel or the motion is not finite: no such result is ever given or saved."""
+    if not np.isfinite(field.amplitudes).all():
+        raise ResultError(
+            "The motion is not finite. Check the values in the movie, the references and the known motion."
+        )
+    for name, image in images.items():
+        count = int(image.size - np.isfinite(image).sum())
+        if count:
+            raise ResultError(
+                f"{count} of {image.size} pixels of the image {name} are not finite, so nothing is saved. Check the "
+                "values in the movie and its references."
+            )
 
 
 def sum_after_global_motion(kernels: Kernels, prepared: Prepared, settings: Settings, tracked: Tracked) -> AnyArray:

@@ -138,6 +138,15 @@ class Exposure(Checked):
         "are summed to one fraction, and the dose of a raw frame.",
         "-FmIntFile",
     )
+    eer_grouping: int = setting(
+        0,
+        "Number of raw frames of an EER movie that are summed to one fraction, where {integration} does not say it. "
+        "0: about 40 fractions, or, with {frame_dose}, fractions of about 1 e/A². Where {group} has the same first "
+        "number, it has no further effect.",
+        "--eer-grouping",
+        unit="frames",
+        low=0,
+    )
     eer_sampling: EerSampling = setting(
         1, "Pixels of an EER movie: 1, 2 or 3 for 1, 2 or 4 per physical pixel along each axis.", "-EerSampling"
     )
@@ -322,6 +331,7 @@ class Choices(TypedDict, total=False):
     throw: int
     trunc: int
     integration: FilePath | tuple[Row, ...] | None
+    eer_grouping: int
     eer_sampling: EerSampling
     align: bool
     patches: tuple[int, int]

@@ -143,7 +143,6 @@ def test_no_output_may_be_a_reference(movie, tmp_path):
         ),
         (["-OutMrc", "o.mrc", "-FmIntFile", "logs/my movie-Full.log", "-LogDir", "logs"], "my movie-Full.log"),
         (["-OutMrc", "o.mrc", "-Gain", "linked.mrc", "-OutStack", "1"], "linked.mrc"),
-        (["-OutMrc", "o.mrc", "-DefectFile", "my movie.star", "-OutStar", "1"], "my movie.star"),
         (["-OutMrc", "o.mrc", "-Dark", "arc/my movie.mrc", "-ArcDir", "arc"], "my movie.mrc"),
         (["-OutMrc", "o.mrc", "-DefectMap", "aln/my movie.aln", "-OutAln", "aln"], "my movie.aln"),
     ],
@@ -184,8 +183,10 @@ def test_outputs_that_cannot_be_written(movie, tmp_path):
         job("-InTiff", movie)
     with pytest.raises(OutputError, match="cannot be made"):
         job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogDir", tmp_path / "file" / "logs")
-    with pytest.raises(OutputError, match="does not exist"):
-        job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogFile", tmp_path / "none" / "x")
+    with pytest.raises(OutputError, match="cannot be made"):
+        job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogFile", tmp_path / "file" / "x")
+    missing = tmp_path / "none"  # made with the logs
+    assert missing in job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogFile", missing / "x").folders
     assert sorted(os.listdir(tmp_path)) == ["file", "folder_DW.mrc", "in"]
 
 

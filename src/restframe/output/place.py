@@ -18,12 +18,13 @@ Writer = Callable[[Path], None]
 FILES_AT_ONCE = 4  # written at the same time
 
 
-def place_all(drafts: Iterable[tuple[Path, Writer]]) -> list[Path]:
+def place_all(drafts: Iterable[tuple[Path, Writer]], obsolete: Iterable[Path] = ()) -> list[Path]:
     """Write every file beside its target, all at the same time, then rename them in the order given. Returns the
     targets.
 
-    Until then old files stay as they were. Put last the file whose existence means success.
-    The temporary names are hidden and don't end in .mrc, so no watcher takes them for results.
+    ``obsolete``: files of an earlier run, which are removed before the first is renamed. Until then all old files stay
+    as they were. Put last the file whose existence means success. The temporary names are hidden and don't end in .mrc,
+    so no watcher takes them for results.
 
     Raises OutputError when a file cannot be written; nothing new is left then.
     """
@@ -43,6 +44,9 @@ def place_all(drafts: Iterable[tuple[Path, Writer]]) -> list[Path]:
             for writing in writings:
                 writing.result()
         raise_if_ended()
+        for path in obsolete:
+            with explaining(path):
+                path.unlink(missing_ok=True)
         for draft, target in draft_and_target:
             with explaining(target):
                 os.replace(draft, target)
