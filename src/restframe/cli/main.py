@@ -34,6 +34,10 @@ def _run(arguments: list[str]) -> int:
         from restframe.cli.simulate import main as simulate
 
         return simulate(arguments[1:])
+    if words == ["doctor"]:
+        from restframe.cli.doctor import main as doctor
+
+        return doctor(say)
     if not words or {"--help", "-help", "-h"} & set(words):
         say(Lines.verbatim(help_text()))
     elif words in (["--version"], ["-version"], ["-v"]):
