@@ -23,6 +23,7 @@ from restframe.messages import Lines, Message, Setting
 from restframe.movie import Movie, RawFrames
 from restframe.movie.fractions import Fractions, make_fractions
 from restframe.movie.rendered import RenderedMovie, all_values_finite
+from restframe.optics import critical_dose
 from restframe.output.text import shift_table
 from restframe.plausible import check_dose_weights, total_dose_warning, unusual_values
 from restframe.restore import dose
@@ -174,7 +175,7 @@ def wanted_sums(used: Fractions, settings: Settings) -> list[dose.Sum]:
     if not (settings.motion.align and pixel_size > 0 and used.dose.sum() > 0):
         return dose.unweighted_sums(frame_count, {"sum": all_frames, **halves})
     highest_frequency = np.array([dose.frequency_samples()[-1] / pixel_size])
-    smallest_critical_dose = float(dose.critical_dose(highest_frequency, settings.exposure.voltage)[0])
+    smallest_critical_dose = float(critical_dose(highest_frequency, settings.exposure.voltage)[0])
     check_dose_weights(used.accumulated.tolist(), smallest_critical_dose, settings.exposure)
     weighted = {"dose_weighted": all_frames}
     if settings.sums.dose_range:

@@ -78,7 +78,7 @@ def raise_if_ended() -> None:
 
 @contextmanager
 def ending_in_time(say: Callable[[str], None], grace: float = GRACE_SECONDS) -> Iterator[None]:
-    """Signals that end the program raise `Ended` in the main thread; ``say`` takes a line if that takes too long.
+    """Signals that end the program raise `Ended` (or KeyboardInterrupt) in the main thread; ``say`` takes a line if that takes too long.
 
     Does nothing in other threads. What was set before is set again at the end.
     """
@@ -88,9 +88,9 @@ def ending_in_time(say: Callable[[str], None], grace: float = GRACE_SECONDS) -> 
 
     def stop(number: int, frame: FrameType | None) -> None:
         STATE.signal_number = number
-        raise Ended(number)
+        raise_if_ended()
 
-    earlier_handlers = {number: signal.getsignal(number) for number in END_SIGNALS}
+    earlier_handlers = {number: signal.getsignal(number) for number in (*END_SIGNALS, INTERRUPTED)}
     for number, handler in earlier_handlers.items():
         if handler is not signal.SIG_IGN:  # nohup asks for that
             signal.signal(number, stop)
@@ -150,7 +150,7 @@ class Watch:
     def _ends_process(self, number: int) -> bool:
         if number == 0:
             return False
-        return number == INTERRUPTED or (number in END_SIGNALS and signal.getsignal(number) is not signal.SIG_IGN)
+        return number in (*END_SIGNALS, INTERRUPTED) and signal.getsignal(number) is not signal.SIG_IGN
 
 
 def end_now(number: int, say: Callable[[str], None]) -> None:

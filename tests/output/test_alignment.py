@@ -69,7 +69,7 @@ def test_a_row_for_each_raw_frame_of_an_eer_movie(tmp_path, throw, trunc, size):
     middle = [(raw.start + raw.stop) / 2 - 0.5 for raw in frames]
     for axis in range(2):
         at_middle = np.interp(middle, np.arange(raw_count), shifts[:, axis])
-        np.testing.assert_allclose(at_middle, -field.whole_frame()[:, axis], atol=2e-3)
+        np.testing.assert_allclose(at_middle, -field.global_displacement()[:, axis], atol=2e-3)
     back = read_alignment(path)
     assert back.exact and back.field.amplitudes.tobytes() == field.amplitudes.tobytes()
     asked = replace(result, settings=Settings(exposure=Exposure(integration=((raw_count, size),))))

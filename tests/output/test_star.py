@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from restframe.movie.integration import divide
+from restframe.movie.integration import divide_frames
 from restframe.output.star import StarGain, polynomial, star_path, star_text, unequal
 from restframe.result import Result
 from restframe.settings import Detector, Exposure, Settings, Sums
@@ -115,7 +115,7 @@ def test_sums_of_raw_frames():
 @pytest.mark.parametrize("trunc", [0, 2, 9])
 def test_relion_counts_fractions_from_raw_frame_0(grouping, throw, trunc):
     """The motion of a sum of raw frames is that of its middle, wherever the used fractions begin and end."""
-    frames = tuple(divide(range(throw, 80 - trunc), grouping))
+    frames = tuple(divide_frames(range(throw, 80 - trunc), grouping))
     middle = np.array([(raw.start + raw.stop) / 2 for raw in frames])
     field = MotionField(((0, 0), (1, 0)), np.stack([np.stack([middle, -2 * middle], 1)] * 2) / 40, SHAPE)
     result = replace(result_of(field, movie_format="eer"), frames=frames, dose=np.array([0.5 * len(f) for f in frames]))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ FOREIGN_SUFFIX = "_restframe"  # of the name where RELION writes, or has written
 class StarGain:
     """What RELION is told about the gain."""
 
-    name: str | Path | None = None  # of a gain that RELION applies rightly as it is
+    name: str | PathLike[str] | None = None  # of a gain that RELION applies rightly as it is
     comment: str = ""
 
 
@@ -153,7 +154,7 @@ def _time_polynomials(z: FloatArray) -> FloatArray:
 
 
 def _global_rows(field: MotionField, frames: RelionFrames) -> Iterator[Sequence[object]]:
-    displacement = field.whole_frame()
+    displacement = field.global_displacement()
     shifts = rounded(-(displacement - displacement[0]), 4).tolist()
     for frame in range(frames.count):
         shift = shifts[frame - frames.used.start] if frame in frames.used else (UNUSED_SHIFT, UNUSED_SHIFT)
