@@ -78,9 +78,10 @@ def raise_if_ended() -> None:
 
 @contextmanager
 def ending_in_time(say: Callable[[str], None], grace: float = GRACE_SECONDS) -> Iterator[None]:
-    """Signals that end the program raise `Ended` (or KeyboardInterrupt) in the main thread; ``say`` takes a line if that takes too long.
+    """Signals that end the program raise `Ended` (or KeyboardInterrupt) in the main thread.
 
-    Does nothing in other threads. What was set before is set again at the end.
+    ``say`` takes a line where the program does not end within ``grace`` seconds and is ended. Does nothing in other
+    threads. What was set before is set again at the end.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
