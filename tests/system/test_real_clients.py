@@ -127,6 +127,7 @@ def test_tomoman_on_eer(run, sampling):
         "-OutStack 0 -Align 1  -Gpu 0 -SplitSum 1"
     )
     assert code == 0 and f"Listed defects: {3 * sampling**2} pixels." in out
+    assert ("is taken for the rendered" in out) == (sampling > 1)
     close(np.loadtxt("o.mrc.log0-Full.log")[:, 1:] / sampling)
     for suffix in ("", "_DW", "_EVN", "_ODD"):
         assert image(f"o{suffix}.mrc").shape == (HEIGHT * sampling, WIDTH * sampling)
@@ -204,9 +205,11 @@ def test_scipion(run):
     assert code == 0
     close(scipions_shifts("movie-Patch-Full.log"))
     made = {p.name for p in Path().iterdir() if not p.is_symlink()}
-    assert made == {f"movie_aligned_mic{s}.mrc" for s in ("", "_DW", "_ODD", "_EVN")} | {"movie.star"} | {
-        f"movie-Patch-{s}.log" for s in ("Full", "Patch", "Frame")
-    }
+    (flipped_gain,) = {name for name in made if name.startswith("gain_relion_")}  # as RELION applies it
+    assert f" {flipped_gain}\n" in Path("movie.star").read_text()
+    assert made - {flipped_gain} == {f"movie_aligned_mic{s}.mrc" for s in ("", "_DW", "_ODD", "_EVN")} | {
+        "movie.star"
+    } | {f"movie-Patch-{s}.log" for s in ("Full", "Patch", "Frame")}
 
 
 def test_scipion_tomography(run):

@@ -21,6 +21,7 @@ from restframe.batch.blocks import Blocks
 from restframe.batch.source import Task, TaskQueue
 from restframe.batch.worker import Worker
 from restframe.blas import single_blas_thread
+from restframe.eer_pixels import with_rendered_pixel_size
 from restframe.errors import ReferenceInputError, StdoutError, error_message
 from restframe.kernels import thread_count
 from restframe.messages import Lines, Message
@@ -275,7 +276,8 @@ def read(session: Session, task: Task, report: Report) -> Ready:
     start = perf_counter()
     settings, sampling = session.settings, session.settings.exposure.eer_sampling
     movie = open_movie(task.movie, task.kind, sampling)
-    lines = movie_lines(movie, task.kind, sampling)
+    settings, pixel_notes = with_rendered_pixel_size(settings, movie)
+    lines = [*movie_lines(movie, task.kind, sampling), *pixel_notes]
     if task.alone:
         for line in lines:
             report(line)

@@ -130,7 +130,7 @@ def far_from_median(gain: FloatArray) -> BoolArray:
     """Mask (h, w) of pixels whose gain no camera has; 0, which marks a bad pixel, is none of them."""
     known = gain != 0
     if not known.any():
-        return known & False
+        return np.zeros_like(known)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         ratio = gain.astype(np.float64) / float(np.median(gain[known]))
     outliers: BoolArray = known & ~((ratio >= 1 / MAX_GAIN_RATIO) & (ratio <= MAX_GAIN_RATIO))
