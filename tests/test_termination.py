@@ -42,6 +42,12 @@ except BaseException:
 place_all([(Path("o.mrc"), lambda path: path.write_bytes(b"x"))])
 """,
 }
+STATES["in a library that makes another error of it"] = """
+try:
+    time.sleep(60)
+except BaseException as error:
+    raise ValueError("the compiler failed") from error
+"""
 PROGRAM = """
 import ctypes, os, sys, time
 from concurrent.futures import ThreadPoolExecutor

@@ -107,6 +107,9 @@ def ending_in_time(say: Callable[[str], None], grace: float = GRACE_SECONDS) -> 
     try:
         yield
         raise_if_ended()
+    except Exception:
+        raise_if_ended()  # a library has made another error of the exception
+        raise
     finally:
         signal.set_wakeup_fd(earlier_descriptor)
         watch.stop()
