@@ -2,7 +2,8 @@
 
     python benchmarks/kills.py --runs 200
 
-Each run corrects a small movie with all kinds of output and is killed (SIGKILL) after a random part of its usual time.
+Each run corrects a small movie with all kinds of output and is killed (SIGKILL): one half of them after a random part
+of the usual time, the other half a few milliseconds after several files have appeared, while results are saved.
 A file under a final name must then be that of a complete run, byte for byte, and after one more run no temporary file
 may be left in any of its folders. Prints one line, and ends with 1 if that was not so.
 """
@@ -27,6 +28,10 @@ WORDS = (
     "-InMrc movie.mrc -OutMrc out/o.mrc -PixSize 1.5 -FmDose 4 -SplitSum 1 -OutStack 1 2 -Patch 2 2 -LogDir out/logs "
     "-OutAln out/aln -OutStar 1 -Gain gain.mrc -FlipGain 1 -Gpu -1"
 )
+
+
+SAVING_SECONDS = 0.02  # that saving takes, about
+DRAFTS_WHILE_SAVING = 3
 
 
 def make_inputs(folder: Path) -> None:
@@ -60,12 +65,14 @@ def is_temporary(name: str) -> bool:
     return Path(name).name.startswith(".")
 
 
-def kill_and_look(folder: Path, seconds: float, expected: Mapping[str, bytes]) -> str:
+def kill_and_look(folder: Path, seconds: float, while_saving: bool, expected: Mapping[str, bytes]) -> str:
     """What a run leaves that is killed after ``seconds``: "ended before", "nothing", "temporary files", "files", or
-    "PARTIAL FILE".
+    "PARTIAL FILE". ``while_saving``: the seconds are counted from when the images are being written.
     """
     shutil.rmtree(folder / "out", ignore_errors=True)
     process = start(folder)
+    while while_saving and process.poll() is None and len(list((folder / "out").glob(".*.part"))) < DRAFTS_WHILE_SAVING:
+        time.sleep(0.0005)
     try:
         process.wait(seconds)
         return "ended before"
@@ -92,9 +99,9 @@ def run_kills(folder: Path, runs: int, seed: int = 1) -> Counter[str]:
     counts: Counter[str] = Counter()
     generator = random.Random(seed)
     for _ in range(runs):
-        # most of the saving happens in the last third
-        part = generator.uniform(0, 1.05) if generator.random() < 0.5 else generator.uniform(0.6, 1.05)
-        outcome = kill_and_look(folder, part * usual_seconds, expected)
+        while_saving = generator.random() < 0.5
+        seconds = generator.uniform(0, SAVING_SECONDS if while_saving else usual_seconds)
+        outcome = kill_and_look(folder, seconds, while_saving, expected)
         counts[outcome] += 1
         if outcome == "temporary files" or outcome == "files":
             assert start(folder).wait() == 0

@@ -19,6 +19,13 @@ from restframe.detector.survey import Survey, survey_frames
 from restframe.errors import InputError, ResultError, SettingsError
 from restframe.kernels import thread_count
 from restframe.kernels.interface import Kernels
+from restframe.long_movies import (
+    frames_per_sum,
+    measured_of_frames,
+    motion_for_sums,
+    notice,
+    summed_fractions,
+)
 from restframe.messages import Lines, Message, Setting
 from restframe.movie import Movie, RawFrames
 from restframe.movie.fractions import Fractions, make_fractions
@@ -218,12 +225,17 @@ def track(
     shown = settings.motion.align or field is not None
     if not shown:
         field = MotionField.at_rest(frame_count, shape)
-    factor = binning_factor(shape) if field is None else 0
+    binning = binning_factor(shape)
+    size = frames_per_sum((frame_count, *shape), binning, settings.machine)
+    factor = binning if field is None and size == 1 else 0
     survey, binned = survey_frames(kernels, prepared.raw, prepared.references, settings.detector.find_defects, factor)
     pages.trim_heap()
     _say_what_was_found(prepared, survey, settings, progress)
     survey_seconds = progress.seconds
-    if field is None:
+    if field is None and size > 1:
+        progress.say(notice(size, Setting("max_memory") if settings.machine.max_memory else None))
+        measured = measure_on_sums(kernels, prepared, size, settings)
+    elif field is None:
         measured = measure_binned(kernels, binned, prepared, survey, settings)
     else:
         local = shown and min(settings.motion.patches) > 1
@@ -235,6 +247,23 @@ def track(
     tracked = Tracked(survey, measured, Timings(survey_seconds, progress.seconds))
     _say_motion(tracked, shown, progress)
     return tracked
+
+
+def measure_on_sums(kernels: Kernels, prepared: Prepared, size: int, settings: Settings) -> Measured:
+    """The motion that sums of ``size`` frames show, interpolated for the frames."""
+    movie, references = prepared.movie, prepared.references
+    stored, dark = (movie.movie, movie.dark) if isinstance(movie, RenderedMovie) else (movie, references.dark)
+    sums = summed_fractions(prepared.used, size)
+    rendered = RenderedMovie(stored, sums.frames, dark)
+    block = prepared.raw.frames_per_block
+    on_host = RawFrames(rendered, None, thread_count(settings.machine), False, block)
+    raw = kernels.device_frames(on_host, settings.machine.gpu_memory)
+    of_sums = replace(prepared, movie=rendered, references=replace(references, dark=None), used=sums, raw=raw)
+    factor = binning_factor(prepared.shape)
+    survey, binned = survey_frames(kernels, raw, of_sums.references, settings.detector.find_defects, factor)
+    settings_of_sums = replace(settings, motion=motion_for_sums(settings.motion, size))
+    measured = measure_binned(kernels, binned, of_sums, survey, settings_of_sums)
+    return measured_of_frames(measured, sums, prepared.used)
 
 
 def measure_binned(
