@@ -30,7 +30,8 @@ CRYOSPARC = (
     """-InTiff m.tif -OutMrc o.mrc -LogFile J1/motioncor2_logs/7 -Patch 5 5 -PixSize 0.8 -kV 300 -FmDose 1.1 -Gpu 0"""
 )
 TOMOBEAR = """-InTiff m.tif -OutMrc o.mrc -Iter 50 -Tol 0.5 -Gpu 0 -GpuMemUsage 0.5 -UseGpus 1 -InFmMotion 1
-    -Bft 500 150 -PixSize 1.35 -kV 300 -FmDose 0.3 -SplitSum 0 -Align 1 -LogFile x_motioncor2.log -FmRef 12 -Patch 7 5 15"""
+    -Bft 500 150 -PixSize 1.35 -kV 300 -FmDose 0.3 -SplitSum 0 -Align 1 -LogFile x_motioncor2.log -FmRef 12
+    -Patch 7 5 15"""
 SNARTOMO = """-InEer m.eer -Gain g.gain -OutMrc o.mrc -Patch 3 3 -FmRef 1 -Iter 10 -Tol 0.5 -Serial 0 -SumRange 0 0
     -Gpu 0 -LogDir d/ -SplitSum 1 -Kv 300 -PixSize 1.1"""
 EMTOOLS = """-OutMrc output/aligned_ -InSuffix .tif -Serial 1 -Gpu 0 -LogDir log/ -InTiff ./movie -PixSize 0.885 -kV 300

@@ -17,7 +17,9 @@ import tifffile
 from scipy import ndimage
 
 from restframe.cli.main import main
+from restframe.movie.events import Coding
 from restframe.output.alignment import read_alignment
+from restframe.simulate.eer import encode, write_eer
 
 PROGRAM = shutil.which("relion_motion_refine")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="RELION is not installed (Debian: apt-get install relion)")
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="RELION is not installed
 FRAMES, HEIGHT, WIDTH, BOX, PIXEL = 8, 320, 384, 32, 1.5
 POSITIONS = [(x, y) for x in (70, 190, 310) for y in (60, 160, 250)]
 TRACK_TOLERANCE_PX = 0.06
+BFACTOR_LABELS = ["MovieFrameNumber", "BfactorUsedForSharpening", "FittedInterceptGuinierPlot"]
 
 
 def moving_scene(seed, frames=FRAMES):
@@ -241,3 +244,49 @@ def test_relion_applies_the_gain_rightly_in_every_orientation(project, capfd, ro
             wrong = particle_correlations(folder, 0, mrcfile.read("mc/m0.mrc"))
             assert np.median(wrong) < 0.95
     capfd.readouterr()
+
+
+def test_relion_divides_eer_frames_by_the_gain_that_is_named(tmp_path, monkeypatch, capfd):
+    """RELION 3.1 reads EER movies of 4096² pixels only. The fractions begin at raw frame 3, its own at 2 and 4."""
+    monkeypatch.chdir(tmp_path)
+    side, raw_frames, box = 4096, 12, 64
+    rng = np.random.default_rng(0)
+    gain = np.exp(rng.normal(0, 0.35, (side, side))).astype(np.float32)
+    gain[:, :1300] *= 1.5
+    scene = (np.kron(rng.integers(1, 9, (side // 4 + 12,) * 2), np.ones((4, 4))) / 45).astype(np.float32)
+
+    def electrons():
+        for raw_frame in range(raw_frames):
+            moved = raw_frame // 2
+            rate = scene[20 - moved : 20 - moved + side, 20 + moved : 20 + moved + side] / gain
+            hit = np.flatnonzero(rng.random((side, side), dtype=np.float32) < rate)
+            yield encode(hit, *rng.integers(0, 4, (2, len(hit))), side * side, Coding(7, 2, 2))
+
+    write_eer(Path("m.eer"), (side, side), electrons(), 65001)
+    Path("mc").mkdir()
+    write_reference(box, 1.0)
+    mrcfile.write("gain.mrc", as_given(gain, 1, 2, True))
+    words = "-InEer m.eer -OutMrc mc/m.mrc -Gain gain.mrc -RotGain 1 -FlipGain 2 -InvGain 1 -Group 2 -PixSize 1 "
+    words += "-FmDose 0.5 -FmRef 0 -OutStar 1 -OutAln mc -Gpu -1 -Throw 3"
+    assert main(words.split()) == 0
+    capfd.readouterr()
+    positions = [(x, y) for x in (400, 2000, 3600) for y in (500, 2100, 3500)]
+    image = mrcfile.read("mc/m.mrc")
+    star = Path("mc/m.star").read_text()
+    correlations = {}
+    Path("b.star").write_text(loop("perframe_bfactors", BFACTOR_LABELS, [(frame, -1.0, -1.0) for frame in range(4)]))
+    mrcfile.write("one.mrc", np.ones((side, side), np.float32))
+    mrcfile.write("multiplied.mrc", gain)
+    for name in (None, "one.mrc", "multiplied.mrc", "gain.mrc"):
+        text = re.sub(r"(_rlnMicrographGainName +).*", rf"\1{name}", star) if name else star
+        Path("mc/used.star").write_text(text)
+        frames = ["--first_frame", "3", "--last_frame", "6", "--combine_frames", "--bfactors", "b.star"]
+        _, folder = polish(["mc/used.star"], positions, *frames, box=box, pixel=1.0)
+        particles = mrcfile.read(folder / "mic0_shiny.mrcs")
+        crops = [image[y - 32 : y + 32, x - 32 : x + 32] for x, y in positions]
+        pairs_of_images = zip(crops, particles, strict=True)
+        correlations[name] = np.median([abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) for a, b in pairs_of_images])
+    assert max(correlations, key=correlations.get) is None and correlations[None] > correlations["one.mrc"] + 0.02
+    (track,) = {tuple(map(tuple, np.round(found, 3))) for found in tracks(folder / "mic0_tracks.star", 1.0)}
+    expected = np.outer(np.arange(4), [-1, 1])  # of the whole frame, from RELION's frame 3 on: raw frames 4 and 5
+    assert np.sqrt(((np.array(track) - track[0] - expected) ** 2).sum(1).mean()) < TRACK_TOLERANCE_PX
