@@ -41,3 +41,16 @@ def test_links_lead_somewhere(document):
         if anchor:
             headings = re.findall(r"^#+ (.+)$", other.read_text(), re.MULTILINE)
             assert anchor in map(_anchor, headings), target
+
+
+@pytest.mark.parametrize("name", ["reliability.md", "security.md"])
+def test_promises_name_tests_that_exist(name):
+    rows = [line for line in (ROOT / "docs" / name).read_text().splitlines() if line.startswith("| ")]
+    promises = [row for row in rows if "`test" in row]
+    assert len(promises) >= len([row for row in rows if row.split("|")[1].strip() not in ("promise", "what is done")])
+    for row in promises:
+        path = None
+        for word in re.findall(r"`((?:tests/\S+::)?test_\w+)`", row.split("|")[2]):
+            file, _, test = word.rpartition("::")
+            path = ROOT / file if file else path
+            assert path is not None and re.search(rf"^def {test}\(", path.read_text(), re.MULTILINE), word

@@ -1,5 +1,5 @@
 """python -m restframe"""
 
-from restframe.cli.main import command
+from restframe.cli.start import command
 
 command()

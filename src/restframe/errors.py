@@ -6,9 +6,11 @@
         InputError             3  the input is missing or unreadable
             ReferenceInputError   a reference or a list of defects is
         OutputError            4  the output cannot be written
+            StdoutError           stdout cannot
         DeviceError            5  the requested GPU cannot be used
         BatchError             6  some movies of a batch failed
         DetectorError          6  a reference does not fit the movie
+        ResultError            6  the result is not finite
         WorkerError            6  the process of a movie ended too early
 
 A message names the file or the setting, what was found, what was expected, and what the user can do. Settings are named
@@ -65,6 +67,10 @@ class OutputError(RestframeError):
     exit_code = 4
 
 
+class StdoutError(OutputError):
+    """stdout cannot be written. A batch ends with it: no movie's text would be seen."""
+
+
 class DeviceError(RestframeError):
     """The requested GPU does not exist or cannot be used."""
 
@@ -77,6 +83,10 @@ class BatchError(RestframeError):
 
 class DetectorError(RestframeError):
     """A gain, dark or defect file does not fit the movie or is not valid."""
+
+
+class ResultError(RestframeError):
+    """The result is not finite. It is not saved."""
 
 
 class WorkerError(RestframeError):
@@ -97,4 +107,4 @@ def error_message(error: BaseException) -> tuple[Message, int]:
         return Message(f"{error.filename or 'a file'}: {error.strerror or error}."), 6
     summary = traceback.format_exception_only(error)[-1].strip()
     advice_to_report = "Please report it; RESTFRAME_DEBUG=1 shows where it happened."
-    return Message(f"restframe failed: {summary}\n{advice_to_report}"), 6
+    return Message(f"restframe failed: {summary} {advice_to_report}"), 6

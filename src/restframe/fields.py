@@ -17,6 +17,7 @@ from restframe.errors import SettingsError
 from restframe.messages import Setting
 
 NUMBER_WORDS = {2: "two", 3: "three"}
+LARGEST_INTEGER = 2**53  # floating point arithmetic is exact up to there
 
 Default = TypeVar("Default")
 
@@ -32,13 +33,22 @@ class Rule:
     unit: str = ""
     low: float | None = None
     high: float | None = None
+    usual: tuple[float, float] | None = None  # a value outside it is used, with a warning
+    possible: tuple[float, float] | None = None  # what can be computed, beside 0, which means unknown
 
 
 def setting(
-    default: Default, description: str, flag: str, unit: str = "", low: float | None = None, high: float | None = None
+    default: Default,
+    description: str,
+    flag: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    usual: tuple[float, float] | None = None,
+    possible: tuple[float, float] | None = None,
 ) -> Default:
     """A dataclass field with its `Rule`. Type, number of values and choices are those of the annotation."""
-    return field(default=default, metadata={"rule": Rule(description, flag, unit, low, high)})
+    return field(default=default, metadata={"rule": Rule(description, flag, unit, low, high, usual, possible)})
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,8 @@ class SettingInfo:
         if self.value_type is object:
             readable = {np.ndarray: "an array", tuple: "a tuple of rows"}
             return " or ".join(["a file name", *(text for kind, text in readable.items() if kind in self.classes)])
-        return expected_text(self.value_type, self.rule.low, self.rule.high, self.choices, self.count)
+        text = expected_text(self.value_type, self.rule.low, self.rule.high, self.choices, self.count)
+        return text + ranges_text(self.rule.usual, self.rule.possible, self.rule.unit)
 
 
 def expected_text(
@@ -78,6 +89,13 @@ def expected_text(
 def bounds_text(low: float, high: float | None) -> str:
     """For example "0 or more", "0 to 3"."""
     return f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
+
+
+def ranges_text(usual: tuple[float, float] | None, possible: tuple[float, float] | None, unit: str = "") -> str:
+    """What follows the bounds of a value: "; 0.1 to 20 A is usual, 0.001 to 1000 A is possible"."""
+    ranges = (("usual", usual), ("possible", possible))
+    texts = [f"{bounds_text(*bounds)} {unit}".rstrip() + f" is {word}" for word, bounds in ranges if bounds]
+    return "; " + ", ".join(texts) if texts else ""
 
 
 class Checked:
@@ -124,15 +142,18 @@ def _checked_scalar(info: SettingInfo, value: object) -> bool | int | float | st
     if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
         raise ValueError
     number = int(value) if isinstance(value, Integral) else float(value)
-    if not math.isfinite(number) or not _within(number, info.rule.low, info.rule.high):
+    if not math.isfinite(number) or not is_possible(number, info.rule):
         raise ValueError
-    if info.value_type is int and number != int(number):
+    if info.value_type is int and (number != int(number) or abs(number) > LARGEST_INTEGER):
         raise ValueError
     return int(number) if info.value_type is int else float(number)
 
 
-def _within(number: float, low: float | None, high: float | None) -> bool:
-    return (low is None or number >= low) and (high is None or number <= high)
+def is_possible(number: float, rule: Rule) -> bool:
+    """Whether a value is within the bounds of what can be computed."""
+    if rule.possible is not None and number != 0 and not rule.possible[0] <= number <= rule.possible[1]:
+        return False
+    return (rule.low is None or number >= rule.low) and (rule.high is None or number <= rule.high)
 
 
 def fields_of(settings_class: type[Any]) -> tuple[SettingInfo, ...]:

@@ -10,11 +10,14 @@ from pathlib import Path
 from stat import S_ISDIR
 from tempfile import gettempdir, mkdtemp
 
+from restframe.environment import remove_unusable
+
+remove_unusable(os.environ)
 # threads that wait for work must not take the time of those that decode
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import numba as nb
-from numba import int64, njit, prange, uint8, uint32, uint64
+import numba as nb  # noqa: E402 - reads the environment
+from numba import int64, njit, prange, uint8, uint32, uint64  # noqa: E402
 
 
 def _cache_is_writable() -> bool:

@@ -12,6 +12,7 @@ from restframe.movie.raw import FRAMES_PER_BLOCK
 from restframe.settings import Machine
 
 PROGRAM_BYTES = 250_000_000  # interpreter, libraries, compiled loops
+MEASURING_BYTES_PER_BINNED_PIXEL = 16  # of every frame while motion is measured, on frames below about 1000 pixels
 IMAGE_BYTES_PER_PIXEL = 4.3  # of a running image or a finished sum: float32 on a padded frame
 
 FrameGroup = tuple[int, int]
@@ -63,6 +64,11 @@ def measuring_bytes(shape: tuple[int, int, int], binning: int) -> int:
     pixel_count = height * width
     binned_pixel_count = frame_count * (height // binning) * (width // binning)
     return max(28 * pixel_count + binned_pixel_count, 9 * pixel_count + 3 * binned_pixel_count)
+
+
+def measurable_frames(limit: int, pixel_count: int, binned_pixel_count: int) -> int:
+    """How many frames the motion can be measured on within ``limit`` bytes; 0 or less: not even one."""
+    return (limit - PROGRAM_BYTES - 28 * pixel_count) // (MEASURING_BYTES_PER_BINNED_PIXEL * binned_pixel_count)
 
 
 def restoring_bytes(shape: tuple[int, int, int], frame_bytes: int, groups: Sequence[FrameGroup], sum_count: int) -> int:

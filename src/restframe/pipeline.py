@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,14 +16,23 @@ from restframe.arrays import AnyArray, FloatArray
 from restframe.detector.binned import BinnedFrames, binning_factor
 from restframe.detector.references import References, load_references
 from restframe.detector.survey import Survey, survey_frames
-from restframe.errors import InputError, SettingsError
+from restframe.errors import InputError, ResultError, SettingsError
 from restframe.kernels import thread_count
 from restframe.kernels.interface import Kernels
-from restframe.messages import Message, Setting
+from restframe.long_movies import (
+    frames_per_sum,
+    measured_of_frames,
+    motion_for_sums,
+    notice,
+    summed_fractions,
+)
+from restframe.messages import Lines, Message, Setting
 from restframe.movie import Movie, RawFrames
 from restframe.movie.fractions import Fractions, make_fractions
 from restframe.movie.rendered import RenderedMovie, all_values_finite
+from restframe.optics import critical_dose
 from restframe.output.text import shift_table
+from restframe.plausible import check_dose_weights, total_dose_warning, unusual_values
 from restframe.restore import dose
 from restframe.restore.blur import blur_weighted_sums
 from restframe.restore.fourier import finish_images
@@ -172,6 +181,9 @@ def wanted_sums(used: Fractions, settings: Settings) -> list[dose.Sum]:
     pixel_size = settings.unbinned_output_pixel_size
     if not (settings.motion.align and pixel_size > 0 and used.dose.sum() > 0):
         return dose.unweighted_sums(frame_count, {"sum": all_frames, **halves})
+    highest_frequency = np.array([dose.frequency_samples()[-1] / pixel_size])
+    smallest_critical_dose = float(critical_dose(highest_frequency, settings.exposure.voltage)[0])
+    check_dose_weights(used.accumulated.tolist(), smallest_critical_dose, settings.exposure)
     weighted = {"dose_weighted": all_frames}
     if settings.sums.dose_range:
         low, high = settings.sums.dose_range
@@ -204,16 +216,26 @@ def track(
     frame_count, shape = len(prepared.used.frames), prepared.shape
     if field is not None:
         check_field(field, (frame_count, *shape))
+    for note in (
+        *unusual_values(settings),
+        *total_dose_warning(prepared.used.accumulated.tolist(), settings.exposure),
+    ):
+        progress.say(note)
     _say_how_frames_are_read(kernels, prepared, progress)
     shown = settings.motion.align or field is not None
     if not shown:
         field = MotionField.at_rest(frame_count, shape)
-    factor = binning_factor(shape) if field is None else 0
+    binning = binning_factor(shape)
+    size = frames_per_sum((frame_count, *shape), binning, settings.machine)
+    factor = binning if field is None and size == 1 else 0
     survey, binned = survey_frames(kernels, prepared.raw, prepared.references, settings.detector.find_defects, factor)
     pages.trim_heap()
     _say_what_was_found(prepared, survey, settings, progress)
     survey_seconds = progress.seconds
-    if field is None:
+    if field is None and size > 1:
+        progress.say(notice(size, Setting("max_memory") if settings.machine.max_memory else None))
+        measured = measure_on_sums(kernels, prepared, size, settings)
+    elif field is None:
         measured = measure_binned(kernels, binned, prepared, survey, settings)
     else:
         local = shown and min(settings.motion.patches) > 1
@@ -227,13 +249,33 @@ def track(
     return tracked
 
 
+def measure_on_sums(kernels: Kernels, prepared: Prepared, size: int, settings: Settings) -> Measured:
+    """The motion that sums of ``size`` frames show, interpolated for the frames."""
+    movie, references = prepared.movie, prepared.references
+    stored, dark = (movie.movie, movie.dark) if isinstance(movie, RenderedMovie) else (movie, references.dark)
+    sums = summed_fractions(prepared.used, size)
+    rendered = RenderedMovie(stored, sums.frames, dark)
+    block = prepared.raw.frames_per_block
+    on_host = RawFrames(rendered, None, thread_count(settings.machine), False, block)
+    raw = kernels.device_frames(on_host, settings.machine.gpu_memory)
+    of_sums = replace(prepared, movie=rendered, references=replace(references, dark=None), used=sums, raw=raw)
+    factor = binning_factor(prepared.shape)
+    survey, binned = survey_frames(kernels, raw, of_sums.references, settings.detector.find_defects, factor)
+    settings_of_sums = replace(settings, motion=motion_for_sums(settings.motion, size))
+    measured = measure_binned(kernels, binned, of_sums, survey, settings_of_sums)
+    return measured_of_frames(measured, sums, prepared.used)
+
+
 def measure_binned(
     kernels: Kernels, binned: BinnedFrames, prepared: Prepared, survey: Survey, settings: Settings
 ) -> Measured:
     """The motion that the binned frames show."""
     used, motion = prepared.used, settings.motion
     counts = survey.calibration.mean_counts
-    grouping = [group_frames(used.weight, size) for size in motion.group]
+    group_sizes, exposure = motion.group, settings.exposure
+    if prepared.movie.format == "eer" and exposure.integration is None and exposure.eer_grouping == group_sizes[0]:
+        group_sizes = (1, 1)  # they are groups of raw frames, which the fractions are
+    grouping = [group_frames(used.weight, size) for size in group_sizes]
     series = FrameSeries(binned, prepared.shape, counts, used.dose, used.accumulated, *grouping)
     return measure(kernels, series, motion, settings.exposure)
 
@@ -278,7 +320,9 @@ def _say_what_was_found(prepared: Prepared, survey: Survey, settings: Settings, 
 def _say_motion(tracked: Tracked, shown: bool, progress: Progress) -> None:
     say, measured = progress.say, tracked.measured
     if shown:
-        say("\n".join(shift_table(tracked.global_shifts)))  # in one piece: nothing may come between its lines
+        say(
+            Lines.verbatim("\n".join(shift_table(tracked.global_shifts)))
+        )  # in one piece: nothing may come between its lines
         say(f"Global shifts are corrected: {progress.seconds:.6f} sec")
     for note in measured.notes:
         say(note)
@@ -317,6 +361,7 @@ def restore(
     else:
         images |= make_sums(kernels, raw, calibration, resampling, prepared.plan)
     progress.say(f"Correction of local motion: {progress.seconds:.6f} sec")
+    check_finite(images, measured.field)
     return Result(
         **images,
         pixel_size=settings.output_pixel_size,
@@ -338,6 +383,21 @@ def restore(
         settings=settings,
         timings=replace(tracked.timings, sums=progress.seconds),
     )
+
+
+def check_finite(images: Mapping[str, AnyArray], field: MotionField) -> None:
+    """Raise ResultError where a pixel or the motion is not finite: no such result is ever given or saved."""
+    if not np.isfinite(field.amplitudes).all():
+        raise ResultError(
+            "The motion is not finite. Check the values in the movie, the references and the known motion."
+        )
+    for name, image in images.items():
+        count = int(image.size - np.isfinite(image).sum())
+        if count:
+            raise ResultError(
+                f"{count} of {image.size} pixels of the image {name} are not finite, so nothing is saved. Check the "
+                "values in the movie and its references."
+            )
 
 
 def sum_after_global_motion(kernels: Kernels, prepared: Prepared, settings: Settings, tracked: Tracked) -> AnyArray:

@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar, Unpack
 from restframe.arrays import AnyArray
 from restframe.blas import single_blas_thread
 from restframe.detector.references import References
+from restframe.eer_pixels import with_rendered_pixel_size
 from restframe.kernels import make_kernels
 from restframe.kernels.interface import Kernels
 from restframe.movie import Movie, open_movie
@@ -101,7 +102,9 @@ class Session:
         report: Report | None = None,
     ) -> Result:
         """Correct the motion of one movie and sum its frames; see `restframe.correct`."""
-        return self.correct_prepared(self.prepare(movie), field=field, stack=stack, report=report)
+        opened, settings = self._opened(movie, report)
+        prepared = self.prepare(opened, settings)
+        return self.correct_prepared(prepared, settings, field=field, stack=stack, report=report)
 
     def measure_motion(self, movie: MovieSource, *, report: Report | None = None) -> Measured:
         """The motion of one movie as `correct` finds it; no sum is made."""
@@ -111,7 +114,17 @@ class Session:
             prepared.raw.release()
             return measured
 
-        return self._with_memory_fallback(measure, self.prepare(movie), self.settings, report)
+        opened, settings = self._opened(movie, report)
+        return self._with_memory_fallback(measure, self.prepare(opened, settings), settings, report)
+
+    def _opened(self, movie: MovieSource, report: Report | None) -> tuple[Movie, Settings]:
+        """The movie, and the settings that hold for it."""
+        opened = self.open(movie)
+        settings, notes = with_rendered_pixel_size(self.settings, opened)
+        if report:
+            for note in notes:
+                report(note)
+        return opened, settings
 
     def open(self, movie: MovieSource) -> Movie:
         """The movie as the session's settings read it. Raises `InputError`."""

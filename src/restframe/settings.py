@@ -29,6 +29,10 @@ FlipAxis: TypeAlias = Literal[0, 1, 2]
 EerSampling: TypeAlias = Literal[1, 2, 3]
 Weights: TypeAlias = Literal["data", "bfactor"]
 
+USUAL_TOTAL_DOSE = 400.0  # e/A²; more leaves nothing of a specimen
+USUAL_SCALES = 0.9, 1.1  # of anisotropic magnification
+POSSIBLE_SCALES = 0.5, 2.0
+LARGEST_ANGLE = 360.0  # degrees
 MIN_SUM_RANGE_WIDTH = 1.0  # e/A²: MotionCor2 makes no sum over a narrower range of dose
 
 
@@ -95,6 +99,8 @@ class Exposure(Checked):
         "-PixSize",
         unit="A",
         low=0,
+        usual=(0.1, 20),
+        possible=(1e-3, 1e3),
     )
     voltage: float = setting(
         300.0,
@@ -102,6 +108,7 @@ class Exposure(Checked):
         "-kV",
         unit="kV",
         low=0,
+        usual=VOLTAGE_RANGE_KV,
     )
     frame_dose: float = setting(
         0.0,
@@ -109,9 +116,17 @@ class Exposure(Checked):
         "-FmDose",
         unit="e/A²",
         low=0,
+        usual=(1e-4, 100),
+        possible=(1e-9, 1e5),
     )
     initial_dose: float = setting(
-        0.0, "Dose that the specimen received before the first raw frame.", "-InitDose", unit="e/A²", low=0
+        0.0,
+        "Dose that the specimen received before the first raw frame.",
+        "-InitDose",
+        unit="e/A²",
+        low=0,
+        usual=(0, USUAL_TOTAL_DOSE),
+        possible=(1e-9, 1e5),
     )
     throw: int = setting(
         0, "Number of raw frames left out at the start. Their dose counts.", "-Throw", unit="frames", low=0
@@ -122,6 +137,15 @@ class Exposure(Checked):
         "Text file that says which raw frames are summed. Each row holds the number of raw frames, how many of them "
         "are summed to one fraction, and the dose of a raw frame.",
         "-FmIntFile",
+    )
+    eer_grouping: int = setting(
+        0,
+        "Number of raw frames of an EER movie that are summed to one fraction, where {integration} does not say it. "
+        "0: about 40 fractions, or, with {frame_dose}, fractions of about 1 e/A². Where {group} has the same first "
+        "number, it has no further effect.",
+        "--eer-grouping",
+        unit="frames",
+        low=0,
     )
     eer_sampling: EerSampling = setting(
         1, "Pixels of an EER movie: 1, 2 or 3 for 1, 2 or 4 per physical pixel along each axis.", "-EerSampling"
@@ -147,9 +171,9 @@ class Motion(Checked):
     patches: tuple[int, int] = setting(
         (0, 0), "Number of patches across x and y for local motion; below 2: global motion only.", "-Patch", low=0
     )
-    iterations: int = setting(15, "Maximum number of iterations of the alignment.", "-Iter", low=1)
+    iterations: int = setting(15, "Maximum number of iterations of the alignment.", "-Iter", low=1, usual=(1, 1000))
     tolerance: float = setting(
-        0.1, "The alignment ends when shifts change by less than this.", "-Tol", unit="unbinned px", low=0
+        0.1, "The alignment ends when shifts change by less than this.", "-Tol", unit="unbinned px", low=0, usual=(0, 5)
     )
     bfactor: tuple[float, float] = setting(
         (500.0, 100.0),
@@ -159,6 +183,8 @@ class Motion(Checked):
         "-Bft",
         unit="px²",
         low=0,
+        usual=(0, 10000),
+        possible=(1e-9, 1e6),
     )
     group: tuple[int, int] = setting(
         (1, 1), "Number of frames aligned together: for global and for local motion.", "-Group", unit="frames", low=1
@@ -181,7 +207,9 @@ class Motion(Checked):
 class Sums(Checked):
     """Which sums are made, and their size."""
 
-    bin: float = setting(1.0, "Bin the sums by this factor, by cropping in Fourier space.", "-FtBin", low=1)
+    bin: float = setting(
+        1.0, "Bin the sums by this factor, by cropping in Fourier space.", "-FtBin", low=1, usual=(1, 16)
+    )
     crop: tuple[int, int] = setting(
         (0, 0),
         "Width and height of the central part of the frames that the sums show, made even; 0: all. Motion is measured "
@@ -239,7 +267,14 @@ class Machine(Checked):
     """Where the work is done."""
 
     gpus: tuple[int, ...] = setting((), "GPUs to use; none: the CPU.", "-Gpu", low=0)
-    threads: int = setting(0, "Number of CPU threads; 0: all cores that this process may use.", "--threads", low=0)
+    threads: int = setting(
+        0,
+        "Number of CPU threads; 0: all cores that this process may use.",
+        "--threads",
+        low=0,
+        usual=(0, 1024),
+        possible=(1, 100000),
+    )
     gpu_memory: float = setting(
         0.75,
         "Fraction of the free GPU memory that raw frames may take. When they do not fit, every pass reads them again.",
@@ -296,6 +331,7 @@ class Choices(TypedDict, total=False):
     throw: int
     trunc: int
     integration: FilePath | tuple[Row, ...] | None
+    eer_grouping: int
     eer_sampling: EerSampling
     align: bool
     patches: tuple[int, int]
@@ -357,10 +393,14 @@ def check_voltage(voltage: float) -> None:
 
 
 def check_magnification(magnification: tuple[float, float, float]) -> None:
-    """Raise SettingsError unless scales are above 0 and all values finite."""
-    if not (min(magnification[:2]) > 0 and np.isfinite(magnification).all()):
+    """Raise SettingsError unless scales and angle are such that a stretch can be computed."""
+    low, high = POSSIBLE_SCALES
+    scales, angle = magnification[:2], magnification[2]
+    if not (all(low <= scale <= high for scale in scales) and abs(angle) <= LARGEST_ANGLE):
         raise SettingsError(
-            Setting("magnification", magnification), ": expected two scales near 1 and an angle in degrees."
+            Setting("magnification", magnification),
+            f": expected two scales near 1 and an angle in degrees; scales of {bounds_text(*USUAL_SCALES)} are usual, "
+            f"{bounds_text(low, high)} possible.",
         )
 
 

@@ -4,6 +4,7 @@ import shlex
 
 import pytest
 
+from restframe.cli.clients import is_called_by_relion
 from restframe.cli.job import settings_from
 from restframe.cli.parse import parse
 
@@ -22,7 +23,28 @@ TOMOMAN = """-InMrc m.mrc -OutMrc o.mrc -LogFile o.mrc.log -PixSize 1.327000 -In
     -FtBin 1.000000 -Throw 0 -Trunc 0 -FmRef -1 -OutStack 0 -Align 1 -Gpu 0 -SplitSum 1"""
 TRANSPHIRE = """-InMrc m.mrc -OutMrc o.mrc -LogFile log -Gpu 0 -FmDose 1 -Patch "0 0 0" -Bft "500 150" -Tilt "0 0"
     -Mag "1 1 0" -InFmMotion 0 -Crop "0 0" -SumRange "0 0" -StackZ 0 -PhaseOnly 0 -GpuMemUsage 0.5 -PixSize 1 -kV 300"""
+NEXTPYP = """-InEer ../m.eer -EerSampling 4 -Group 20 -OutMrc m.mrc -FtBin 1 -Gain ../g.gain -FlipGain 1 -RotGain 0
+    -OutAln . -Throw 10 -Bft 500.0 150.0 -Tol 0.1 -Iter 7 -SumRange 3.0 25.0 -FmRef 1 -Patch 5 5 50 -InitDose 0
+    -FmDose 0.05 -PixSize 1.1 -kV 300.0 -SplitSum 1 -Gpu 0"""
+CRYOSPARC = (
+    """-InTiff m.tif -OutMrc o.mrc -LogFile J1/motioncor2_logs/7 -Patch 5 5 -PixSize 0.8 -kV 300 -FmDose 1.1 -Gpu 0"""
+)
+TOMOBEAR = """-InTiff m.tif -OutMrc o.mrc -Iter 50 -Tol 0.5 -Gpu 0 -GpuMemUsage 0.5 -UseGpus 1 -InFmMotion 1
+    -Bft 500 150 -PixSize 1.35 -kV 300 -FmDose 0.3 -SplitSum 0 -Align 1 -LogFile x_motioncor2.log -FmRef 12
+    -Patch 7 5 15"""
+SNARTOMO = """-InEer m.eer -Gain g.gain -OutMrc o.mrc -Patch 3 3 -FmRef 1 -Iter 10 -Tol 0.5 -Serial 0 -SumRange 0 0
+    -Gpu 0 -LogDir d/ -SplitSum 1 -Kv 300 -PixSize 1.1"""
+EMTOOLS = """-OutMrc output/aligned_ -InSuffix .tif -Serial 1 -Gpu 0 -LogDir log/ -InTiff ./movie -PixSize 0.885 -kV 300
+    -Gain g.mrc -Patch 5 5 -FmDose 1.2 -FtBin 2"""
+FOCUS = """-InTiff m.tif -Gain G.mrc -OutMrc S.mrc -Iter 15 -Tol 0.4 -kV 300 -PixSize 0.8 -FmDose 1.2 -Gpu 0 -Throw 0
+    -OutStack 1 -ftbin 2 -Patch 3 3 -bft 150 -Group 5"""
 CLIENTS = {
+    "nextPYP": (NEXTPYP, {"patches": (5, 5), "bfactor": (500, 150), "group": (20, 20), "reference": 1}),
+    "cryoSPARC": (CRYOSPARC, {"patches": (5, 5), "group": (1, 1)}),
+    "TomoBEAR": (TOMOBEAR, {"patches": (7, 5), "iterations": 50, "reference": 12}),
+    "SNARTomo": (SNARTOMO, {"patches": (3, 3), "reference": 1, "iterations": 10}),
+    "emtools": (EMTOOLS, {"patches": (5, 5), "reference": -1}),
+    "Focus": (FOCUS, {"patches": (3, 3), "bfactor": (150, 100), "group": (5, 5)}),
     "RELION": (RELION, {"patches": (1, 1), "bfactor": (150, 100), "reference": 0, "group": (1, 1)}),
     "Scipion": (SCIPION, {"patches": (5, 5), "group": (1, 4), "tolerance": 0.2, "reference": -1}),
     "Diamond": (DIAMOND, {"patches": (5, 5), "bfactor": (500, 150), "reference": 0}),
@@ -39,6 +61,20 @@ def test_their_settings_are_understood(client):
     motion = settings_from(options).motion
     assert {name: getattr(motion, name) for name in expected} == expected
     assert all(note.endswith("has no effect in restframe.") for note in options.notes)
+
+
+def test_nextpyps_exposure():
+    options = parse(shlex.split(NEXTPYP))
+    exposure = settings_from(options).exposure
+    assert (exposure.eer_grouping, exposure.eer_sampling, exposure.throw) == (20, 3, 10)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [(RELION, True), (SCIPION, False), (APPION, False), (TOMOMAN, False), (TRANSPHIRE, False), (CRYOSPARC, False)],
+)
+def test_relion_is_recognised_by_its_arguments(line, expected):
+    assert is_called_by_relion(parse(shlex.split(line))) == expected
 
 
 def test_empty_values_and_repeats_do_no_harm():

@@ -131,6 +131,48 @@ def test_no_output_may_be_a_reference(movie, tmp_path):
         job("-InTiff", movie, "-Gain", tmp_path / "g_DW.mrc", "-OutMrc", tmp_path / "g.mrc")
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["-OutMrc", "o.mrc", "-InAln", "aln", "-FullSum", "aln/my movie.aln"], "my movie.aln"),
+        (["-OutMrc", "o.mrc", "-InAln", "saved.aln", "-FullSum", "./saved.aln"], "saved.aln"),
+        (["-OutMrc", "o.mrc", "-DefectFile", "x0-Full.log", "-LogFile", "x"], "x0-Full.log"),
+        (
+            ["-OutMrc", "o.mrc", "-DefectFile", "x0-Patch-Full.log", "-LogFile", "x", "-Patch", "5", "5"],
+            "x0-Patch-Full",
+        ),
+        (["-OutMrc", "o.mrc", "-FmIntFile", "logs/my movie-Full.log", "-LogDir", "logs"], "my movie-Full.log"),
+        (["-OutMrc", "o.mrc", "-Gain", "linked.mrc", "-OutStack", "1"], "linked.mrc"),
+        (["-OutMrc", "o.mrc", "-Dark", "arc/my movie.mrc", "-ArcDir", "arc"], "my movie.mrc"),
+        (["-OutMrc", "o.mrc", "-DefectMap", "aln/my movie.aln", "-OutAln", "aln"], "my movie.aln"),
+    ],
+)
+def test_no_output_of_any_kind_may_be_an_input(movie, tmp_path, monkeypatch, words, name):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("aln", "logs", "arc"):
+        (tmp_path / folder).mkdir()
+    for file in ("aln/my movie.aln", "saved.aln", "x0-Full.log", "logs/my movie-Full.log", "my movie.star"):
+        (tmp_path / file).write_text("kept")
+    (tmp_path / "o_Stk.mrc").write_text("kept")
+    (tmp_path / "linked.mrc").hardlink_to(tmp_path / "o_Stk.mrc")
+    with pytest.raises(SameFileError, match=name):
+        job("-InTiff", movie, *words)
+
+
+def test_a_log_over_the_movie(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x0-Full.log").write_bytes(b"movie")
+    for words in (["-LogFile", "x"], ["-LogFile", "./x", "-Patch", "3", "3"]):
+        with pytest.raises(SameFileError, match=r"x0-Full\.log"):
+            job("-InMrc", "x0-Full.log", "-OutMrc", "o.mrc", *words)
+
+
+def test_two_outputs_of_one_name(movie, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"Two outputs would both be x0-Full\.log"):
+        job("-InTiff", movie, "-OutMrc", "o.mrc", "-LogFile", "x", "-FullSum", "x0-Full.log")
+
+
 def test_outputs_that_cannot_be_written(movie, tmp_path):
     (tmp_path / "folder_DW.mrc").mkdir()
     (tmp_path / "file").write_bytes(b"")
@@ -141,8 +183,10 @@ def test_outputs_that_cannot_be_written(movie, tmp_path):
         job("-InTiff", movie)
     with pytest.raises(OutputError, match="cannot be made"):
         job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogDir", tmp_path / "file" / "logs")
-    with pytest.raises(OutputError, match="does not exist"):
-        job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogFile", tmp_path / "none" / "x")
+    with pytest.raises(OutputError, match="cannot be made"):
+        job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogFile", tmp_path / "file" / "x")
+    missing = tmp_path / "none"  # made with the logs
+    assert missing in job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-LogFile", missing / "x").folders
     assert sorted(os.listdir(tmp_path)) == ["file", "folder_DW.mrc", "in"]
 
 

@@ -142,3 +142,43 @@ def test_no_command_line_breaks_the_parser(words):
         return
     assert options.values.keys() == DEFAULTS.keys()
     assert all(len(options.values[f.name]) == f.arity for f in FLAGS if f.arity)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("-FmDose 1,25", "-FmDose 1.25."),
+        ("-PixSize 0,885", "-PixSize 0.885."),
+        ("-PixSize ,885", "-PixSize .885."),
+        ("-PixSize 1,", None),
+        ("-Mag 1,015 0,998 34,2", "-Mag 1.015 0.998 34.2."),
+        ("-Mag 1,015 34", "-Mag 1.015 34."),
+        ("-Mag 1.015,0.998,34.2", None),
+        ("-kV 300,0", "-kV 300.0."),
+        ("-FtBin 1,5", "-FtBin 1.5."),
+        ("-Tol 0,5 -Iter 7", "-Tol 0.5."),
+        ("-InitDose 12,345", "-InitDose 12.345."),
+        ("-SumRange 3,5 25", "-SumRange 3.5 25."),
+        ("-SumRange 3,25", None),
+        ("-SumRange 3,05", "-SumRange 3.05."),
+        ("-Bft 500,150", None),
+        ("-Bft 500,0,150,0", "-Bft 500.0.150.0."),
+        ("-GpuMemUsage 0,5", "-GpuMemUsage 0.5."),
+        ("-Iter 1,000", "-Iter 1.000."),
+        ("-Patch 7,5,20", None),
+        ("-Gpu 0,1,2,3", None),
+        ("-Group 1,4", None),
+    ],
+)
+def test_a_comma_is_no_decimal_point(line, shown):
+    if shown is None:
+        parse(line.split())
+        return
+    with pytest.raises(SettingsError) as caught:
+        parse(line.split())
+    assert str(caught.value).endswith(f"Write decimal points: {shown}")
+
+
+def test_a_comma_in_one_argument_of_several_values():
+    with pytest.raises(SettingsError, match=r"Write decimal points: -Mag 1\.015 0\.998 34\.2\."):
+        parse(["-Mag", "1,015 0,998 34,2"])

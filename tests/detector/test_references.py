@@ -233,3 +233,24 @@ def test_the_gain_goes_to_the_device_if_there_is_room():
     assert none.on_device(device).on_host(device) is none
     with pytest.raises(AttributeError):
         refs.on_device(None)  # what is wrong for another reason is not hidden
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("wrong", [1e15, 1e30, 3e38, 1e-15, 1e-30, 101.0, 0.0099, -1.0])
+def test_a_gain_that_no_camera_has_is_a_bad_pixel(wrong, inverted):
+    gain = np.random.default_rng(2).uniform(0.5, 2, (40, 60)).astype(np.float32)
+    gain /= np.median(gain)
+    gain[3, 5], gain[7, 9] = wrong, 0
+    found = load_references(Detector(gain=gain, inv_gain=inverted), (40, 60))
+    assert found.gain[3, 5] == 0 and found.gain[7, 9] == 0
+    good = np.ones((40, 60), bool)
+    good[3, 5] = good[7, 9] = False
+    np.testing.assert_allclose(found.gain[good], 1 / gain[good] if inverted else gain[good], rtol=1e-6)
+    assert "1 pixels of the gain reference are more than 100 times" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 30000.0])
+def test_any_scale_of_a_gain_is_usual(scale):
+    gain = (scale * np.random.default_rng(2).uniform(0.03, 3, (40, 60))).astype(np.float32)
+    found = load_references(Detector(gain=gain), (40, 60))
+    assert found.notes == () and np.array_equal(found.gain, gain)

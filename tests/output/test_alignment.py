@@ -54,6 +54,28 @@ def test_what_is_read_back_is_the_same_to_the_last_bit(tmp_path_factory, degree,
     assert back.field.amplitudes.tobytes() == field.amplitudes.tobytes()
 
 
+@pytest.mark.parametrize(("throw", "trunc", "size"), [(0, 0, 9), (3, 4, 11), (0, 5, 7)])
+def test_a_row_for_each_raw_frame_of_an_eer_movie(tmp_path, throw, trunc, size):
+    """Programs that read as many rows as the file has raw frames find the motion of each."""
+    field = random_field(frames=6)
+    frames = tuple(range(throw + size * i, throw + size * (i + 1)) for i in range(6))
+    result = replace(result_of(field), frames=frames, movie_format="eer")
+    path = tmp_path / "m.aln"
+    path.write_text(alignment_text(result, throw, trunc, (5, 4)))
+    raw_count = frames[-1].stop + trunc
+    rows = [line.split() for line in path.read_text().splitlines()[8 : 8 + raw_count]]
+    assert [int(row[0]) for row in rows] == list(range(raw_count)) and {len(row) for row in rows} == {3}
+    shifts = np.array([row[1:] for row in rows], float)
+    middle = [(raw.start + raw.stop) / 2 - 0.5 for raw in frames]
+    for axis in range(2):
+        at_middle = np.interp(middle, np.arange(raw_count), shifts[:, axis])
+        np.testing.assert_allclose(at_middle, -field.global_displacement()[:, axis], atol=2e-3)
+    back = read_alignment(path)
+    assert back.exact and back.field.amplitudes.tobytes() == field.amplitudes.tobytes()
+    asked = replace(result, settings=Settings(exposure=Exposure(integration=((raw_count, size),))))
+    assert f"stackSize: 400 300 {field.n_frames} 1" in alignment_text(asked, throw, trunc, (5, 4))
+
+
 def test_the_part_that_motioncor_knows(tmp_path):
     field = random_field()
     lines = saved(tmp_path, field).read_text().splitlines()

@@ -5,10 +5,11 @@ from dataclasses import replace
 import gemmi
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from restframe.output.star import polynomial, star_path, star_text, unequal
+from restframe.movie.integration import divide_frames
+from restframe.output.star import StarGain, polynomial, star_path, star_text, unequal
 from restframe.result import Result
 from restframe.settings import Detector, Exposure, Settings, Sums
 from restframe.track.field import MotionField, modes_up_to
@@ -66,7 +67,9 @@ SETTINGS = Settings(Detector(gain="my gain.mrc"), Exposure(1.5, 200.0, 1.2, 3.0,
 def document():
     """As gemmi reads it: (document, field)."""
     field = cubic_field()
-    return gemmi.cif.read_string(star_text(result_of(field), "data/my movie.tif", SETTINGS)), field
+    return gemmi.cif.read_string(
+        star_text(result_of(field), "data/my movie.tif", SETTINGS, StarGain("my gain.mrc"))
+    ), field
 
 
 def test_the_name():
@@ -105,6 +108,54 @@ def test_sums_of_raw_frames():
     assert len(rows) == 12 and np.flatnonzero(rows[:, 1] == -9999).tolist() == [0, 1, 11]
     assert not unequal(result)
     assert unequal(replace(result, frames=(*result.frames[:-1], range(50, 59))))
+
+
+@pytest.mark.parametrize("grouping", [4, 5, 7])
+@pytest.mark.parametrize("throw", [0, 3, 10, 11])
+@pytest.mark.parametrize("trunc", [0, 2, 9])
+def test_relion_counts_fractions_from_raw_frame_0(grouping, throw, trunc):
+    """The motion of a sum of raw frames is that of its middle, wherever the used fractions begin and end."""
+    frames = tuple(divide_frames(range(throw, 80 - trunc), grouping))
+    middle = np.array([(raw.start + raw.stop) / 2 for raw in frames])
+    field = MotionField(((0, 0), (1, 0)), np.stack([np.stack([middle, -2 * middle], 1)] * 2) / 40, SHAPE)
+    result = replace(result_of(field, movie_format="eer"), frames=frames, dose=np.array([0.5 * len(f) for f in frames]))
+    settings = Settings(exposure=Exposure(1.0, frame_dose=0.5, throw=throw, trunc=trunc))
+    document = gemmi.cif.read_string(star_text(result, "m.eer", settings))
+    general = document.find_block("general")
+    start = int(general.find_value("_rlnMicrographStartFrame"))
+    assert general.find_value("_rlnEERGrouping") == str(grouping)
+    assert int(general.find_value("_rlnImageSizeZ")) == 80 // grouping
+    assert float(general.find_value("_rlnMicrographDoseRate")) == 0.5 * grouping
+    assert start == -(-throw // grouping) + 1
+    rows = table(document, "global_shift", "rlnMicrographFrameNumber", "rlnMicrographShiftX", "rlnMicrographShiftY")
+    used = rows[rows[:, 1] != -9999]
+    assert used[0, 0] == start and used[-1, 0] == (80 - trunc) // grouping
+    expected = -grouping * (used[:, 0] - start) / 40
+    np.testing.assert_allclose(used[:, 1:], np.stack([expected, -2 * expected], 1), atol=1e-4)
+    coefficients = table(document, "local_motion_model", "rlnMotionModelCoeffsIdx", "rlnMotionModelCoeff")[:, 1]
+    slope = field.mode_values(np.array([W - 1.0]), np.array([0.0]))[1, 0]
+    local = [relions_local(coefficients[:18], W - 1, 0, z) for z in range(len(used))]
+    np.testing.assert_allclose(local, slope * expected, atol=1e-5)
+
+
+def test_raw_frames_of_other_movies_are_not_summed_by_relion():
+    result = result_of(cubic_field(6), throw=4, size=2)
+    document = gemmi.cif.read_string(star_text(result, "m.tif", Settings(exposure=Exposure(1.0, throw=4, trunc=1))))
+    assert document.find_block("general").find_value("_rlnImageSizeZ") == "17"
+    rows = table(document, "global_shift", "rlnMicrographFrameNumber", "rlnMicrographShiftX")
+    assert np.flatnonzero(rows[:, 1] != -9999).tolist() == list(range(4, 16))
+
+
+def test_another_programs_file_is_not_replaced(tmp_path):
+    text = star_text(result_of(cubic_field(3)), "m.mrc", Settings())
+    path = tmp_path / "m.star"
+    assert star_path(tmp_path / "o.mrc", "x/m.mrc") == path
+    path.write_text(text)
+    assert star_path(tmp_path / "o.mrc", "x/m.mrc") == path
+    path.write_text("# version 30001\n\ndata_general\n")
+    assert star_path(tmp_path / "o.mrc", "x/m.mrc") == tmp_path / "m_restframe.star"
+    path.unlink()
+    assert star_path(tmp_path / "o.mrc", "x/m.mrc", called_by_relion=True) == tmp_path / "m_restframe.star"
 
 
 def test_global_shifts_of_all_frames(document):
@@ -159,19 +210,22 @@ def test_whole_frames_only():
     assert [b.name for b in document] == ["general", "global_shift", "hot_pixels"]
 
 
-def test_a_gain_that_does_not_fit_as_it_lies_is_not_named():
-    field = cubic_field()
-    for detector in (Detector(gain="g.mrc", flip_gain=1), Detector(gain=np.ones((2, 2))), Detector()):
-        text = star_text(result_of(field), "m.mrc", Settings(detector))
-        assert "rlnMicrographGainName" not in text
-        assert ("# The gain" in text) == (detector.gain is not None)
-        gemmi.cif.read_string(text)
+def test_the_gain_is_named_only_where_there_is_one_that_fits():
+    result = result_of(cubic_field())
+    assert "rlnMicrographGainName" not in star_text(result, "m.mrc", Settings(Detector(gain="g.mrc")))
+    text = star_text(result, "m.mrc", Settings(), StarGain("sums/g.mrc", "A copy."))
+    assert "\n# A copy.\n" in text
+    block = gemmi.cif.read_string(text).find_block("general")
+    assert block.find_value("_rlnMicrographGainName") == "sums/g.mrc"
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12).map(str.strip).filter(bool))
+@example("""it's "quoted" here""")
+@example("""a' b" c""")
+@example("movie's.tif")
+@example("мой фильм'.tif")
+@example("_x;")
 def test_names_stay_one_word(name):
-    if "'" in name and '"' in name:
-        return
     document = gemmi.cif.read_string(star_text(result_of(cubic_field(2)), name, Settings()))
     value = document.find_block("general").find_value("_rlnMicrographMovieName")
     assert gemmi.cif.as_string(value) == name

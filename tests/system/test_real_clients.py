@@ -127,6 +127,7 @@ def test_tomoman_on_eer(run, sampling):
         "-OutStack 0 -Align 1  -Gpu 0 -SplitSum 1"
     )
     assert code == 0 and f"Listed defects: {3 * sampling**2} pixels." in out
+    assert ("is taken for the rendered" in out) == (sampling > 1)
     close(np.loadtxt("o.mrc.log0-Full.log")[:, 1:] / sampling)
     for suffix in ("", "_DW", "_EVN", "_ODD"):
         assert image(f"o{suffix}.mrc").shape == (HEIGHT * sampling, WIDTH * sampling)
@@ -204,9 +205,11 @@ def test_scipion(run):
     assert code == 0
     close(scipions_shifts("movie-Patch-Full.log"))
     made = {p.name for p in Path().iterdir() if not p.is_symlink()}
-    assert made == {f"movie_aligned_mic{s}.mrc" for s in ("", "_DW", "_ODD", "_EVN")} | {"movie.star"} | {
-        f"movie-Patch-{s}.log" for s in ("Full", "Patch", "Frame")
-    }
+    (flipped_gain,) = {name for name in made if name.startswith("gain_relion_")}  # as RELION applies it
+    assert f" {flipped_gain}\n" in Path("movie.star").read_text()
+    assert made - {flipped_gain} == {f"movie_aligned_mic{s}.mrc" for s in ("", "_DW", "_ODD", "_EVN")} | {
+        "movie.star"
+    } | {f"movie-Patch-{s}.log" for s in ("Full", "Patch", "Frame")}
 
 
 def test_scipion_tomography(run):
@@ -350,3 +353,64 @@ def test_focus(run):
     rows = [line for line in out.splitlines() if re.search("shift:", line) and re.search("Frame", line)]
     close([row.split(":")[1].split() for row in rows])
     image("S.mrc"), image("S_DW.mrc")
+
+
+def test_emtools(run, data):
+    Path("output").mkdir()
+    for number in (1, 2):
+        Path(f"movie-00000{number}.tif").symlink_to(data / "movie.tif")
+    code, _ = run(
+        "-OutMrc output/aligned_ -InSuffix .tif -Serial 1 -Gpu 0 -LogDir log/ -InTiff ./movie- -PixSize 0.885 -kV 300 "
+        "-Cs 2.7 -AmpCont 0.1 -Gain gain.mrc -Patch 3 3 -FmDose 1.2"
+    )
+    assert code == 0
+    for number in (1, 2):
+        image(f"output/aligned_00000{number}_DW.mrc")
+        full = Path(f"log/movie-00000{number}-Patch-Full.log").read_text().splitlines()
+        rows = [line.split() for line in full if line.strip() and not line.startswith("#")]
+        assert {len(row) for row in rows} == {3} and len(rows) == FRAMES
+        patch = Path(f"log/movie-00000{number}-Patch-Patch.log").read_text().splitlines()
+        rows = [line.split()[:5] for line in patch if line.strip() and not line.startswith("#")]
+        assert len(rows) == 9 * FRAMES and all(len(row) == 5 for row in rows)
+
+
+def test_slac_and_cryoflare(run):
+    """awk on rows without #, tail -n +4, and fields cut at single blanks."""
+    code, _ = run(
+        "-InTiff movie.tif -OutMrc x_aligned.mrc -LogFile x_aligned.log -FmRef 0 -InFmMotion 1 -GpuMemUsage 0.95 "
+        "-Patch 3 3 -PixSize 0.885 -FmDose 1.2 -Kv 300 -Gpu 0"
+    )
+    assert code == 0
+    lines = Path("x_aligned.log0-Patch-Full.log").read_text().splitlines()
+    close([line.split()[1:3] for line in lines[3:]])
+    close([re.sub(" +", " ", line).split(" ")[2:4] for line in lines[3:]])
+
+
+def test_magellon(run):
+    Path("m").mkdir()
+    code, _ = run(
+        "-InTiff movie.tif -OutMrc m/o.mrc -LogDir m/logs -Patch 3 3 -PixSize 0.885 -FmDose 1.2 -kV 300 -Gpu 0"
+    )
+    assert code == 0 and len(list(Path("m").glob("*_DW.mrc"))) == 1
+    for ending in ("Patch-Patch", "Patch-Full", "Patch-Frame", "Full"):
+        assert list(Path("m/logs").glob(f"*-{ending}.log"))
+
+
+def test_scipions_folder_of_motioncor(project):
+    """docs/manual.md: MOTIONCOR_HOME/bin/MOTIONCOR_BIN is a program that is called with our arguments."""
+    recipe = Path(__file__).parents[2] / "docs" / "manual.md"
+    script = re.search(r"```sh\n(# Scipion.*?)```", recipe.read_text(), re.DOTALL)[1]
+    program = Path("restframe")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m restframe "$@"\n')
+    program.chmod(0o755)
+    script = script.replace("/path/to/restframe", str(program.resolve()))
+    check = """
+test -d "$MOTIONCOR_CUDA_LIB"
+"$MOTIONCOR_HOME/bin/$MOTIONCOR_BIN" -InTiff movie.tif -OutMrc movie_aligned_mic.mrc -Patch 0 0 -LogDir ./ -Gpu 0 >out
+"""
+    environment = {**os.environ, "HOME": str(project)}
+    process = subprocess.run(
+        ["sh", "-e", "-c", script + check], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    close(scipions_shifts("movie-Full.log"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from restframe.errors import InputError
+from restframe.files import why_unreadable
 
 EXTENSIONS = {"mrc": (".mrc", ".mrcs", ".st"), "tiff": (".tif", ".tiff"), "eer": (".eer",)}
 SERIAL_ENDS = (".mrc", ".tif", ".eer", ".st")  # the first of these in a name ends its serial part
@@ -21,6 +22,7 @@ class Listing:
     prefix: str
     movies: tuple[tuple[str, str], ...]  # name, serial part; sorted by name
     passed_over: int  # number of files that have the prefix but are no movies of this kind
+    left_out: tuple[str, ...] = ()  # movies by name that cannot be read, and what they are: "a.mrc, a named pipe"
 
 
 def list_movies(start: str, kind: str, suffix: str = "", skips: Sequence[str] = ()) -> Listing:
@@ -40,10 +42,11 @@ def list_movies(start: str, kind: str, suffix: str = "", skips: Sequence[str] = 
     candidates = [name for name in names if name.startswith(prefix) and not any(skip in name for skip in skips)]
     kinds = [one for one in EXTENSIONS if any(_is_movie(name, prefix, "", one) for name in candidates)]
     meant_kind = kinds[0] if kind not in kinds and len(kinds) == 1 else kind
-    movies = tuple(
-        (name, serial_part(name, prefix, suffix)) for name in candidates if _is_movie(name, prefix, suffix, meant_kind)
-    )
-    return Listing(folder, prefix, movies, len(candidates) - len(movies))
+    fitting = [name for name in candidates if _is_movie(name, prefix, suffix, meant_kind)]
+    unreadable = {name: reason for name in fitting if (reason := why_unreadable(os.path.join(folder, name)))}
+    movies = tuple((name, serial_part(name, prefix, suffix)) for name in fitting if name not in unreadable)
+    left_out = tuple(f"{name}, {reason}" for name, reason in unreadable.items())
+    return Listing(folder, prefix, movies, len(candidates) - len(fitting), left_out)
 
 
 def serial_part(name: str, prefix: str = "", suffix: str = "") -> str:
@@ -65,6 +68,13 @@ def _file_names(folder: str) -> list[str]:
     """The names of the files of a folder, sorted, hidden ones left out."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and not _is_folder(entry))
     except OSError as error:
         raise InputError(f"{Path(folder)} cannot be read: {error.strerror}. Give the folder of the movies.") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False

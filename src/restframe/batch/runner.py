@@ -21,9 +21,10 @@ from restframe.batch.blocks import Blocks
 from restframe.batch.source import Task, TaskQueue
 from restframe.batch.worker import Worker
 from restframe.blas import single_blas_thread
-from restframe.errors import ReferenceInputError, error_message
+from restframe.eer_pixels import with_rendered_pixel_size
+from restframe.errors import ReferenceInputError, StdoutError, error_message
 from restframe.kernels import thread_count
-from restframe.messages import Message
+from restframe.messages import Lines, Message
 from restframe.movie import Movie, open_movie
 from restframe.output.alignment import read_alignment, settings_with
 from restframe.output.sink import Corrected
@@ -126,7 +127,7 @@ class RunState:
         """The value of a stage of a movie. None where it fails, which is noted and printed."""
         try:
             return stage()
-        except (ReferenceInputError, BrokenPipeError):
+        except (ReferenceInputError, BrokenPipeError, StdoutError):
             raise
         except Exception as error:
             task, report = self._unfinished[number], self.writer_for(number)
@@ -136,7 +137,7 @@ class RunState:
             self._failures[number] = Failure(task.movie, reason)
             report(Message("Error: ", reason))
             if os.environ.get("RESTFRAME_DEBUG") == "1":
-                report("".join(traceback.format_exception(error)))
+                report(Lines.verbatim("".join(traceback.format_exception(error))))
         self.finish(number)
         return None
 
@@ -275,7 +276,8 @@ def read(session: Session, task: Task, report: Report) -> Ready:
     start = perf_counter()
     settings, sampling = session.settings, session.settings.exposure.eer_sampling
     movie = open_movie(task.movie, task.kind, sampling)
-    lines = movie_lines(movie, task.kind, sampling)
+    settings, pixel_notes = with_rendered_pixel_size(settings, movie)
+    lines = [*movie_lines(movie, task.kind, sampling), *pixel_notes]
     if task.alone:
         for line in lines:
             report(line)

@@ -15,6 +15,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Protocol
 
+from restframe.messages import Lines
 from restframe.output.sink import Corrected
 from restframe.pipeline import Report, TakeStack
 
@@ -57,7 +58,8 @@ class Task:
 def with_titles(tasks: Sequence[Task]) -> list[Task]:
     """The tasks of a batch, each with its place in the batch as title."""
     return [
-        replace(task, title=f"\nMovie {number} of {len(tasks)}: {task.movie}") for number, task in enumerate(tasks, 1)
+        replace(task, title=Lines(["", f"Movie {number} of {len(tasks)}: {task.movie}"]))
+        for number, task in enumerate(tasks, 1)
     ]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -15,7 +14,9 @@ from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
 from restframe.errors import WorkerError
+from restframe.messages import Lines
 from restframe.pipeline import Report
+from restframe.termination import CHILD_GRACE_SECONDS, ending_in_time
 
 State = TypeVar("State")
 Item = TypeVar("Item")
@@ -77,7 +78,16 @@ class Worker(Generic[State, Item]):
 
 def _serve(connection: Connection, prepare: Callable[[], State], work: Callable[[State, Item, Report], None]) -> None:
     """The process: work on items until the other side closes the connection, or ends."""
-    _set_signals()
+    for name in ("SIGINT", "SIGHUP"):  # the first process gets those of the whole group too, and ends this one
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    with ending_in_time(lambda text: None, CHILD_GRACE_SECONDS):
+        _work_on_items(connection, prepare, work)
+
+
+def _work_on_items(
+    connection: Connection, prepare: Callable[[], State], work: Callable[[State, Item, Report], None]
+) -> None:
     os.dup2(1, 2)  # programs that start restframe take any byte on stderr for a failure
     try:
         try:
@@ -92,21 +102,11 @@ def _serve(connection: Connection, prepare: Callable[[], State], work: Callable[
                 work(state, item, connection.send)
             except Exception as error:
                 if os.environ.get("RESTFRAME_DEBUG") == "1":
-                    connection.send(traceback.format_exc())
+                    connection.send(Lines.verbatim(traceback.format_exc()))
                 answer = _as_sent(error)
             connection.send(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-
-
-def _set_signals() -> None:
-    """SIGTERM unwinds, so that temporary files are removed. Signals to the whole group are left to the first process,
-    which gets them too and ends this one.
-    """
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    for name in ("SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _as_sent(error: Exception) -> Exception:

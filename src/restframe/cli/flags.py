@@ -48,6 +48,8 @@ class Flag:
     many: bool = False  # any number of values
     low: float | None = None
     high: float | None = None
+    usual: tuple[float, float] | None = None  # shown in the help; values outside it are used, with a warning
+    possible: tuple[float, float] | None = None  # what can be computed, beside 0
     choices: tuple[str, ...] = ()
     doubled: bool = False  # one value stands for the first two
     switch: bool = False  # the flag without a value means 1
@@ -89,6 +91,8 @@ def _setting_flag(field_name: str, manual: str = "", note: str = "", **propertie
         manual=manual,
         low=0 if is_bool else setting_info.rule.low,
         high=1 if is_bool else setting_info.rule.high,
+        usual=setting_info.rule.usual,
+        possible=setting_info.rule.possible,
         choices=setting_info.choices,
         switch=is_bool and setting_info.rule.flag.startswith("--"),
     )
@@ -186,7 +190,8 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         _setting_flag("throw", "7"),
         _setting_flag("trunc", "7"),
         _setting_flag("integration", "9.2"),
-        _setting_flag("eer_sampling", "14"),
+        _setting_flag("eer_grouping"),
+        _setting_flag("eer_sampling", "14", "4 is taken for 3.", high=4),
     ),
     "Motion": (
         _setting_flag(
@@ -201,7 +206,14 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         _setting_flag("bfactor", "16", "One number is the first."),
         _setting_flag("weights"),
         _setting_flag("phase_only"),
-        _setting_flag("group", "16.1", "One number is used for both; 0 counts as 1.", low=0, doubled=True),
+        _setting_flag(
+            "group",
+            "16.1",
+            "One number is used for both; 0 counts as 1. For an EER movie without -FmIntFile the first, if above 1, is "
+            "the number of raw frames summed to one fraction, as in MotionCor.",
+            low=0,
+            doubled=True,
+        ),
         _setting_flag("reference", "8"),
         _setting_flag("align"),
         _text_flag(

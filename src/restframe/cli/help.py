@@ -25,6 +25,7 @@ def help_text() -> str:
         "",
         "Tags may be written in any case, lists with blanks or commas; the first of a repeated tag counts.",
         "restframe simulate --help: make movies with known motion. restframe --version: version and build date.",
+        "restframe doctor: versions, devices and folders of this installation, a short test, and advice.",
     ]
     for group, flags in groupby(FLAGS, key=lambda flag: flag.group):
         lines += ["", f"{group}:"]

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from restframe.batch.folder import EXTENSIONS, Listing, list_movies
+from restframe.cli.clients import RELION_EER_GROUPING, is_called_by_relion, is_relions_eer
 from restframe.cli.devices import choose_gpus, find_gpus
 from restframe.cli.flags import FLAGS, FlagValue
 from restframe.cli.parse import Options
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
+from restframe.files import check_regular
+from restframe.movie import open_movie
 from restframe.movie.integration import read_rows
 from restframe.output.alignment import alignment_path
 from restframe.output.archive import archive_path
+from restframe.output.drafts import remove_abandoned
 from restframe.output.images import is_ours
 from restframe.output.names import (
     image_paths,
     log_dir_base,
     log_file_base,
+    log_paths,
     record_path,
     stack_path,
     whole_frame_path,
 )
 from restframe.output.place import check_folder, check_place
 from restframe.output.star import star_path
-from restframe.settings import SETTINGS, Settings, usable_dose_range, with_choices
+from restframe.settings import SETTINGS, Row, Settings, usable_dose_range, with_choices
 
 INPUT_FORMATS = {"-InTiff": "tiff", "-InMrc": "mrc", "-InEer": "eer"}
 NEED_MOTION = ("-InAln", "-OutAln", "-OutStar", "-FullSum")
@@ -36,6 +42,11 @@ NO_EFFECT_WITHOUT_ALIGN = ("-InFmMotion", "-Patch", "-LogDir", "-LogFile", "-FmD
 REFERENCE_INPUTS = ("-Gain", "-Dark", "-DefectFile", "-DefectMap", "-FmIntFile")  # no output may replace these
 LOG_DIR_COLUMNS = 6  # of the logs of patches after -LogDir
 LOG_FILE_COLUMNS = 7  # after -LogFile
+EER_SAMPLING_MEANT = {4: 3}  # programs that mean 4 pixels along each axis
+RELION_NOTE = (
+    f"Note: called by RELION: each fraction is the sum of {RELION_EER_GROUPING} raw frames, RELION's default, and "
+    "-Throw, -Trunc and -FmDose count fractions. With another grouping in RELION give -FmIntFile."
+)
 MEMORY_SIZE = re.compile(r"(\d+\.?\d*|\.\d+)\s*([KMGT])(i?)B?", re.IGNORECASE)
 
 
@@ -61,6 +72,11 @@ class Job:
         """Files that are written beside images and logs."""
         return [path for path in (self.out_aln, self.star, self.archive, self.record) if path]
 
+    @property
+    def logs(self) -> list[Path]:
+        """All logs that may be written or, where an earlier run left them, removed."""
+        return [path for base, _ in self.log_bases for path in log_paths(base)]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -81,6 +97,8 @@ def job_from(options: Options) -> Job:
     movie = Path(name)
     job = _make_job(options, movie, INPUT_FORMATS[input_flag])
     _check_inputs_survive(options, [job])
+    _check_outputs_differ(job)
+    check_regular(movie)
     if not os.path.isfile(movie):
         problem = "is a folder (with -Serial 1 all its movies)" if os.path.isdir(movie) else "does not exist"
         raise InputError(f"{movie} {problem}. Give the name of a movie after {input_flag}.")
@@ -88,6 +106,9 @@ def job_from(options: Options) -> Job:
         raise InputError(f"{movie} cannot be read: permission denied.")
     _check_places(job)
     settings, notes = _settings_and_notes(options)
+    if is_relions_eer(options, name):
+        settings = relions_fractions(movie, settings)
+        notes += (RELION_NOTE,)
     return replace(job, settings=settings, notes=notes)
 
 
@@ -112,6 +133,8 @@ def batch_from(options: Options) -> Batch:
         raise _no_movies(listing, kind, suffix)
     _check_names_differ(jobs)
     _check_inputs_survive(options, jobs)
+    for job in jobs:
+        _check_outputs_differ(job)
     _check_places(jobs[0])
     settings, notes = _settings_and_notes(options)
     lines = [
@@ -121,6 +144,7 @@ def batch_from(options: Options) -> Batch:
         f"Skips:     {' '.join(skips)}",
         *(f"added: {listing.folder}{job.movie.name}" for job in jobs),
         *(f"left out: {job.movie}, an earlier result" for job in earlier_results),
+        *(f"left out: {listing.folder}{reason}" for reason in listing.left_out),
     ]
     output = options.text("-OutMrc")
     if os.path.isdir(output) and not output.endswith("/"):
@@ -159,6 +183,7 @@ def _make_job(options: Options, movie: Path, kind: str, serial: str | None = Non
         log_dir = log_file = ""
     log_bases = [(log_dir_base(log_dir, movie), LOG_DIR_COLUMNS)] if log_dir else []
     log_bases += [(log_file_base(log_file, number), LOG_FILE_COLUMNS)] if log_file else []
+    log_file_folder = os.path.dirname(log_file_base(log_file, number)) if log_file else ""
     images = image_paths(output, serial or "")
     if options.is_on("-OutStack"):
         images["stack"] = stack_path(output, serial or "")
@@ -171,11 +196,11 @@ def _make_job(options: Options, movie: Path, kind: str, serial: str | None = Non
         movie,
         kind,
         images,
-        tuple(Path(folder) for folder in (log_dir, out_aln, archive_folder) if folder),
+        tuple(Path(folder) for folder in (log_dir, log_file_folder, out_aln, archive_folder) if folder),
         tuple(log_bases),
         in_aln=_alignment_to_read(in_aln, movie),
         out_aln=alignment_path(out_aln, movie) if out_aln else None,
-        star=star_path(images["sum"], movie) if options.is_on("-OutStar") else None,
+        star=star_path(images["sum"], movie, is_called_by_relion(options)) if options.is_on("-OutStar") else None,
         archive=archive_path(archive_folder, movie) if archive_folder else None,
         record=record_path(images["sum"], in_batch) if in_batch or options.is_on("--record") else None,
     )
@@ -201,7 +226,8 @@ def _alignment_to_read(in_aln: str, movie: Path) -> Path | None:
     """The movie's file in the folder after -InAln; a file is taken as it is."""
     if not in_aln:
         return None
-    return Path(in_aln) if os.path.isfile(in_aln) else alignment_path(in_aln, movie)
+    is_folder = os.path.isdir(in_aln) or not os.path.lexists(in_aln)
+    return alignment_path(in_aln, movie) if is_folder else Path(in_aln)
 
 
 def _input(options: Options) -> tuple[str, str]:
@@ -228,13 +254,24 @@ def _check_names_differ(jobs: Sequence[Job]) -> None:
             job_by_name[name] = job
 
 
+def _check_outputs_differ(job: Job) -> None:
+    """Raise SettingsError where two files of one movie would have one name."""
+    outputs = [*job.images.values(), *job.extras, *job.logs]
+    real_paths = [os.path.abspath(path) for path in outputs]
+    for number, path in enumerate(real_paths):
+        if path in real_paths[:number]:
+            raise SettingsError(f"Two outputs would both be {outputs[number]}. Give one of them another name.")
+
+
 def _check_inputs_survive(options: Options, jobs: Sequence[Job]) -> None:
     references = [Path(options.text(flag)) for flag in REFERENCE_INPUTS if options.text(flag)]
-    inputs = (*(job.movie for job in jobs), *references)
-    input_by_identity = {identity: path for path in inputs for identity in _identities(path)}
+    known_motion = (job.in_aln for job in jobs if job.in_aln)
+    inputs = (*(job.movie for job in jobs), *references, *known_motion)
+    real_folder = cache(os.path.realpath)  # a batch has thousands of files in few folders
+    input_by_identity = {identity: path for path in inputs for identity in _identities(path, real_folder)}
     for job in jobs:
-        for output in (*job.images.values(), *job.extras):
-            for identity in _identities(output):
+        for output in (*job.images.values(), *job.extras, *job.logs):
+            for identity in _identities(output, real_folder):
                 if identity in input_by_identity:
                     raise SameFileError(
                         f"{output} would overwrite the input {input_by_identity[identity]}. "
@@ -242,9 +279,9 @@ def _check_inputs_survive(options: Options, jobs: Sequence[Job]) -> None:
                     )
 
 
-def _identities(path: Path) -> list[object]:
+def _identities(path: Path, real_folder: Callable[[Path], str]) -> list[object]:
     """Keys that are equal for two names of the same file, whether it exists or not."""
-    identities: list[object] = [os.path.realpath(path)]
+    identities: list[object] = [(real_folder(path.parent), path.name)]
     with suppress(OSError):
         status = os.stat(path)
         identities.append((status.st_dev, status.st_ino))
@@ -252,13 +289,16 @@ def _identities(path: Path) -> list[object]:
 
 
 def _check_places(job: Job) -> None:
+    """Raise OutputError where a file cannot be written. Removes what a run that was killed left in the folders."""
+    outputs = (*job.images.values(), *job.extras, *job.logs)
+    remove_abandoned(path.parent for path in outputs)
     for path in (*job.images.values(), *([job.star] if job.star else [])):
         check_place(path)
     for folder in (*job.folders, *([job.record.parent] if job.record else [])):
         check_folder(folder)
-    for base, columns in job.log_bases:
-        if columns == LOG_FILE_COLUMNS:
-            check_place(Path(f"{base}-Full.log"))
+    for path in job.logs:
+        if path.parent.is_dir():
+            check_place(path)
 
 
 def _settings_and_notes(options: Options) -> tuple[Settings, tuple[str, ...]]:
@@ -273,6 +313,8 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
     choices = {flag.field: _field_value(flag.field, options.values[flag.name]) for flag in FLAGS if flag.field}
     integration = options.text("-FmIntFile")
     choices |= {
+        "eer_grouping": _eer_grouping(options),
+        "eer_sampling": EER_SAMPLING_MEANT.get(options.integer("-EerSampling"), options.integer("-EerSampling")),
         "gpus": gpus,
         "group": tuple(max(size, 1) for size in options.integers("-Group")),
         "global_sum": bool(options.text("-FullSum")),
@@ -283,6 +325,36 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
         "sum_range": usable_dose_range(*options.numbers("-SumRange")) or (0.0, 0.0),
     }
     return with_choices(Settings(), choices)
+
+
+def _eer_grouping(options: Options) -> int:
+    """Raw frames in a fraction of an EER movie: -Group says so where nothing else does, as in MotionCor."""
+    if options.text("-FmIntFile") or "--eer-grouping" in options.given:
+        return options.integer("--eer-grouping")
+    group = options.integer("-Group")
+    return group if group > 1 else 0
+
+
+def relions_fractions(movie: Path, settings: Settings) -> Settings:
+    """Settings for an EER movie whose fractions RELION counts by its default: whole ones from raw frame 0 on.
+
+    RELION means its own fractions with -Throw, -Trunc and -FmDose, too. Raises `InputError` for a movie that cannot be
+    read.
+    """
+    raw_count = open_movie(movie).shape[0]
+    exposure = settings.exposure
+    throw, trunc = exposure.throw * RELION_EER_GROUPING, exposure.trunc * RELION_EER_GROUPING
+    if raw_count < RELION_EER_GROUPING:
+        return settings
+    rows = (Row(raw_count, RELION_EER_GROUPING),)
+    changed = replace(
+        exposure,
+        integration=rows,
+        throw=throw,
+        trunc=trunc + raw_count % RELION_EER_GROUPING,
+        frame_dose=exposure.frame_dose / RELION_EER_GROUPING,
+    )
+    return replace(settings, exposure=changed)
 
 
 def _field_value(field_name: str, values: tuple[FlagValue, ...]) -> object:
@@ -319,6 +391,10 @@ def _notes(options: Options, settings: Settings) -> list[str]:
     if not options.is_on("-Serial"):
         without_effect = [flag for flag in ("-InSuffix", "-InSkips") if flag in options.given]
         notes += [f"Note: {flag} has no effect without -Serial 1." for flag in without_effect]
+    if options.integer("-EerSampling") in EER_SAMPLING_MEANT:
+        notes.append(
+            "Note: -EerSampling 4 is taken for 4 pixels per physical pixel along each axis, as -EerSampling 3."
+        )
     if options.integers("-Patch")[2]:
         notes.append("Note: the overlap after -Patch has no effect in restframe: patches always overlap.")
     return notes

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from restframe.cli.devices import start_cuda
 from restframe.cli.help import echo, help_text, version_text
@@ -15,6 +14,7 @@ from restframe.cli.parse import parse
 from restframe.cli.streams import errors_as_messages, say, working
 from restframe.cli.wording import with_flags
 from restframe.errors import BatchError
+from restframe.messages import Lines
 
 if TYPE_CHECKING:
     from restframe.batch.source import Task
@@ -28,24 +28,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return errors_as_messages(lambda: _run(arguments))
 
 
-def command() -> NoReturn:
-    """`main` as a process of its own, which ends at once: to take libraries down one by one takes 0.15 s."""
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 def _run(arguments: list[str]) -> int:
     words = [argument.lower() for argument in arguments]
     if words[:1] == ["simulate"]:
         from restframe.cli.simulate import main as simulate
 
         return simulate(arguments[1:])
+    if words == ["doctor"]:
+        from restframe.cli.doctor import main as doctor
+
+        return doctor(say)
     if not words or {"--help", "-help", "-h"} & set(words):
-        say(help_text())
+        say(Lines.verbatim(help_text()))
     elif words in (["--version"], ["-version"], ["-v"]):
-        say(version_text())
+        say(Lines.verbatim(version_text()))
     else:
         _correct(arguments)
     return 0
@@ -56,7 +52,7 @@ def _correct(arguments: list[str]) -> None:
     start = perf_counter()
     options = parse(arguments)
     start_cuda(options.integers("-Gpu"))
-    say("\n".join((*echo(options), *options.notes)))
+    say(Lines((*echo(options), *options.notes)))
     if options.integer("-Serial"):
         failed = _correct_batch(batch_from(options))
     else:
@@ -68,7 +64,7 @@ def _correct(arguments: list[str]) -> None:
 
 
 def _correct_one(job: Job) -> None:
-    say("\n".join(job.notes))
+    say(Lines(job.notes))
 
     from restframe.batch.runner import run
 
@@ -78,7 +74,7 @@ def _correct_one(job: Job) -> None:
 
 def _correct_batch(batch: Batch) -> BatchError | None:
     """The error to raise at the end if movies failed."""
-    say("\n".join((*batch.notes, *batch.listing)))
+    say(Lines((*batch.notes, *batch.listing)))
 
     from restframe.batch.runner import run
     from restframe.batch.source import with_titles
@@ -86,11 +82,11 @@ def _correct_batch(batch: Batch) -> BatchError | None:
     movie_count = len(batch.jobs)
     with working(f"correcting {movie_count} movies"):
         failures = run(with_titles([_task(job) for job in batch.jobs]), batch.settings, say)
-    say(f"\nMovies corrected: {movie_count - len(failures)} of {movie_count}")
+    say(Lines(["", f"Movies corrected: {movie_count - len(failures)} of {movie_count}"]))
     if not failures:
         return None
     reasons = (f"   {failure.movie}: {with_flags(failure.reason)}" for failure in failures)
-    say("\n".join(("Movies that failed:", *reasons)))
+    say(Lines(["Movies that failed:", *reasons]))
     names = ", ".join(str(failure.movie) for failure in failures[:MAX_FAILURE_NAMES])
     more = f" and {len(failures) - MAX_FAILURE_NAMES} more" if len(failures) > MAX_FAILURE_NAMES else ""
     return BatchError(f"{len(failures)} of {movie_count} movies failed: {names}{more}. stdout says why.")
@@ -105,7 +101,3 @@ def _task(job: Job) -> Task:
     outputs = Outputs(job.images, job.folders, job.log_bases, job.out_aln, job.star, job.archive, job.record)
     stack = StackFile(job.images["stack"], job.settings.output_pixel_size) if "stack" in job.images else None
     return Task(job.movie, job.kind, FileSink(outputs, stack), job.in_aln)
-
-
-if __name__ == "__main__":
-    command()

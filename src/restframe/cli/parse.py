@@ -15,10 +15,12 @@ from dataclasses import dataclass
 
 from restframe.cli.flags import FLAGS, Flag, FlagValue, Status
 from restframe.errors import SettingsError
-from restframe.fields import expected_text
+from restframe.fields import LARGEST_INTEGER, Rule, expected_text, is_possible, ranges_text
 
 _FLAG = re.compile(r"--?[A-Za-z]")
 _TYPESET_DASH = re.compile(r"[\u2010-\u2015\u2212](?=[A-Za-z])")  # commands copied from the manual's PDF have these
+_COMMA_AND_DIGIT = re.compile(r",[0-9]")
+_COMMA_AND_ZERO = re.compile(r"[0-9],0[0-9]")  # 1,015 is no list of two values
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -106,6 +108,7 @@ def _flag_values(flag: Flag, words: list[str], notes: list[str]) -> tuple[FlagVa
     if flag.status is Status.INERT:
         return tuple(words)
     if flag.type is not str:
+        _check_decimal_points(flag, words)
         words = [part for word in words for part in re.split(r"[,\s]+", word) if part]
     if flag.arity and len(words) > flag.arity:
         surplus = " ".join(words[flag.arity :])
@@ -115,16 +118,37 @@ def _flag_values(flag: Flag, words: list[str], notes: list[str]) -> tuple[FlagVa
     return tuple(_value(flag, word) for word in words)
 
 
+def _check_decimal_points(flag: Flag, words: list[str]) -> None:
+    """Raise SettingsError where commas stand for decimal points: on the command line they divide values.
+
+    They do where they make more values than the flag takes, or a value that nobody writes, such as 015.
+    """
+    if flag.many or (flag.type is int and flag.arity > 1):
+        return
+    written = [part for word in words for part in word.split()]
+    value_count = sum(bool(part) for word in written for part in word.split(","))
+    decimal = _COMMA_AND_DIGIT if flag.arity == 1 else _COMMA_AND_ZERO
+    if not any(decimal.search(word) for word in written) and (value_count <= flag.arity or "," not in "".join(words)):
+        return
+    with_points = " ".join(word.replace(",", ".") for word in written)
+    plural = "s" if flag.arity > 1 else ""
+    raise SettingsError(
+        f"{flag.name} {' '.join(written)}: commas divide values, and {flag.name} takes {flag.arity} value{plural}. "
+        f"Write decimal points: {flag.name} {with_points}."
+    )
+
+
 def _value(flag: Flag, text: str) -> FlagValue:
     if flag.choices and text not in flag.choices:
         raise SettingsError(f"{flag.name} {text}: expected {expected_text(str, None, None, flag.choices)}.")
     if flag.type is str:
         return text
     number = float(text) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(number) or (flag.type is int and number != int(number)):
+    if not math.isfinite(number) or (flag.type is int and (number != int(number) or abs(number) > LARGEST_INTEGER)):
         raise SettingsError(f"{flag.name} {text}: expected {expected_text(flag.type, None, None)}.")
-    if (flag.low is not None and number < flag.low) or (flag.high is not None and number > flag.high):
-        raise SettingsError(f"{flag.name} {text}: expected {expected_text(flag.type, flag.low, flag.high)}.")
+    if not is_possible(number, Rule("", flag.name, low=flag.low, high=flag.high, possible=flag.possible)):
+        expected = expected_text(flag.type, flag.low, flag.high) + ranges_text(flag.usual, flag.possible, flag.unit)
+        raise SettingsError(f"{flag.name} {text}: expected {expected}.")
     return flag.type(number)
 
 

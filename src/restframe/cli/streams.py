@@ -8,36 +8,34 @@ from __future__ import annotations
 import io
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from restframe.cli.wording import with_flags
-from restframe.errors import error_message
-
-END_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # no SIGHUP on Windows
-
-
-class Ended(SystemExit):
-    """A signal ended the program."""
-
-    code: int
-
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
-        self.name = signal.Signals(number).name
+from restframe.errors import OutputError, StdoutError, error_message
+from restframe.messages import Lines, one_line
+from restframe.termination import Ended, ending_in_time
 
 
 def say(text: str) -> None:
-    """Print at once, in one piece: callers follow a log as it grows. Settings are named by their flags."""
-    sys.stdout.write(f"{with_flags(text)}\n")
-    sys.stdout.flush()
+    """Print at once, in one piece: callers follow a log as it grows. Settings are named by their flags.
+
+    A text is one line, unless it is `Lines`. Raises BrokenPipeError when the reader has gone, `StdoutError` when
+    stdout cannot be written.
+    """
+    printed = text if isinstance(text, Lines) else one_line(with_flags(text))
+    try:
+        sys.stdout.write(f"{printed}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: it was closed
+        reason = getattr(error, "strerror", None) or "it is closed"
+        raise StdoutError(f"stdout cannot be written: {reason}. Make room there, or send it elsewhere.") from error
 
 
 def errors_as_messages(run: Callable[[], int]) -> int:
@@ -46,46 +44,42 @@ def errors_as_messages(run: Callable[[], int]) -> int:
     RESTFRAME_DEBUG=1 in the environment shows the whole traceback.
     """
     try:
-        with _all_on_stdout(), _cleaning_up_when_terminated():
+        with _all_on_stdout(), ending_in_time(_write_error):
             return run()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at the end
+        _discard_stdout()
         return _fail("stdout was closed by its reader.", 6)
+    except StdoutError as error:
+        _discard_stdout()
+        return _fail(with_flags(error.message), error.exit_code)
     except Ended as ended:
         return _fail(f"ended by {ended.name}.", ended.code)
     except (Exception, KeyboardInterrupt) as error:
-        for note in getattr(error, "__notes__", ()):  # on stderr callers look for one sentence
-            say(note)
+        with suppress(OSError, OutputError):
+            for note in getattr(error, "__notes__", ()):  # on stderr callers look for one sentence
+                say(note)
         message, code = error_message(error)
         return _fail(with_flags(message), code)
 
 
 def _fail(message: str, code: int) -> int:
-    if os.environ.get("RESTFRAME_DEBUG") == "1":
-        traceback.print_exc()
-    print(f"Error: {message}", file=sys.stderr)
+    """Write the message on stderr, in one line, if it can be written there. Returns ``code``."""
+    with suppress(OSError, ValueError):  # the exit code is left to say that something failed
+        if os.environ.get("RESTFRAME_DEBUG") == "1":
+            traceback.print_exc()
+        _write_error(message)
     return code
 
 
-@contextmanager
-def _cleaning_up_when_terminated() -> Iterator[None]:
-    """A batch system that ends the job gets the usual exit code, but temporary files are removed first."""
+def _write_error(message: str) -> None:
+    sys.stderr.write(f"Error: {one_line(message)}\n")
+    sys.stderr.flush()
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Ended(number)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier_handlers = {number: signal.getsignal(number) for number in END_SIGNALS}
-    for number, handler in earlier_handlers.items():
-        if handler is not signal.SIG_IGN:  # nohup asks for that
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in earlier_handlers.items():
-            signal.signal(number, handler)
+def _discard_stdout() -> None:
+    """Let what is still written to stdout go nowhere: Python would complain when it flushes at the end."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -95,8 +89,9 @@ def working(text: str) -> Iterator[None]:
         yield
         return
     from rich.console import Console
+    from rich.markup import escape
 
-    with Console().status(text):
+    with Console().status(escape(one_line(text))):
         yield
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from restframe.arrays import AnyArray, BoolArray
 from restframe.errors import DetectorError, InputError, ReferenceInputError
+from restframe.files import why_unreadable
 from restframe.messages import Setting
 from restframe.movie import open_movie
 
@@ -60,6 +61,8 @@ def read_defect_map(
 
 def _read_rectangles(path: Path) -> list[tuple[int, ...]]:
     """x, y, width and height of each line."""
+    if kind := why_unreadable(path):
+        raise ReferenceInputError(f"Defect file {path} is {kind}. Only regular files are read.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

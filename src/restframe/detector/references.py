@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from restframe.kernels.interface import Kernels
 
 
+MAX_GAIN_RATIO = 100.0  # between the gain of a pixel and the median of all
+
+
 @dataclass(frozen=True, eq=False)
 class References:
     """What corrects a raw frame: (raw - dark) * gain. Arrays are (h, w), or None where there is no such reference."""
@@ -103,6 +106,13 @@ def _load_gain(
             name = _reference_name(detector.gain, "gain")
             notes.append(f"Warning: {name} holds {image_count} images; the first one is used.")
     gain = orient(image, detector.rot_gain, detector.flip_gain, detector.inv_gain)
+    outliers = far_from_median(gain)
+    if outliers.any():
+        gain[outliers] = 0
+        notes.append(
+            f"Warning: {int(outliers.sum())} pixels of the gain reference are more than {MAX_GAIN_RATIO:g} times above "
+            "or below its median, or have another sign: they are taken for bad pixels."
+        )
     factor = enlargement_between(gain.shape, shape)
     if not factor:
         raise _gain_does_not_fit(detector, image, gain.shape, shape, make_total)
@@ -114,6 +124,17 @@ def _load_gain(
         name = _reference_name(detector.gain, "gain")
         raise DetectorError(f"{name} is zero everywhere. Give the camera's gain reference.")
     return gain, factor
+
+
+def far_from_median(gain: FloatArray) -> BoolArray:
+    """Mask (h, w) of pixels whose gain no camera has; 0, which marks a bad pixel, is none of them."""
+    known = gain != 0
+    if not known.any():
+        return np.zeros_like(known)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        ratio = gain.astype(np.float64) / float(np.median(gain[known]))
+    outliers: BoolArray = known & ~((ratio >= 1 / MAX_GAIN_RATIO) & (ratio <= MAX_GAIN_RATIO))
+    return outliers
 
 
 def _load_dark(detector: Detector, shape: tuple[int, int], with_gain: bool, notes: list[str]) -> FloatArray | None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from restframe.errors import InputError
+from restframe.files import check_regular
 from restframe.movie.mrc import HEADER_BYTES, parse_header
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -27,6 +28,7 @@ def detect_format(path: Path, expected_format: str | None = None) -> str:
 
     Raises `InputError` if the file is missing, a folder, empty, not readable or of another format.
     """
+    check_regular(path)
     try:
         with open(path, "rb") as file:
             head, file_bytes = file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size

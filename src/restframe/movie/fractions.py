@@ -58,7 +58,7 @@ def make_fractions(raw_count: int, exposure: Exposure, events: bool = False) -> 
     _check_exposure(raw_count, exposure)
     integration = exposure.integration
     given = read_rows(integration) if integration is not None and not isinstance(integration, tuple) else integration
-    default_size = default_fraction_size(raw_count, exposure) if events else 1
+    default_size = (exposure.eer_grouping or default_fraction_size(raw_count, exposure)) if events else 1
     rows = given or (Row(raw_count, default_size, 0.0),)
     fractions: list[range] = []
     doses: list[float] = []

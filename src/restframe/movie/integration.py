@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from restframe.errors import InputError, SettingsError
+from restframe.files import why_unreadable
 from restframe.messages import Message, Setting
 from restframe.settings import Row
 
@@ -22,6 +23,8 @@ def read_rows(source: str | os.PathLike[str]) -> tuple[Row, ...]:
     Raises `InputError` if the file cannot be read, and `SettingsError`, which names the line, for any other content.
     """
     path = Path(source)
+    if kind := why_unreadable(path):
+        raise InputError(Setting("integration", path), f" is {kind}. Only regular files are read.")
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:

@@ -14,12 +14,15 @@ import numpy as np
 
 from restframe.arrays import FloatArray
 from restframe.errors import InputError, SettingsError
+from restframe.files import check_regular
 from restframe.messages import Setting
+from restframe.output.raw_time import field_at, middles
 from restframe.output.text import rounded
 from restframe.result import Result
 from restframe.settings import Settings
 from restframe.track.field import HIGHEST_DEGREE, MotionField, modes_up_to
 
+FRACTION_COUNT = "#restframe-fractions "  # where the rows above are those of raw frames
 EXACT_FIELD = "#restframe-field "  # before the field as JSON
 
 
@@ -43,7 +46,9 @@ def alignment_text(result: Result, throw: int, trunc: int, patches: tuple[int, i
     """The content of the file. Shifts are minus the field: zero at the reference frame, local ones relative to the
     global ones.
     """
-    frame_count, height, width = result.movie_shape
+    _, height, width = result.movie_shape
+    field, global_displacement = _shown_motion(result, trunc)
+    frame_count = field.n_frames
     shown_patches = patches if result.patches is not None else (0, 0)
     lines = [
         "setting",
@@ -55,18 +60,32 @@ def alignment_text(result: Result, throw: int, trunc: int, patches: tuple[int, i
         "globalShift",
         "   stackID 0",
     ]
-    global_displacement = result.field.global_displacement()
     global_shifts = rounded(-global_displacement, 3)
     lines += [f"{frame:6d}  {x:+8.3f}  {y:+8.3f}" for frame, (x, y) in enumerate(global_shifts)]
     if result.patches is not None:
         lines += ["#    Local Shift", "#---------------------", "localShift"]
         for number, (centre_x, centre_y) in enumerate(result.patches.centres):
-            local_shifts = rounded(global_displacement - result.field(centre_x, centre_y), 3)
+            local_shifts = rounded(global_displacement - field(centre_x, centre_y), 3)
             place = f"{centre_x:8.2f}  {centre_y:8.2f}"
             lines += [f"   patchID: {number}", "   Converge: 1"]
             lines += [f"{frame:6d}  {place}  {x:+8.3f}  {y:+8.3f}" for frame, (x, y) in enumerate(local_shifts)]
             lines.append("")
+    if frame_count != result.field.n_frames:
+        lines.append(f"{FRACTION_COUNT}{result.field.n_frames}")
     return "\n".join([*lines, EXACT_FIELD + json.dumps(result.field.to_dict()), ""])
+
+
+def _shown_motion(result: Result, trunc: int) -> tuple[MotionField, FloatArray]:
+    """The motion, and that of the whole frame, in the rows of the file.
+
+    One row for each fraction; for an EER movie whose fractions nobody asked for, one for each raw frame of the file, as
+    programs read it that do not know how many fractions there are.
+    """
+    field = result.field
+    if result.movie_format == "eer" and result.settings.exposure.integration is None:
+        raw_count = result.frames[-1].stop + trunc
+        field = field_at(field, middles(result.frames), np.arange(raw_count) + 0.5)
+    return field, field.global_displacement()
 
 
 def read_alignment(path: str | Path) -> Alignment:
@@ -74,6 +93,7 @@ def read_alignment(path: str | Path) -> Alignment:
 
     Raises `InputError` for a file that is missing, cut short or of another kind.
     """
+    check_regular(path)
     try:
         text = Path(path).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
@@ -124,6 +144,9 @@ def _parsed(lines: list[str]) -> Alignment:
     exact_line = next((line for line in lines if line.startswith(EXACT_FIELD)), None)
     if exact_line is not None:
         field = MotionField.from_dict(json.loads(exact_line.removeprefix(EXACT_FIELD)))
+        fraction_line = next((line for line in lines if line.startswith(FRACTION_COUNT)), None)
+        if fraction_line is not None:
+            frame_count = int(fraction_line.removeprefix(FRACTION_COUNT))
         if (field.n_frames, *field.shape) != (frame_count, height, width):
             raise ValueError(
                 f"the field is of {field.n_frames} frames {field.shape}, the head says {frame_count}, {(height, width)}"

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from restframe.arrays import FloatArray
+from restframe.errors import InputError
+from restframe.files import check_regular
 from restframe.output.header import HEADER_BYTES, Statistics, mrc_header
 from restframe.output.place import Writer, place_all
 
@@ -34,8 +36,10 @@ def mrc_writer(image: FloatArray, pixel_size: float) -> Writer:
 
 def is_ours(path: Path) -> bool:
     """Whether a file is an image that restframe wrote, by its first label."""
-    with suppress(OSError), open(path, "rb") as file:
-        return file.read(HEADER_BYTES)[FIRST_LABEL_BYTE:].startswith(b"restframe ")
+    with suppress(OSError, InputError):
+        check_regular(path)
+        with open(path, "rb") as file:
+            return file.read(HEADER_BYTES)[FIRST_LABEL_BYTE:].startswith(b"restframe ")
     return False
 
 

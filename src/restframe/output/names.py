@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 STACK_SUFFIX = "_Stk"
+LOG_ENDINGS = ("-Full.log", "-Patch-Full.log", "-Patch-Patch.log", "-Patch-Frame.log")
 RECORD_FOLDER = "restframe"  # of the records of a batch, beside the sums
 SUFFIXES = {  # Result's images, in the order in which they are put in place: the unweighted sum comes last
     "dose_weighted": "_DW",
@@ -49,6 +50,11 @@ def log_dir_base(log_dir: str, movie: str | Path) -> str:
     """Start of the log names for -LogDir: the movie's own name cut at its first .mrc, .tif or .eer."""
     stem = re.split(r"\.(?:mrc|tif|eer)", Path(movie).name, maxsplit=1, flags=re.IGNORECASE)[0]
     return str(Path(log_dir) / (stem or Path(movie).name))
+
+
+def log_paths(base: str) -> list[Path]:
+    """All logs that a movie can have, whatever the settings; ``base`` as from `log_dir_base` or `log_file_base`."""
+    return [Path(f"{base}{ending}") for ending in LOG_ENDINGS]
 
 
 def log_file_base(log_file: str, number: int = 0) -> str:

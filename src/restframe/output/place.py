@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,17 +11,20 @@ from pathlib import Path
 from types import TracebackType
 
 from restframe.errors import OutputError
+from restframe.output.drafts import discard, draft_of
+from restframe.termination import raise_if_ended
 
 Writer = Callable[[Path], None]
 FILES_AT_ONCE = 4  # written at the same time
 
 
-def place_all(drafts: Iterable[tuple[Path, Writer]]) -> list[Path]:
+def place_all(drafts: Iterable[tuple[Path, Writer]], obsolete: Iterable[Path] = ()) -> list[Path]:
     """Write every file beside its target, all at the same time, then rename them in the order given. Returns the
     targets.
 
-    Until then old files stay as they were. Put last the file whose existence means success.
-    The temporary names are hidden and don't end in .mrc, so no watcher takes them for results.
+    ``obsolete``: files of an earlier run, which are removed before the first is renamed. Until then all old files stay
+    as they were. Put last the file whose existence means success. The temporary names are hidden and don't end in .mrc,
+    so no watcher takes them for results.
 
     Raises OutputError when a file cannot be written; nothing new is left then.
     """
@@ -41,18 +43,17 @@ def place_all(drafts: Iterable[tuple[Path, Writer]]) -> list[Path]:
                 writings.append(pool.submit(write_draft, draft, target, write))
             for writing in writings:
                 writing.result()
+        raise_if_ended()
+        for path in obsolete:
+            with explaining(path):
+                path.unlink(missing_ok=True)
         for draft, target in draft_and_target:
             with explaining(target):
                 os.replace(draft, target)
     finally:
         for draft, _ in draft_and_target:
-            draft.unlink(missing_ok=True)
+            discard(draft)
     return [target for _, target in draft_and_target]
-
-
-def draft_of(target: Path) -> Path:
-    """A name beside ``target`` for what will be it: hidden, and no other file's."""
-    return target.with_name(f".{secrets.token_hex(8)}.part")
 
 
 def check_place(target: Path) -> None:
@@ -80,7 +81,7 @@ def check_folder(folder: Path) -> None:
 def _check_that_files_can_be_made(folder: Path) -> None:
     probe = draft_of(folder / "probe")
     probe.touch(exist_ok=False)
-    probe.unlink()
+    discard(probe)
 
 
 class explaining:

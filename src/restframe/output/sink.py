@@ -10,14 +10,17 @@ from time import perf_counter
 from restframe.detector.references import References
 from restframe.kernels import thread_count
 from restframe.kernels.interface import Kernels
+from restframe.messages import Lines
 from restframe.movie import Movie
 from restframe.output.alignment import alignment_text
 from restframe.output.archive import archive_writer
 from restframe.output.logs import log_files
+from restframe.output.names import log_paths
 from restframe.output.place import Writer
 from restframe.output.record import OutputFile, StepSeconds, write_record
+from restframe.output.relion_gain import RelionGain, relion_gain
 from restframe.output.stack import StackFile
-from restframe.output.star import polynomial, star_text, summed, unequal
+from restframe.output.star import polynomial_distance_px, star_text, unequal
 from restframe.output.write import write_result
 from restframe.pipeline import Report, TakeStack
 from restframe.result import Result
@@ -68,23 +71,31 @@ class FileSink:
         start = perf_counter()
         report("Saving motion corrected images ......")
         outputs, result = self.outputs, corrected.result
-        texts = self._texts(result, report)
+        texts = self._texts(result)
+        others: dict[Path, Writer] = {}
+        star_problem = self._add_star(corrected, texts, others, report)
         for folder in outputs.folders:
             folder.mkdir(parents=True, exist_ok=True)
-        others: dict[Path, Writer] = {}
         if outputs.archive:
             others |= archive_writers(outputs.archive, corrected, report)
         if self.stack_file:
             others[self.stack_file.target] = self.stack_file.write
-        images = write_result(result, outputs.images, texts, others)
+        logs = [path for base, _ in outputs.log_bases for path in log_paths(base)]
+        obsolete = [path for path in logs if path not in texts]
+        images = write_result(result, outputs.images, texts, others, obsolete)
         if outputs.record:
             files = self._files(images, list(texts), list(others))
             seconds = StepSeconds(corrected.reading_seconds, perf_counter() - start)
             write_record(outputs.record, result, files, seconds)
         for path in images:
-            report(f"Corrected sum has been saved in:\n   {path}")
+            report(Lines(["Corrected sum has been saved in:", f"   {path}"]))
         if self.stack_file:
-            report(f"Corrected frames have been saved in:\n   {self.stack_file.target}")
+            report(Lines(["Corrected frames have been saved in:", f"   {self.stack_file.target}"]))
+        for path in outputs.images.values():
+            if path not in (*images, *others) and path.exists():
+                report(f"Warning: {path} is of an earlier run; this run makes no such image.")
+        if star_problem is not None:
+            raise star_problem
         report("Motion corrected images saved.")
 
     def discard(self) -> None:
@@ -92,8 +103,8 @@ class FileSink:
         if self.stack_file:
             self.stack_file.discard()
 
-    def _texts(self, result: Result, report: Report) -> dict[Path, str]:
-        """Names and content of the text files."""
+    def _texts(self, result: Result) -> dict[Path, str]:
+        """Names and content of the logs and the saved motion."""
         outputs, settings = self.outputs, result.settings
         patches, exposure = settings.motion.patches, settings.exposure
         texts: dict[Path, str] = {}
@@ -101,10 +112,25 @@ class FileSink:
             texts |= log_files(result, base, patch_mode=min(patches) > 1, columns=columns)
         if outputs.alignment:
             texts[outputs.alignment] = alignment_text(result, exposure.throw, exposure.trunc, patches)
-        if outputs.star:
-            texts[outputs.star] = star_text(result, result.movie.path or "", settings)
-            say_about_star(outputs.star, result, report)
         return texts
+
+    def _add_star(
+        self, corrected: Corrected, texts: dict[Path, str], others: dict[Path, Writer], report: Report
+    ) -> Exception | None:
+        """Add the STAR file, and the gain that it names. Returns the error where it cannot be made: the images are
+        saved all the same.
+        """
+        star, result = self.outputs.star, corrected.result
+        if star is None:
+            return None
+        try:
+            gain = relion_gain(corrected, star.parent)
+            texts[star] = star_text(result, result.movie.path or "", result.settings, gain.star)
+            others |= gain.files
+            say_about_star(star, result, gain, report)
+        except Exception as error:
+            return error
+        return None
 
     def _files(self, images: list[Path], texts: list[Path], others: list[Path]) -> list[OutputFile]:
         """What was written, with the kind of each file."""
@@ -113,17 +139,22 @@ class FileSink:
         kinds |= {path: "log" for path in texts}
         known = (("alignment", outputs.alignment), ("star", outputs.star), ("archive", outputs.archive))
         kinds |= {path: kind for kind, path in known if path}
+        kinds |= {path: "gain" for path in others if path not in kinds}
         if self.stack_file:
             kinds[self.stack_file.target] = "stack"
         return [OutputFile(kinds[path], path) for path in (*others, *texts, *images)]
 
 
-def say_about_star(star: Path, result: Result, report: Report) -> None:
-    """Where RELION's description of the motion differs from the result."""
+def say_about_star(star: Path, result: Result, gain: RelionGain, report: Report) -> None:
+    """Where RELION's description of the motion differs from the result, and what RELION has to be given."""
     if unequal(result):
-        report(f"Warning: {star}: RELION takes all frames for sums of {summed(result)} raw frames; some are not.")
+        report(f"Note: {star}: RELION's frames are other sums of raw frames; the motion is interpolated for them.")
+    if gain.files:
+        report(f"Gain for RELION: {gain.star.name}")
+    if result.settings.detector.dark is not None:
+        report(f"Warning: {star}: RELION subtracts no dark reference.")
     if result.patches is not None:
-        distance_px = polynomial(result.field)[1]
+        distance_px = polynomial_distance_px(result, result.settings)
         warning = "Warning: " if distance_px > POLYNOMIAL_TOLERANCE_PX else ""
         report(f"{warning}Local motion for RELION: a polynomial, {distance_px:.3f} px rms from the field")
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from restframe.arrays import FloatArray
+from restframe.errors import ResultError
+from restframe.output.drafts import discard, draft_of
 from restframe.output.header import HEADER_BYTES, Statistics, mrc_header
 from restframe.output.images import FLOAT32_MODE
-from restframe.output.place import draft_of, explaining
+from restframe.output.place import explaining
 
 
 class StackFile:
@@ -34,6 +36,8 @@ class StackFile:
                 image_count, image_shape = image_count + 1, (image.shape[0], image.shape[1])
                 with explaining(self.target):
                     file.write(np.ascontiguousarray(image, "<f4").data)
+            if not np.isfinite(statistics.total):
+                raise ResultError(f"{self.target} would hold pixels that are not finite, so nothing is saved.")
             with explaining(self.target):
                 file.seek(0)
                 file.write(mrc_header((image_count, *image_shape), FLOAT32_MODE, self.pixel_size, 0, statistics))
@@ -47,4 +51,4 @@ class StackFile:
 
     def discard(self) -> None:
         """Remove what was not put in place."""
-        self._draft.unlink(missing_ok=True)
+        discard(self._draft)

@@ -1,7 +1,8 @@
 """Motion in a STAR file as RELION's polishing reads it.
 
 Shifts in unbinned pixels, minus the motion field, relative to the first used frame; frames counted from 1 over the
-whole movie; where frames are sums of raw frames, the sums are counted. The local motion is RELION's polynomial of 18
+whole movie. RELION sums the raw frames of EER movies itself, the same number of them from raw frame 0 on: motion is
+given for those sums, and for each raw frame of other movies. The local motion is RELION's polynomial of 18
 coefficients an axis,
 
     local = sum_s sum_k c[3 s + k] s(x, y) z^(k + 1),   s in 1, x, x², y, y², x y,   k = 0, 1, 2
@@ -11,16 +12,23 @@ with x, y from -0.5 to 0.5 over the frame and z the number of frames after the f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from restframe.arrays import FloatArray
+from restframe.errors import InputError
+from restframe.files import check_regular
+from restframe.output.raw_time import RelionFrames, field_at, interpolated, middles, relion_frames
 from restframe.output.text import rounded
 from restframe.result import PatchShifts, Result
 from restframe.settings import Settings
 from restframe.track.field import MotionField
+from restframe.version import VERSION
 
 UNUSED_SHIFT = -9999.0  # of a frame that is left out
 GRID_POINTS = 17  # along each side, where the polynomial is fitted
@@ -29,11 +37,26 @@ COORDINATE_LABELS = ("rlnCoordinateX", "rlnCoordinateY")
 SHIFT_LABELS = ("rlnMicrographShiftX", "rlnMicrographShiftY")
 COEFFICIENT_LABELS = ("rlnMotionModelCoeffsIdx", "rlnMotionModelCoeff")
 RESERVED_WORDS = ("data_", "loop_", "save_", "stop_", "global_")
+OWN_MARK = "# written by restframe"  # how our files begin
+FOREIGN_SUFFIX = "_restframe"  # of the name where RELION writes, or has written, a file of the usual name
 
 
-def star_path(out_mrc: str | Path, movie: str | Path) -> Path:
-    """Where the file goes: beside the images, called after the movie."""
-    return Path(out_mrc).parent / f"{Path(movie).stem}.star"
+@dataclass(frozen=True)
+class StarGain:
+    """What RELION is told about the gain."""
+
+    name: str | PathLike[str] | None = None  # of a gain that RELION applies rightly as it is
+    comment: str = ""
+
+
+def star_path(out_mrc: str | Path, movie: str | Path, called_by_relion: bool = False) -> Path:
+    """Where the file goes: beside the images, called after the movie. RELION writes a file of that name itself, after
+    it has called this program; it must replace none of ours, and ours none of another program's.
+    """
+    path = Path(out_mrc).parent / f"{Path(movie).stem}.star"
+    if called_by_relion or is_foreign(path):
+        return path.with_stem(path.stem + FOREIGN_SUFFIX)
+    return path
 
 
 def polynomial(field: MotionField) -> tuple[FloatArray, float]:
@@ -54,55 +77,64 @@ def polynomial(field: MotionField) -> tuple[FloatArray, float]:
     return in_frames.reshape(18, 2).T, distance_px
 
 
-def star_text(result: Result, movie: str | Path, settings: Settings) -> str:
-    """The content of the file."""
-    exposure, detector = settings.exposure, settings.detector
-    frame_count, height, width = result.movie_shape
-    raw_per_frame = summed(result)
-    thrown, truncated = exposure.throw // raw_per_frame, exposure.trunc // raw_per_frame
+def star_text(result: Result, movie: str | Path, settings: Settings, gain: StarGain | None = None) -> str:
+    """The content of the file. ``gain``: what RELION is told about the gain; None: nothing."""
+    exposure = settings.exposure
+    _, height, width = result.movie_shape
+    frames = relion_frames(result, exposure)
+    times = middles(result.frames)
+    field = field_at(result.field, times, frames.middles)
+    raw_count = result.frames[-1].stop - result.frames[0].start
     general: dict[str, object] = {
         "rlnImageSizeX": width,
         "rlnImageSizeY": height,
-        "rlnImageSizeZ": thrown + frame_count + truncated,
+        "rlnImageSizeZ": frames.count,
         "rlnMicrographMovieName": movie,
         "rlnMicrographBinning": settings.sums.bin,
         "rlnMicrographOriginalPixelSize": exposure.pixel_size,
-        "rlnMicrographDoseRate": float(result.dose.mean()),
+        "rlnMicrographDoseRate": float(result.dose.sum()) / raw_count * frames.grouping,
         "rlnMicrographPreExposure": exposure.initial_dose,
         "rlnVoltage": exposure.voltage,
-        "rlnMicrographStartFrame": thrown + 1,
+        "rlnMicrographStartFrame": frames.used.start + 1,
         "rlnMotionModelVersion": int(result.patches is not None),
     }
     if result.movie_format == "eer":  # RELION sums its frames itself
-        general |= {"rlnEERGrouping": raw_per_frame, "rlnEERUpsampling": exposure.eer_sampling}
-    comment = ""
-    if isinstance(detector.gain, np.ndarray) or detector.rot_gain or detector.flip_gain or detector.inv_gain:
-        comment = "# The gain was rotated, flipped, inverted or in memory: give RELION one that fits as it lies.\n"
-    elif detector.gain is not None:
-        general["rlnMicrographGainName"] = detector.gain
-    used_shifts = rounded(result.global_shifts, 4).tolist()
-    unused = UNUSED_SHIFT, UNUSED_SHIFT
-    all_shifts = [unused] * thrown + used_shifts + [unused] * truncated
-    shift_rows = ((number, *shift) for number, shift in enumerate(all_shifts, 1))
+        general |= {"rlnEERGrouping": frames.grouping, "rlnEERUpsampling": exposure.eer_sampling}
+    if gain is not None and gain.name is not None:
+        general["rlnMicrographGainName"] = gain.name
+    comment = f"# {gain.comment}\n" if gain is not None and gain.comment else ""
     blocks = [
         "data_general\n\n" + comment + "".join(f"_{label:<35} {_word(value)}\n" for label, value in general.items()),
-        _loop("global_shift", (FRAME_LABEL, *SHIFT_LABELS), shift_rows),
+        _loop("global_shift", (FRAME_LABEL, *SHIFT_LABELS), _global_rows(field, frames)),
     ]
     if result.patches is not None:
-        coefficients = polynomial(result.field)[0].ravel()
-        local_rows = _local_rows(result.patches, thrown + 1)
+        coefficients = polynomial(field)[0].ravel()
+        local_rows = _local_rows(result.patches, times, frames)
         blocks += [
             _loop("local_motion_model", COEFFICIENT_LABELS, enumerate(coefficients)),
             _loop("local_shift", (FRAME_LABEL, *COORDINATE_LABELS, *SHIFT_LABELS), local_rows),
         ]
     if len(result.bad_pixels):
         blocks.append(_loop("hot_pixels", COORDINATE_LABELS, result.bad_pixels.tolist()))
-    return "".join(f"\n# version 30001\n\n{block}\n" for block in blocks)
+    return f"{OWN_MARK} {VERSION}\n" + "".join(f"\n# version 30001\n\n{block}\n" for block in blocks)
 
 
-def summed(result: Result) -> int:
-    """Number of raw frames in the first used frame; RELION knows one number for all."""
-    return len(result.frames[0])
+def is_foreign(path: Path) -> bool:
+    """Whether another program's file has this name."""
+    try:
+        check_regular(path)
+        with open(path, "rb") as file:
+            return not file.read(len(OWN_MARK)).startswith(OWN_MARK.encode())
+    except FileNotFoundError:
+        return False
+    except (OSError, InputError):
+        return True
+
+
+def polynomial_distance_px(result: Result, settings: Settings) -> float:
+    """The rms distance between the local motion and RELION's polynomial for it."""
+    frames = relion_frames(result, settings.exposure)
+    return polynomial(field_at(result.field, middles(result.frames), frames.middles))[1]
 
 
 def unequal(result: Result) -> bool:
@@ -121,11 +153,20 @@ def _time_polynomials(z: FloatArray) -> FloatArray:
     return np.stack([z, z**2, z**3], 1)
 
 
-def _local_rows(patches: PatchShifts, first_number: int) -> Iterator[Sequence[object]]:
-    for frame in range(patches.raw.shape[1]):
-        centres, raw_shifts = rounded(patches.centres, 2), rounded(patches.raw[:, frame], 4)
-        for centre, raw_shift in zip(centres, raw_shifts, strict=True):
-            yield (first_number + frame, *centre, *raw_shift)
+def _global_rows(field: MotionField, frames: RelionFrames) -> Iterator[Sequence[object]]:
+    displacement = field.global_displacement()
+    shifts = rounded(-(displacement - displacement[0]), 4).tolist()
+    for frame in range(frames.count):
+        shift = shifts[frame - frames.used.start] if frame in frames.used else (UNUSED_SHIFT, UNUSED_SHIFT)
+        yield (frame + 1, *shift)
+
+
+def _local_rows(patches: PatchShifts, times: FloatArray, frames: RelionFrames) -> Iterator[Sequence[object]]:
+    shifts = interpolated(np.moveaxis(np.asarray(patches.raw), 1, 0), times, frames.middles)
+    centres = rounded(patches.centres, 2)
+    for frame, frame_shifts in zip(frames.used, shifts, strict=True):
+        for centre, shift in zip(centres, rounded(frame_shifts, 4), strict=True):
+            yield (frame + 1, *centre, *shift)
 
 
 def _loop(name: str, labels: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -143,4 +184,9 @@ def _word(value: object) -> str:
     one_word = not any(character.isspace() for character in text)
     if starts_bare and one_word and not text.lower().startswith(RESERVED_WORDS):
         return text
-    return f"'{text}'" if "'" not in text else f'"{text}"'
+    for quote in "'\"":
+        if (
+            "\n" not in text and "\r" not in text and not re.search(rf"{quote}\s", text)
+        ):  # a quote and a blank end a word
+            return f"{quote}{text}{quote}"
+    return f"\n;{text}\n;\n"

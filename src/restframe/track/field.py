@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from restframe.arrays import FloatArray
 from restframe.errors import InputError
+from restframe.files import check_regular
 
 Modes: TypeAlias = tuple[tuple[int, int], ...]
 """Degrees (in x, in y) of products of Legendre polynomials. The first is (0, 0), the global motion."""
@@ -138,6 +139,7 @@ class MotionField:
     @staticmethod
     def load(path: str | PathLike[str]) -> MotionField:
         """Read what `save` wrote. Raises `InputError` if that fails."""
+        check_regular(path)
         try:
             return MotionField.from_dict(json.loads(Path(path).read_text(encoding="ascii")))
         except OSError as error:
