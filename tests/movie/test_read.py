@@ -29,7 +29,7 @@ def test_content_decides(tmp_path, name, expected):
         (b"II*\0", "cut short or damaged: only 0 whole frames"),
         (b"II*\0\x08\0\0\0\xff\xff", "cut short or damaged: only 0 whole frames"),
         (b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "cut short or damaged: only 1 whole frames"),
-        (gzip.compress(b"x" * 2000), "found gzip-compressed data; gunzip it first"),
+        (gzip.compress(b"x" * 2000), "gzip-compressed data that are no MRC file"),
         (b"\x89HDF\r\n\x1a\n" + bytes(2000), "found HDF5"),
     ],
 )

@@ -29,6 +29,8 @@ from restframe.settings import Detector
 if TYPE_CHECKING:
     from restframe.kernels.interface import Kernels
 
+MAX_COUNTS = 1e12  # of a pixel: squares of larger values overflow
+
 
 MAX_GAIN_RATIO = 100.0  # between the gain of a pixel and the median of all
 
@@ -145,6 +147,11 @@ def _load_dark(detector: Detector, shape: tuple[int, int], with_gain: bool, note
     if not dark.any():  # counting cameras have none, and acquisition programs make one of any size
         notes.append("The dark reference is zero everywhere: nothing is subtracted.")
         return None
+    if abs(dark).max() > MAX_COUNTS:
+        name = _reference_name(detector.dark, "dark")
+        raise DetectorError(
+            f"{name} has values up to {abs(dark).max():.3g}, which are no counts. Give the camera's dark."
+        )
     if dark.shape != shape:
         notes.extend(_dark_left_out(dark.shape, shape, with_gain))
         return None

@@ -33,7 +33,7 @@ def listed_in_gain(path: str | os.PathLike[str], shape: tuple[int, int]) -> Bool
         return None
     try:
         items = list(ElementTree.fromstring(text).iter())
-    except (ElementTree.ParseError, TypeError, ValueError) as error:
+    except (ElementTree.ParseError, TypeError, ValueError, LookupError) as error:  # LookupError: unknown encoding
         raise DetectorError(f"{path}: its list of defects, tag {DEFECTS_TAG}, is no XML ({error}).") from error
     mask = np.zeros(shape, bool)
     for item in items:
@@ -45,7 +45,7 @@ def listed_in_gain(path: str | os.PathLike[str], shape: tuple[int, int]) -> Bool
 
 def _box(path: str | os.PathLike[str], kind: str, text: str, shape: tuple[int, int]) -> tuple[int, int, int, int]:
     """x and y of the first and of the last pixel of an item of this ``kind``."""
-    numbers = [int(digits) for digits in re.findall(r"\d+", text)]
+    numbers = [int(digits) for digits in re.findall(r"\d+", text) if len(digits) < 10]
     height, width = shape
     if kind == "point" and len(numbers) == 2:
         return numbers[0], numbers[1], numbers[0], numbers[1]
@@ -55,4 +55,4 @@ def _box(path: str | os.PathLike[str], kind: str, text: str, shape: tuple[int, i
         return numbers[0], 0, numbers[-1], height - 1
     if kind == "row" and len(numbers) in (1, 2):
         return 0, numbers[0], width - 1, numbers[-1]
-    raise DetectorError(f"{Path(path)}: its list of defects, tag {DEFECTS_TAG}, has a {kind} that is {text!r}.")
+    raise DetectorError(f"{Path(path)}: its list of defects, tag {DEFECTS_TAG}, has a {kind} that is {text[:80]!r}.")

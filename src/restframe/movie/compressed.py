@@ -37,7 +37,7 @@ class CompressedStrips:
 
 def compressed_strips(movie: Movie, frame_numbers: Sequence[int]) -> CompressedStrips | None:
     """The strips of these frames; None if a device cannot decode them or there are fewer than `MIN_PIECES`."""
-    if not isinstance(movie, TiffMovie) or movie.stored.str[1:] != movie.dtype.str[1:]:
+    if not isinstance(movie, TiffMovie) or movie.packed or movie.stored.str[1:] != movie.dtype.str[1:]:
         return None
     if movie.stored.itemsize > 1 and movie.stored.newbyteorder("<") != movie.stored:
         return None

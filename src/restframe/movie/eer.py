@@ -1,12 +1,16 @@
 """EER movies: hundreds of raw frames of single electrons.
 
-tifffile reads the structure of the file, `restframe.movie.events` decodes the electrons.
+tifffile reads the structure of the file, `restframe.movie.events` decodes the electrons. A directory that differs from
+the others, because one of its tags is damaged, still counts as a frame, so that later frames keep their place and dose.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import tifffile
@@ -14,13 +18,20 @@ import tifffile
 from restframe.arrays import AnyArray
 from restframe.errors import InputError, SettingsError
 from restframe.messages import Setting
-from restframe.movie.events import CODINGS, MAX_SYMBOL_BITS, Coding, add_events
+from restframe.movie.eermetadata import METADATA_TAG, parse_metadata
+from restframe.movie.events import CODINGS, MAX_RUN_BITS, MAX_SYMBOL_BITS, Coding, add_events
 from restframe.movie.files import read_bytes
+from restframe.movie.metadata import Metadata
 from restframe.movie.tiffchain import check_directory_chain
 
 CODING_IN_TAGS = 65002
 """The TIFF compression whose numbers of bits are given in tags."""
+EVENT_COMPRESSIONS = (*CODINGS, CODING_IN_TAGS)
 RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG = 65007, 65008, 65009
+TOLERATED_DAMAGE = 0.1  # fraction of the frames
+MAX_SIDE = 16383  # physical pixels, so that rendered ones are at most 65532
+
+Page: TypeAlias = "tifffile.TiffPage | tifffile.TiffFrame"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +42,20 @@ class EerMovie:
     shape: tuple[int, int, int]
     level: int  # each physical pixel is delivered as 2^level x 2^level pixels
     coding: Coding
-    strips: tuple[tuple[tuple[int, int], ...], ...]  # of each frame: offset and length in bytes
+    strips: tuple[tuple[tuple[int, int], ...], ...]  # of each frame: offset and length in bytes; none if it is damaged
+    damage: dict[int, str]  # by frame: why its directory cannot be used
     file_size: int  # bytes
+    metadata: Metadata
 
     format = "eer"
     dtype = np.dtype(np.uint8)
-    pixel_size = 0.0
     largest_count = 1.0
-    tolerated_damage = 0.1
+    tolerated_damage = TOLERATED_DAMAGE
+
+    @property
+    def pixel_size(self) -> float:
+        """See `restframe.movie.Movie.pixel_size`."""
+        return self.metadata.pixel_size / (1 << self.level)
 
     def header_gain(self) -> None:
         """None: EER files contain no gain reference."""
@@ -59,6 +76,8 @@ class EerMovie:
             raise IndexError(f"frame {frame_index} of {self.shape[0]}")
         damage = f"{self.path}: frame {frame_index + 1} is damaged"
         strips = self.strips[frame_index]
+        if frame_index in self.damage:
+            raise InputError(f"{damage}: {self.damage[frame_index]}.")
         if any(length <= 0 or offset <= 0 or offset + length > self.file_size for offset, length in strips):
             raise InputError(f"{damage}: its data are not in the file.")
         try:
@@ -82,18 +101,31 @@ def open_eer(path: Path, sampling: int = 1) -> EerMovie:
     try:
         with tifffile.TiffFile(path) as file:
             file_size = file.filehandle.size
-            pages = [page for page in file.pages if page.compression in (*CODINGS, CODING_IN_TAGS)]
-            coding = _page_coding(path, pages[0])
-            kinds = {(page.shape, page.compression) for page in pages}
-            strips = tuple(tuple(zip(page.dataoffsets, page.databytecounts, strict=True)) for page in pages)
+            all_pages = list(file.pages)
+            pages = _frame_pages(all_pages)
+            kinds = Counter(_kind(page) for page in pages if page.compression in EVENT_COMPRESSIONS)
+            kind = kinds.most_common(1)[0][0]
+            model = next(page for page in pages if _kind(page) == kind)
+            coding = _page_coding(path, model)
+            metadata = _file_metadata(path, all_pages[0], model, len(pages))
+            strips = tuple(
+                tuple(zip(page.dataoffsets, page.databytecounts, strict=True)) if _kind(page) == kind else ()
+                for page in pages
+            )
+            damage = {
+                number: f"its directory says {_kind_text(_kind(page))}, the others say {_kind_text(kind)}"
+                for number, page in enumerate(pages)
+                if _kind(page) != kind
+            }
     except InputError:
         raise
     except Exception as error:  # tifffile raises errors of many kinds for damaged files
         raise InputError(f"{path}: the EER structure is damaged ({error}). Copy the movie again.") from error
-    if len(kinds) > 1 or len(pages[0].shape) != 2:
-        different = sorted(f"{' x '.join(map(str, shape[::-1]))} ({compression})" for shape, compression in kinds)
+    if len(damage) > TOLERATED_DAMAGE * len(pages) or len(kind[0]) != 2:
+        different = sorted({_kind_text(_kind(page)) for page in pages})
         raise InputError(f"{path}: frames of one size and compression are expected; found {' and '.join(different)}.")
-    height, width = pages[0].shape
+    height, width = model.shape
+    _check_claims(path, (height, width), coding, strips, file_size)
     level = sampling - 1
     finest_level = min(coding.x_bits, coding.y_bits)
     if level > finest_level:
@@ -103,16 +135,72 @@ def open_eer(path: Path, sampling: int = 1) -> EerMovie:
             Setting("eer_sampling", finest_level + 1),
             " shows.",
         )
-    return EerMovie(path, (len(pages), height << level, width << level), level, coding, strips, file_size)
+    shape = len(pages), height << level, width << level
+    return EerMovie(path, shape, level, coding, strips, damage, file_size, metadata)
 
 
-def _page_coding(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> Coding:
+def _frame_pages(pages: Sequence[Page]) -> list[Page]:
+    """The pages of raw frames: all but images before and after them, such as the sum of all frames.
+
+    A page with an unknown compression is a frame whose tag is damaged if it lies between frames, or has one bit per
+    pixel as frames have.
+    """
+    are_frames = [
+        page.compression in EVENT_COMPRESSIONS or page.aspage().tags.valueof(258, 1) in (1, (1,)) for page in pages
+    ]
+    first = are_frames.index(True)
+    last = len(pages) - are_frames[::-1].index(True)
+    return list(pages[first:last])
+
+
+def _kind(page: Page) -> tuple[tuple[int, ...], int]:
+    """What the frames of a movie have in common: shape and compression."""
+    return page.shape, int(page.compression)
+
+
+def _kind_text(kind: tuple[tuple[int, ...], int]) -> str:
+    return f"{' x '.join(map(str, kind[0][::-1]))} pixels, compression {kind[1]}"
+
+
+def _check_claims(
+    path: Path,
+    shape: tuple[int, int],
+    coding: Coding,
+    strips: Sequence[Sequence[tuple[int, int]]],
+    file_size: int,
+) -> None:
+    """Raise `InputError` for frames (h, w) that the file cannot hold."""
+    frame_bytes = [sum(length for _, length in frame_strips) for frame_strips in strips]
+    longest_run = (1 << coding.run_bits) - 1
+    most_pixels = 8 * max(frame_bytes) // coding.run_bits * longest_run
+    if sum(frame_bytes) > file_size:
+        raise InputError(
+            f"{path}: its frames claim {sum(frame_bytes)} bytes of data, the file has {file_size}. Copy the movie "
+            "again."
+        )
+    if max(shape) > MAX_SIDE or shape[0] * shape[1] > most_pixels:
+        raise InputError(
+            f"{path} claims frames of {shape[1]} x {shape[0]} pixels in at most {max(frame_bytes)} bytes, which cannot "
+            "hold them. Copy the movie again."
+        )
+
+
+def _file_metadata(path: Path, first_page: Page, frame_page: Page, frame_count: int) -> Metadata:
+    """What the XML of the file says: in the first directory or in that of a frame."""
+    for page in (first_page, frame_page):
+        text = page.aspage().tags.valueof(METADATA_TAG)
+        if text is not None:
+            return parse_metadata(path, text, frame_count)
+    return Metadata()
+
+
+def _page_coding(path: Path, page: Page) -> Coding:
     if page.compression in CODINGS:
         return CODINGS[page.compression]
     tags = page.aspage().tags
     run_bits, x_tag, y_tag = (int(tags.valueof(tag, 0)) for tag in (RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG))
     x_bits, y_bits = x_tag or y_tag, y_tag or x_tag
-    if min(run_bits, x_bits) < 1 or run_bits + x_bits + y_bits > MAX_SYMBOL_BITS:
+    if min(run_bits, x_bits) < 1 or run_bits > MAX_RUN_BITS or run_bits + x_bits + y_bits > MAX_SYMBOL_BITS:
         raise InputError(
             f"{path}: compression {CODING_IN_TAGS} tells its bits in tags {RUN_BITS_TAG}, {X_BITS_TAG} and "
             f"{Y_BITS_TAG}; found {run_bits}, {x_bits} and {y_bits}."

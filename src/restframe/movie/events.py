@@ -28,6 +28,7 @@ class Coding(NamedTuple):
 CODINGS = {65000: Coding(8, 2, 2, position_always_stored=True), 65001: Coding(7, 2, 2)}
 """By TIFF compression. Compression 65002 gives the numbers of bits in tags."""
 MAX_SYMBOL_BITS = 32
+MAX_RUN_BITS = 16  # Falcon cameras use 7 or 8
 ARBITRARY_PADDING_BYTES = 16
 """Bytes after the last symbol that may have any value; bytes after these must all be equal."""
 
@@ -56,6 +57,7 @@ def _add_symbols(words, bit_count, run_bits, x_bits, y_bits, position_always_sto
     x_unused, y_unused = uint64(x_bits - level), uint64(y_bits - level)
     height, width = image.shape[0] >> level, image.shape[1] >> level
     used_bits = column = row = 0
+    has_electron = False
     while row < height:
         word_index = used_bits >> 5
         two_words = uint64(words[word_index]) | (uint64(words[word_index + 1]) << uint64(32))
@@ -77,6 +79,7 @@ def _add_symbols(words, bit_count, run_bits, x_bits, y_bits, position_always_sto
             if column == width:
                 column = 0
                 row += 1
-    # the position of the last symbol may be missing
-    complete = row == height and column == 0 and used_bits - x_bits - y_bits <= bit_count
+    # the position of the last symbol may be missing, unless it is that of an electron
+    needed_bits = used_bits if has_electron else used_bits - x_bits - y_bits
+    complete = row == height and column == 0 and needed_bits <= bit_count
     return used_bits if complete else -1

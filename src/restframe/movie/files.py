@@ -10,6 +10,9 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import threading
+from pathlib import Path
+from typing import IO, Protocol
 
 from restframe.arrays import AnyArray
 
@@ -66,3 +69,72 @@ def read_array(path: str | os.PathLike[str], offset: int, array: AnyArray) -> in
         while position < len(data) and (count := file.readinto(data[position:])):
             position += count
     return position
+
+
+class Content(Protocol):
+    """Bytes that several threads may read."""
+
+    original_bytes: int  # of the whole content, also where not all of it was kept
+
+    def append(self, piece: bytes | bytearray) -> None:
+        """Add bytes at the end."""
+        ...
+
+    def read_into(self, offset: int, array: AnyArray) -> int:
+        """As `read_array`."""
+        ...
+
+
+class FileContent:
+    """The bytes of a file as it is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.original_bytes = os.stat(path).st_size
+
+    def append(self, piece: bytes | bytearray) -> None:
+        """Not possible: movies are never changed."""
+        raise io.UnsupportedOperation("append")
+
+    def read_into(self, offset: int, array: AnyArray) -> int:
+        """See `Content.read_into`."""
+        return read_array(self.path, offset, array)
+
+
+class MemoryContent:
+    """Bytes in memory."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self.original_bytes = 0
+
+    def append(self, piece: bytes | bytearray) -> None:
+        """See `Content.append`."""
+        self._bytes += piece
+
+    def read_into(self, offset: int, array: AnyArray) -> int:
+        """See `Content.read_into`."""
+        destination = array.reshape(-1).view("u1").data
+        count = max(0, min(len(destination), len(self._bytes) - offset))
+        destination[:count] = memoryview(self._bytes)[offset : offset + count]
+        return count
+
+
+class TemporaryContent:
+    """Bytes in an open file without a name, which disappears with this object."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lock = threading.Lock()  # the file has one position
+        self.original_bytes = 0
+
+    def append(self, piece: bytes | bytearray) -> None:
+        """See `Content.append`."""
+        self._file.write(piece)
+
+    def read_into(self, offset: int, array: AnyArray) -> int:
+        """See `Content.read_into`."""
+        destination = array.reshape(-1).view("u1").data
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.readinto(destination)  # type: ignore[attr-defined, no-any-return]

@@ -7,24 +7,24 @@ from pathlib import Path
 
 from restframe.errors import InputError
 from restframe.files import check_regular
+from restframe.movie.decompress import compression_name
 from restframe.movie.mrc import HEADER_BYTES, parse_header
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+DM_MAGIC = (b"\0\0\0\x03", b"\0\0\0\x04")  # Gatan DigitalMicrograph, versions 3 and 4
 EER_COMPRESSIONS = (65000, 65001, 65002)
 UNREADABLE_FORMATS = {  # by their first bytes, so that the message can name what was found
-    b"\x1f\x8b": "gzip-compressed data; gunzip it first",
-    b"BZh": "bzip2-compressed data; bunzip2 it first",
-    b"\x28\xb5\x2f\xfd": "Zstd-compressed data; unzstd it first",
+    b"PK\x03\x04": "a .zip archive; unzip it first",
+    b"PK\x05\x06": "an empty .zip archive",
+    b"7z\xbc\xaf\x27\x1c": "a .7z archive; unpack it first",
     b"\x89HDF": "HDF5",
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",
-    b"\0\0\0\x03\0": "Gatan DM3",
-    b"\0\0\0\x04\0": "Gatan DM4",
 }
 
 
 def detect_format(path: Path, expected_format: str | None = None) -> str:
-    """'tiff', 'mrc' or 'eer'. ``expected_format`` is what the caller expects; it is named in the message.
+    """'tiff', 'mrc', 'eer' or 'dm'. Compressed files are MRC. ``expected_format`` is named in the message.
 
     Raises `InputError` if the file is missing, a folder, empty, not readable or of another format.
     """
@@ -44,12 +44,14 @@ def detect_format(path: Path, expected_format: str | None = None) -> str:
         raise InputError(f"{path} is empty. Copy or write it again.")
     if head[:4] in TIFF_MAGIC:
         return "eer" if _is_eer(path) else "tiff"
-    if parse_header(head, file_bytes) is not None:
+    if head[:4] in DM_MAGIC and head[208:211] != b"MAP":
+        return "dm"
+    if compression_name(head) is not None or parse_header(head, file_bytes) is not None:
         return "mrc"
     other_formats = (name for magic, name in UNREADABLE_FORMATS.items() if head.startswith(magic))
     content = next(other_formats, "an unknown format")
     expectation = f"{expected_format.upper()} was expected, " if expected_format else ""
-    raise InputError(f"{path}: {expectation}TIFF, MRC and EER can be read; found {content}.")
+    raise InputError(f"{path}: {expectation}TIFF, MRC (also compressed), EER and DM can be read; found {content}.")
 
 
 def _is_eer(path: Path) -> bool:

@@ -4,6 +4,9 @@ Counts make short strings, which fit into one 64-bit register. Codes follow each
 first. Their width grows from 9 to 12 bits with the table of strings, one code early (TIFF 6.0, section 13). An entry of
 the table is the string itself if it has up to `REGISTER_BYTES` bytes, and always its position in the output, because
 the string of a new entry is the string just written and one byte more.
+
+LZW has no checksum. Damage shows where the codes of a strip do not end with its last pixel: the last string must end
+exactly there, and only the code for the end and padding may follow.
 """
 
 from __future__ import annotations
@@ -17,17 +20,33 @@ from restframe.loops import int64, njit, uint8, uint32, uint64
 
 CLEAR_CODE, END_CODE, FIRST_FREE_CODE, TABLE_SIZE = 256, 257, 258, 4096
 REGISTER_BYTES = 8
+MAX_PADDING_BITS = 15  # after the code for the end: some programs fill a strip up to an even number of bytes
+MAX_BYTES_PER_BYTE = 1400  # decoded bytes of an encoded byte: 3838 codes of at most 12 bits stand for 7.4 MB at most
 
 
 def decode_strips(strips: Sequence[bytes | memoryview], sizes: Sequence[int], rows: AnyArray) -> bool:
     """Decode the strips of a frame into ``rows`` (h, bytes of a row) uint8, the last row of the file first.
 
-    ``sizes``: bytes of each strip after decoding; further bytes of a strip are ignored. Returns False if a strip is
-    damaged, too short or not common LZW; ``rows`` must not be used then.
+    ``sizes``: bytes of each strip after decoding, (n,). The last strip may also have the size of the first one: some
+    programs fill it up, and the bytes beyond its own size are left out. Returns False if a strip is damaged, too short
+    or too long; ``rows`` must not be used then.
     """
     lengths = np.array([len(strip) for strip in strips], np.int64)
     encoded = np.frombuffer(b"".join(strips), np.uint8)
-    return bool(_decode_frame(encoded, lengths, np.array(sizes, np.int64), rows))
+    if not len(strips):
+        return False
+    if _decode_frame(encoded, lengths, np.array(sizes, np.int64), rows):
+        return True
+    if sizes[-1] >= sizes[0]:
+        return False
+    filled_up = np.empty((1, sizes[0]), np.uint8)
+    if not decode_strips(strips[-1:], sizes[:1], filled_up):
+        return False
+    others = rows[-(sum(sizes[:-1]) // rows.shape[1]) :] if len(sizes) > 1 else rows[:0]
+    if sum(sizes) != rows.size or not decode_strips(strips[:-1], sizes[:-1], others):
+        return False
+    rows[: len(rows) - len(others)] = filled_up[0, : sizes[-1]].reshape(-1, rows.shape[1])[::-1]
+    return True
 
 
 @njit(cache=True, nogil=True)
@@ -137,4 +156,28 @@ def _decode_strip(encoded, decoded, strings, lengths, positions):  # type: ignor
                 decoded[filled + offset] = decoded[source + offset]
         previous_code = code
         filled += length
-    return True
+    return filled == size and _ends_here(encoded, used_bits, code_width, next_entry)
+
+
+@njit(cache=True, nogil=True)
+def _ends_here(encoded, used_bits, code_width, next_entry):  # type: ignore[no-untyped-def]
+    """Whether only the code for the end and padding follow.
+
+    The code for the end may be missing where less than a byte is left. The table may have been cleared before it.
+    Where the last string fills the codes of one width, programs differ on the width of the code for the end.
+    """
+    remaining_bits = int64(8 * len(encoded)) - used_bits
+    if remaining_bits < 8:
+        return True
+    word = uint32(_four_bytes(encoded, uint64(used_bits >> 3)) << uint32(used_bits & 7))
+    if int64(word >> uint32(32 - code_width)) == CLEAR_CODE:
+        remaining_bits -= code_width
+        word = uint32(word << uint32(code_width))
+        code_width, next_entry = int64(9), int64(FIRST_FREE_CODE)
+    for width in range(max(code_width - 1, 9), min(code_width + 1, 12) + 1):
+        is_possible = width == code_width or abs(next_entry - (1 << min(width, code_width))) <= 2
+        padding_bits = remaining_bits - width
+        is_end = int64(word >> uint32(32 - width)) == END_CODE
+        if is_possible and is_end and 0 <= padding_bits <= MAX_PADDING_BITS:
+            return True
+    return False

@@ -10,6 +10,7 @@ import numpy as np
 
 from restframe.arrays import AnyArray, FloatArray
 from restframe.errors import InputError
+from restframe.movie.metadata import Metadata
 
 DataType = np.dtype[Any]
 
@@ -67,7 +68,7 @@ class Movie(Protocol):
 
     @property
     def format(self) -> str:
-        """'tiff', 'mrc', 'eer' or 'array'."""
+        """'tiff', 'mrc', 'eer', 'dm' or 'array'."""
         ...
 
     @property
@@ -83,6 +84,11 @@ class Movie(Protocol):
     @property
     def pixel_size(self) -> float:
         """Size of a pixel in A as the file gives it; 0 if the file gives none."""
+        ...
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the file says beside its frames."""
         ...
 
     @property
@@ -135,6 +141,7 @@ class ArrayMovie(AddsByReading):
     path = None
     format = "array"
     pixel_size = 0.0
+    metadata = Metadata()
     tolerated_damage = 0.0
 
     def __post_init__(self) -> None:

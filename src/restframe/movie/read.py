@@ -14,12 +14,16 @@ from restframe.movie.raw import RawFrames
 
 
 def open_movie(
-    source: str | os.PathLike[str] | AnyArray | Movie, expected_format: str | None = None, eer_sampling: int = 1
+    source: str | os.PathLike[str] | AnyArray | Movie,
+    expected_format: str | None = None,
+    eer_sampling: int = 1,
+    max_memory: int = 0,
 ) -> Movie:
     """Open a movie: a file, whose format is detected from its content, or an array (t, h, w), which is not copied.
 
     ``expected_format`` ('tiff', 'mrc', 'eer') is named in error messages only. ``eer_sampling``: for EER movies, 1, 2
-    or 3 for 1, 2 or 4 pixels along each side of a physical pixel. Only the structure of the file is read. Raises
+    or 3 for 1, 2 or 4 pixels along each side of a physical pixel. ``max_memory``: above 0, a compressed file is
+    decompressed to a temporary file instead of memory. Otherwise only the structure of the file is read. Raises
     `InputError` for anything that is not a readable movie.
 
     Example: ``open_movie("movie.tif").shape``
@@ -39,7 +43,11 @@ def open_movie(
     if file_format == "mrc":
         from restframe.movie.mrc import open_mrc
 
-        return open_mrc(path)
+        return open_mrc(path, max_memory)
+    if file_format == "dm":
+        from restframe.movie.dm import open_dm
+
+        return open_dm(path)
     from restframe.movie.tiff import open_tiff
 
     return open_tiff(path)

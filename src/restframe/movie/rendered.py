@@ -14,6 +14,7 @@ from restframe.arrays import AnyArray, FloatArray
 from restframe.errors import InputError
 from restframe.movie.movie import AddsByReading, ArrayMovie, Movie, sum_dtype
 
+MAX_COUNTS = 1e12  # of a pixel: squares of larger values overflow; such values are treated as infinite
 MAX_NAMED_FRAMES = 5  # damaged frames that are named individually
 
 
@@ -38,6 +39,7 @@ class RenderedMovie(AddsByReading):
         self.path: Path | None = movie.path
         self.format = movie.format
         self.pixel_size = movie.pixel_size
+        self.metadata = movie.metadata
         self.shape = len(frames), *movie.shape[1:]
         self.dtype = sum_dtype(movie, largest_size) if dark is None else np.dtype(np.float32)
         self.largest_count = largest_size * movie.largest_count
@@ -53,25 +55,26 @@ class RenderedMovie(AddsByReading):
         """See `restframe.movie.Movie.read`."""
         total = np.empty(self.shape[1:], self.dtype) if destination is None else destination
         total[:] = 0
-        for raw_frame in self.frames[frame_index]:
-            try:
-                self.movie.add(raw_frame, total)
-            except InputError as error:
-                if not self.movie.tolerated_damage:
-                    raise
-                self._damaged_frames[raw_frame] = error
-        if self.dark is not None:
-            total -= np.float32(len(self.frames[frame_index])) * self.dark
-        if self.dtype.kind == "f":
-            self._replace_infinite(frame_index, total)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for raw_frame in self.frames[frame_index]:
+                try:
+                    self.movie.add(raw_frame, total)
+                except InputError as error:
+                    if not self.movie.tolerated_damage:
+                        raise
+                    self._damaged_frames[raw_frame] = error
+            if self.dark is not None:
+                total -= np.float32(len(self.frames[frame_index])) * self.dark
+            if self.dtype.kind == "f":
+                self._replace_infinite(frame_index, total)
         return total
 
     def _replace_infinite(self, frame_index: int, total: AnyArray) -> None:
         """Replace values that are not finite by the mean. Raises `InputError` if these are most of the frame."""
-        not_finite = ~np.isfinite(total)
-        replaced_count = int(np.count_nonzero(not_finite))
-        if not replaced_count:
+        if total.min() >= -MAX_COUNTS and total.max() <= MAX_COUNTS:  # false where a value is NaN
             return
+        not_finite = ~(abs(total) <= MAX_COUNTS)
+        replaced_count = int(np.count_nonzero(not_finite))
         if 2 * replaced_count > total.size:
             subject = f"{self.path}: frame" if self.path else "Frame"
             raise InputError(

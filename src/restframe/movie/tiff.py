@@ -1,11 +1,20 @@
 """TIFF movies: one directory for each frame, with strips or tiles.
 
-tifffile reads the structure, imagecodecs the compressions; strips with LZW are decoded by `restframe.movie.lzw`.
+tifffile reads the structure, imagecodecs the compressions. LZW is decoded by `restframe.movie.lzw` alone: the decoder
+of imagecodecs can crash on damaged data. Compressions that cameras do not use are refused, because their decoders were
+not written for damaged files.
+
+A description can say what the directories do not: that more frames follow the only directory (ImageJ), or that each
+byte holds two pixels (SerialEM).
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import logging
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +24,12 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from restframe.arrays import AnyArray
+from restframe.arrays import AnyArray, IntArray
 from restframe.errors import InputError
 from restframe.movie.files import read_bytes, read_from
+from restframe.movie.metadata import PLAUSIBLE_PIXEL_SIZE_A, Metadata, plausible
 from restframe.movie.movie import AddsByReading, DataType, delivered_dtype, largest_magnitude
+from restframe.movie.packing import unpack_pixels
 from restframe.movie.tiffchain import check_directory_chain
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # the error says once what is wrong
@@ -28,18 +39,28 @@ Decoder = Callable[..., Any]
 NO_COMPRESSION = 1
 LZW_COMPRESSION = 5
 JPEG_COMPRESSIONS = (6, 7, 34892)
-STRIP_DECODERS: dict[int, Decoder] = {
-    LZW_COMPRESSION: imagecodecs.lzw_decode,
+DECODERS: dict[int, Decoder] = {
     8: imagecodecs.deflate_decode,
     32946: imagecodecs.deflate_decode,
+    32773: imagecodecs.packbits_decode,
+    34925: imagecodecs.lzma_decode,
     50000: imagecodecs.zstd_decode,
 }
-"""By TIFF compression: functions that can decode a strip into the rows of a frame without a copy."""
+"""By TIFF compression: functions that decode a strip into a buffer, without reading or writing beyond it."""
+MAX_BYTES_PER_BYTE = {NO_COMPRESSION: 1, LZW_COMPRESSION: 1400, 8: 1040, 32946: 1040, 32773: 64}
+"""By TIFF compression: how many bytes one encoded byte can stand for."""
+MAX_BYTES_PER_BYTE_OF_OTHERS = 40_000  # Zstandard and LZMA repeat a byte up to 128 KB in 4 bytes
+NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3
+REVERSED_BITS = np.array([int(f"{byte:08b}"[::-1], 2) for byte in range(256)], np.uint8)
+MAX_SIDE = 65535  # pixels, as in MRC files
+PACKED_DESCRIPTION = "4 bits packed"  # by SerialEM: two pixels in each byte, the even column in the lower four bits
+PACKED_SHAPES = {(8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838)}
+"""Rows and bytes of a row of packed K2 and K3 super-resolution frames. Older SerialEM versions do not describe them."""
+METAMORPH_STACK_TAG = 33629  # its count is the number of frames
 MAX_GAP_BYTES = 1 << 20
 """Bytes between the strips or tiles of a frame up to which they are read together."""
 RESOLUTION_UNITS = {2: 2.54e8, 3: 1e8}
 """The length of a TIFF resolution unit in A: inch, centimetre."""
-MIN_PIXEL_SIZE, MAX_PIXEL_SIZE = 0.01, 1000.0  # A: others are not those of a microscope
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +70,9 @@ class TiffMovie(AddsByReading):
     path: Path
     shape: tuple[int, int, int]
     stored: DataType
+    packed: bool  # 4 bits per pixel
     pixel_size: float
+    metadata: Metadata
     pages: tuple[tifffile.TiffPage, ...]  # parsed, independent of the open file
 
     format = "tiff"
@@ -61,7 +84,7 @@ class TiffMovie(AddsByReading):
     @property
     def largest_count(self) -> float:
         """See `restframe.movie.Movie.largest_count`."""
-        return largest_magnitude(self.stored)
+        return 15.0 if self.packed else largest_magnitude(self.stored)
 
     @property
     def dtype(self) -> DataType:
@@ -74,16 +97,19 @@ class TiffMovie(AddsByReading):
         if not 0 <= frame_index < frame_count:
             raise IndexError(f"frame {frame_index} of {frame_count}")
         image = np.empty((height, width), self.dtype) if destination is None else destination
-        as_stored = self.stored.str[1:] == self.dtype.str[1:]
-        rows = image.view(self.stored) if as_stored else np.empty((height, width), self.stored)
+        as_stored = not self.packed and self.stored.str[1:] == self.dtype.str[1:]
+        rows = image.view(self.stored) if as_stored else np.empty(self.pages[frame_index].shape, self.stored)
         try:
             _read_page(self.path, self.pages[frame_index], rows)
-        except (RuntimeError, ValueError, OSError, AssertionError) as error:  # what codecs and tifffile raise
+        except (RuntimeError, ValueError, OSError) as error:  # what codecs raise
             raise InputError(
                 f"{self.path}: frame {frame_index + 1} is damaged ({error}). Copy the movie again."
             ) from error
-        if not as_stored:
-            image[:] = rows
+        if self.packed:
+            unpack_pixels(rows, image)
+        elif not as_stored:
+            with np.errstate(over="ignore"):  # values beyond float32 become infinite, which is noticed later
+                image[:] = rows
         elif not self.stored.isnative:
             image.byteswap(inplace=True)
         return image
@@ -104,8 +130,17 @@ def open_tiff(path: Path) -> TiffMovie:
     for frame_number, page in enumerate(pages, 1):
         _check_page(f"{path}: frame {frame_number}", page, first_page)
         _check_segments(f"{path}: frame {frame_number}", page, file_bytes)
-    height, width = first_page.shape
-    return TiffMovie(path, (len(pages), height, width), _stored_dtype(first_page), _pixel_size(first_page), pages)
+    claimed_bytes = sum(sum(page.databytecounts) for page in pages)
+    if claimed_bytes > file_bytes:
+        raise InputError(
+            f"{path}: its frames claim {claimed_bytes} bytes of data, the file has {file_bytes}. Copy the movie again."
+        )
+    pages, count_notes = _described_pages(path, pages, file_bytes)
+    packed, packing_notes = _packing(first_page)
+    height, stored_width = first_page.shape
+    shape = len(pages), height, stored_width * 2 if packed else stored_width
+    metadata = Metadata(pixel_size := _pixel_size(first_page), notes=(*count_notes, *packing_notes))
+    return TiffMovie(path, shape, _stored_dtype(first_page), packed, pixel_size, metadata, pages)
 
 
 def _parsed_page(page: Any) -> tifffile.TiffPage:
@@ -129,29 +164,59 @@ def _check_page(subject: str, page: tifffile.TiffPage, first_page: tifffile.Tiff
             f"{subject} is {_description(page)}, the first is {_description(first_page)}; frames of one size and type "
             "are expected."
         )
+    if max(page.shape) > MAX_SIDE:
+        raise InputError(f"{subject} is {_description(page)}; expected at most {MAX_SIDE} pixels along a side.")
     if page.dtype is None or page.bitspersample not in (8, 16, 32, 64):
         raise InputError(f"{subject} has {page.bitspersample} bits a pixel; expected 8 or 16 bits or float32.")
     delivered_dtype(page.dtype)
-    if page.compression != NO_COMPRESSION and page.compression not in tifffile.TIFF.DECOMPRESSORS:
-        raise InputError(f"{subject} has the unknown TIFF compression {page.compression}; use LZW, Deflate or Zstd.")
     if page.compression in JPEG_COMPRESSIONS:
         raise InputError(f"{subject} is compressed with JPEG, which loses counts; expected none, LZW, Deflate or Zstd.")
+    if page.compression not in (NO_COMPRESSION, LZW_COMPRESSION, *DECODERS):
+        kind = "TIFF compression" if page.compression in tifffile.TIFF.DECOMPRESSORS else "unknown TIFF compression"
+        raise InputError(f"{subject} has the {kind} {int(page.compression)}; expected none, LZW, Deflate or Zstd.")
+    if page.predictor not in (NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES):
+        raise InputError(f"{subject} has the TIFF predictor {int(page.predictor)}; expected 1, 2 or 3.")
+    if page.predictor == FLOAT_DIFFERENCES and np.dtype(page.dtype).kind != "f":
+        raise InputError(
+            f"{subject} has the TIFF predictor 3, which is for floating point; its pixels are {page.dtype}."
+        )
 
 
 def _check_segments(subject: str, page: tifffile.TiffPage, file_bytes: int) -> None:
-    """Raise `InputError` unless all strips or tiles of a page lie within the file."""
+    """Raise `InputError` unless all strips or tiles of a page lie within the file and can hold the page."""
     offsets, counts = page.dataoffsets, page.databytecounts
-    expected_count = int(np.prod(page.chunked))
-    if not len(offsets) == len(counts) == expected_count:
+    if page.is_tiled and min(page.tilewidth, page.tilelength) < 1:
+        raise InputError(f"{subject} has tiles of {page.tilewidth} x {page.tilelength} pixels. Copy the movie again.")
+    if not page.is_tiled and page.rowsperstrip < 1:
+        raise InputError(f"{subject} has strips of {page.rowsperstrip} rows (RowsPerStrip). Copy the movie again.")
+    rows, columns = _segment_sizes(page)
+    if not len(offsets) == len(counts) == len(rows):
+        raise InputError(f"{subject} has {len(offsets)} strips or tiles; expected {len(rows)}. Copy the movie again.")
+    end = max(map(int.__add__, offsets, counts))
+    if min(counts) <= 0 or min(offsets) <= 0 or end > file_bytes:
         raise InputError(
-            f"{subject} has {len(offsets)} strips or tiles; expected {expected_count}. Copy the movie again."
+            f"{subject} is not all there: its data should end at byte {end}, the file has {file_bytes}. Copy it again."
         )
-    ends = np.add(offsets, counts)
-    if min(counts) <= 0 or min(offsets) <= 0 or ends.max() > file_bytes:
+    most_per_byte = MAX_BYTES_PER_BYTE.get(page.compression, MAX_BYTES_PER_BYTE_OF_OTHERS)
+    too_small = rows * columns * np.dtype(page.dtype).itemsize > most_per_byte * np.array(counts, np.float64)
+    if too_small.any():
+        first = int(too_small.argmax())
         raise InputError(
-            f"{subject} is not all there: its data should end at byte {ends.max()}, the file has {file_bytes}. "
-            "Copy it again."
+            f"{subject} claims {rows[first] * columns} pixels in {counts[first]} bytes, which cannot hold them. Copy "
+            "the movie again."
         )
+
+
+def _segment_sizes(page: tifffile.TiffPage) -> tuple[IntArray, int]:
+    """Rows of each strip or tile, (n,), and their columns. The last strip has no more rows than the page has left."""
+    height, width = page.shape
+    if page.is_tiled:
+        tile_count = -(-height // page.tilelength) * -(-width // page.tilewidth)
+        return np.full(tile_count, page.tilelength, np.int64), page.tilewidth
+    rows_per_strip = min(page.rowsperstrip, height)
+    rows = np.full(-(-height // rows_per_strip), rows_per_strip, np.int64)
+    rows[-1] = height - rows[:-1].sum()
+    return rows, width
 
 
 def _description(page: tifffile.TiffPage) -> str:
@@ -161,46 +226,162 @@ def _description(page: tifffile.TiffPage) -> str:
 def _pixel_size(page: tifffile.TiffPage) -> float:
     """A; 0 if the tags give none, or give the resolution of a screen or printer."""
     resolution, unit = page.tags.get("XResolution"), page.tags.get("ResolutionUnit")
-    if resolution is None or unit is None or int(unit.value) not in RESOLUTION_UNITS or 0 in resolution.value:
+    if resolution is None or unit is None:
         return 0.0
-    pixel_size = float(RESOLUTION_UNITS[int(unit.value)] * resolution.value[1] / resolution.value[0])
-    return pixel_size if MIN_PIXEL_SIZE < pixel_size < MAX_PIXEL_SIZE else 0.0
+    try:
+        numerator, denominator = resolution.value
+        return plausible(RESOLUTION_UNITS[int(unit.value)] * denominator / numerator, PLAUSIBLE_PIXEL_SIZE_A)
+    except (TypeError, ValueError, KeyError, ArithmeticError):  # no such values
+        return 0.0
+
+
+def _described_pages(
+    path: Path, pages: tuple[tifffile.TiffPage, ...], file_bytes: int
+) -> tuple[tuple[tifffile.TiffPage, ...], list[str]]:
+    """The pages with those that only the description tells of, and notes. Raises `InputError` where they are missing.
+
+    ImageJ writes stacks above 4 GB with one directory; the other frames follow the first one, uncompressed.
+    """
+    first_page = pages[0]
+    program, count = _described_count(first_page)
+    if count in (0, len(pages)):
+        return pages, []
+    if len(pages) > 1 or first_page.compression != NO_COMPRESSION or not _is_contiguous(first_page):
+        return pages, [
+            f"Warning: {path}: its {program} says {count} frames, the file has {len(pages)}; these are used."
+        ]
+    frame_bytes = sum(first_page.databytecounts)
+    start = min(first_page.dataoffsets)
+    if start + count * frame_bytes > file_bytes:
+        raise InputError(
+            f"{path} is cut short: its {program} says {count} frames, the file holds "
+            f"{(file_bytes - start) // frame_bytes}. Copy the movie again."
+        )
+    moved_pages = tuple(_moved(first_page, index * frame_bytes) for index in range(count))
+    return moved_pages, [f"The file has one directory; its {program} says {count} frames."]
+
+
+def _described_count(page: tifffile.TiffPage) -> tuple[str, int]:
+    """Which text tells the number of frames, and the number; 0 where there is none."""
+    description = page.description or ""
+    if description.startswith("ImageJ="):
+        match = re.search(r"^images=(\d{1,9})\s*$", description, re.MULTILINE)
+        return "ImageJ description", int(match[1]) if match else 0
+    stack_planes = page.tags.get(METAMORPH_STACK_TAG)
+    if stack_planes is not None:
+        return "MetaMorph tag", int(stack_planes.count)
+    if description.startswith("{") and '"truncated"' in description:
+        try:
+            fields = json.loads(description)
+            frame_pixels = page.shape[0] * page.shape[1]
+            pixel_count = math.prod(int(length) for length in fields["shape"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return "description", 0
+        return "description", pixel_count // frame_pixels if fields["truncated"] is True else 0
+    return "description", 0
+
+
+def _is_contiguous(page: tifffile.TiffPage) -> bool:
+    """Whether the pixels of a page lie in the file in order, without gaps."""
+    ends = list(map(int.__add__, page.dataoffsets, page.databytecounts))
+    pixel_bytes = page.shape[0] * page.shape[1] * np.dtype(page.dtype).itemsize
+    return not page.is_tiled and ends[:-1] == list(page.dataoffsets[1:]) and sum(page.databytecounts) == pixel_bytes
+
+
+def _moved(page: tifffile.TiffPage, distance: int) -> tifffile.TiffPage:
+    """A page like ``page`` whose data begin ``distance`` bytes further in the file."""
+    moved = copy.copy(page)
+    moved.dataoffsets = tuple(offset + distance for offset in page.dataoffsets)
+    return moved
+
+
+def _packing(page: tifffile.TiffPage) -> tuple[bool, list[str]]:
+    """Whether each byte holds two pixels, and a sentence that says so."""
+    if page.bitspersample != 8:
+        return False, []
+    height, row_bytes = page.shape
+    if PACKED_DESCRIPTION in (page.description or "").lower():
+        reason = f"its description says {PACKED_DESCRIPTION}"
+    elif (height, row_bytes) in PACKED_SHAPES:
+        reason = f"{row_bytes} x {height} bytes are such frames of SerialEM"
+    else:
+        return False, []
+    return True, [f"Two pixels of 4 bits in each byte, {2 * row_bytes} x {height} pixels: {reason}."]
 
 
 def _read_page(path: Path, page: tifffile.TiffPage, rows: AnyArray) -> None:
     """Decode a page into ``rows`` (h, w) of the stored type, the last row of the file first."""
-    has_plain_strips = not page.is_tiled and page.predictor == 1 and page.fillorder == 1
-    if page.compression == LZW_COMPRESSION and has_plain_strips and _read_lzw_strips(path, page, rows):
-        return
-    segments = _read_segments(path, page.dataoffsets, page.databytecounts)
-    decode = _copy if page.compression == NO_COMPRESSION else STRIP_DECODERS.get(page.compression)
-    if decode is not None and has_plain_strips:
-        _decode_strips(decode, segments, rows, page.rowsperstrip)
-        return
-    for index, encoded in enumerate(segments):
-        segment, (_, _, top, left, _), (_, height, width, _) = page.decode(encoded, index, jpegtables=page.jpegtables)
-        assert segment is not None  # it is None only without data, which `_check_segments` has refused
-        destination = rows[::-1][top : top + height, left : left + width]
-        destination[:] = segment[0, : destination.shape[0], : destination.shape[1], 0]
+    is_plain = not page.is_tiled and page.predictor == NO_PREDICTOR and page.fillorder == 1
+    encoded_segments = _read_segments(path, page.dataoffsets, page.databytecounts)
+    if is_plain and page.compression == LZW_COMPRESSION:
+        _decode_lzw_strips(list(encoded_segments), rows, page.rowsperstrip)
+    elif is_plain:
+        decode = _copy if page.compression == NO_COMPRESSION else DECODERS[page.compression]
+        _decode_strips(decode, encoded_segments, rows, min(page.rowsperstrip, len(rows)))
+    else:
+        _decode_segments(page, encoded_segments, rows)
 
 
-def _read_lzw_strips(path: Path, page: tifffile.TiffPage, rows: AnyArray) -> bool:
-    """False if the decoder cannot decode them. The decoder of imagecodecs then explains why, or can."""
+def _decode_lzw_strips(strips: Sequence[memoryview], rows: AnyArray, rows_per_strip: int) -> None:
+    """Raises ValueError if a strip is damaged."""
     from restframe.movie.lzw import decode_strips  # imports Numba
 
-    height, rows_per_strip = len(rows), page.rowsperstrip
+    height = len(rows)
     row_bytes = rows.reshape(height, -1).view(np.uint8)
     sizes = [
         min(rows_per_strip, height - first_row) * row_bytes.shape[1] for first_row in range(0, height, rows_per_strip)
     ]
-    strips = list(_read_segments(path, page.dataoffsets, page.databytecounts))
-    return decode_strips(strips, sizes, row_bytes)
+    if not decode_strips(strips, sizes, row_bytes):
+        raise ValueError("a strip is no valid LZW, or does not end with its last pixel")
+
+
+def _decode_segments(page: tifffile.TiffPage, encoded_segments: Iterable[memoryview], rows: AnyArray) -> None:
+    """Decode strips or tiles one by one: with tiles, with a predictor or with the bits of each byte reversed."""
+    height, width = page.shape
+    row_counts, columns = _segment_sizes(page)
+    full_rows = int(row_counts[0])
+    per_row = -(-width // columns)
+    for index, (row_count, encoded) in enumerate(zip(row_counts.tolist(), encoded_segments, strict=True)):
+        data = np.frombuffer(encoded, np.uint8)
+        if page.fillorder == 2:
+            data = REVERSED_BITS[data]
+        try:
+            values = _decode_segment(page.compression, data, (row_count, columns), rows.dtype)
+        except (RuntimeError, ValueError):  # damaged, or longer: some programs fill the last strip up
+            if row_count == full_rows:
+                raise
+            values = _decode_segment(page.compression, data, (full_rows, columns), rows.dtype)
+        values = _without_predictor(values, page.predictor)
+        top, left = index // per_row * full_rows, index % per_row * columns
+        place = rows[::-1][top : min(top + full_rows, height), left : min(left + columns, width)]
+        place[:] = values[: place.shape[0], : place.shape[1]]
+
+
+def _decode_segment(compression: int, data: AnyArray, shape: tuple[int, int], dtype: DataType) -> AnyArray:
+    """The values of one strip or tile, (h, w), as in the file."""
+    reversed_rows = np.empty(shape, dtype)
+    if compression == LZW_COMPRESSION:
+        _decode_lzw_strips([data.data], reversed_rows, shape[0])
+    else:
+        decode = _copy if compression == NO_COMPRESSION else DECODERS[compression]
+        _decode_strips(decode, [data.data], reversed_rows, shape[0])
+    return np.ascontiguousarray(reversed_rows[::-1])
+
+
+def _without_predictor(values: AnyArray, predictor: int) -> AnyArray:
+    """Pixels from what a TIFF predictor made of them."""
+    if predictor == DIFFERENCES:
+        integers = values.view(f"{values.dtype.str[0]}u{values.dtype.itemsize}")
+        np.cumsum(integers, axis=1, dtype=integers.dtype.newbyteorder("="), out=integers)
+    elif predictor == FLOAT_DIFFERENCES:
+        return np.asarray(imagecodecs.floatpred_decode(values, axis=-1))
+    return values
 
 
 def _decode_strips(decode: Decoder, strips: Iterable[memoryview], rows: AnyArray, rows_per_strip: int) -> None:
     """Decode each strip to its place and reverse the order of its rows.
 
-    A strip may be a single row, so little is done for each of them.
+    A strip may be a single row, so little is done for each of them. Raises ValueError if a strip is damaged.
     """
     flat_bytes = rows.reshape(-1).view(np.uint8)
     row_bytes = len(flat_bytes) // len(rows)
@@ -210,9 +391,11 @@ def _decode_strips(decode: Decoder, strips: Iterable[memoryview], rows: AnyArray
         try:
             decoded_bytes = len(decode(encoded, out=destination))
         except RuntimeError:  # damaged, or longer: some programs fill the last strip up
-            decoded = np.frombuffer(decode(encoded), np.uint8)[: len(destination)]
-            decoded_bytes = len(decoded)
-            destination[:decoded_bytes] = decoded
+            if stop_row - start_row == rows_per_strip:
+                raise
+            decoded = np.frombuffer(decode(encoded, out=bytearray(rows_per_strip * row_bytes)), np.uint8)
+            decoded_bytes = min(len(decoded), len(destination))
+            destination[:decoded_bytes] = decoded[:decoded_bytes]
         if decoded_bytes < len(destination):
             raise ValueError(f"a strip gives {decoded_bytes} bytes instead of {len(destination)}")
         if rows_per_strip > 1:
