@@ -134,7 +134,9 @@ def test_nothing_but_the_end_follows(tail):
     assert one(pack([(256, 9), (65, 9), (258, 9), *tail]), 3) is None
 
 
-@pytest.mark.parametrize("code_count", [253, 254, 255, 256, 257, 765, 766, 767, 768, 1789, 1790, 1791, 1792, 3834, 3836, 3837])
+@pytest.mark.parametrize(
+    "code_count", [253, 254, 255, 256, 257, 765, 766, 767, 768, 1789, 1790, 1791, 1792, 3834, 3836, 3837]
+)
 def test_the_end_where_codes_become_wider(code_count):
     """Programs differ on the width of the last code there: libtiff changed it in version 4."""
     rng = np.random.default_rng(code_count)

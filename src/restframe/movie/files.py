@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import threading
+import weakref
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -125,6 +126,7 @@ class TemporaryContent:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        weakref.finalize(self, file.close)
         self._lock = threading.Lock()  # the file has one position
         self.original_bytes = 0
 
