@@ -31,6 +31,7 @@ from restframe.movie import Movie, RawFrames
 from restframe.movie.fractions import Fractions, make_fractions
 from restframe.movie.rendered import RenderedMovie, all_values_finite
 from restframe.optics import critical_dose
+from restframe.movie.stated import with_metadata
 from restframe.output.text import shift_table
 from restframe.plausible import check_dose_weights, total_dose_warning, unusual_values
 from restframe.restore import dose
@@ -42,7 +43,7 @@ from restframe.restore.sizes import choose_sizes
 from restframe.restore.stack import corrected_frame_groups
 from restframe.restore.sums import make_sums
 from restframe.result import MovieInfo, Result, Timings
-from restframe.settings import Detector, Motion, Settings
+from restframe.settings import Detector, Exposure, Motion, Settings
 from restframe.track.field import MotionField
 from restframe.track.groups import group_frames
 from restframe.track.measure import FrameSeries, Measured, measure, reference_frame
@@ -94,6 +95,8 @@ class Prepared:
     plan: dose.Plan
     raw: Any  # RawFrames, or what the kernels make of them
     ahead: bool  # memory allows to read the frames while another movie is corrected
+    exposure: Exposure  # with what the movie's metadata state
+    notes: tuple[str, ...]  # sentences for the user about the metadata
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -103,6 +106,7 @@ class Prepared:
 
 def prepare(kernels: Kernels, movie: Movie, settings: Settings, refs: References) -> Prepared:
     """All that is known before frames are read. Raises `RestframeError`."""
+    settings, notes = with_metadata(settings, movie)
     used = make_fractions(movie.shape[0], settings.exposure, movie.format == "eer")
     place = make_placement((movie.shape[1], movie.shape[2]), settings.sums.crop, settings.sums.magnification)
     check_sizes(place.shape, settings)
@@ -120,7 +124,7 @@ def prepare(kernels: Kernels, movie: Movie, settings: Settings, refs: References
     on_host = RawFrames(frames, frame_numbers, threads, memory_plan.keep_frames, memory_plan.frames_per_block)
     raw = kernels.device_frames(on_host, settings.machine.gpu_memory)
     ahead = memory_plan.fits_another_movie and raw.fits_another_movie
-    return Prepared(frames, info, refs, used, place, plan, raw, ahead)
+    return Prepared(frames, info, refs, used, place, plan, raw, ahead, settings.exposure, notes)
 
 
 def movie_info(movie: Movie) -> MovieInfo:
@@ -292,7 +296,7 @@ def _reference_frame(frame_count: int, motion: Motion, progress: Progress) -> in
 
 def _say_how_frames_are_read(kernels: Kernels, prepared: Prepared, progress: Progress) -> None:
     raw, say = prepared.raw, progress.say
-    for note in (*prepared.used.notes, *prepared.references.notes):
+    for note in (*prepared.notes, *prepared.used.notes, *prepared.references.notes):
         say(note)
     if prepared.references.gain is None:
         say("Warning: Gain ref not found.")

@@ -12,7 +12,6 @@ from typing import TypeAlias, TypeVar, Unpack
 from restframe.arrays import AnyArray
 from restframe.blas import single_blas_thread
 from restframe.detector.references import References
-from restframe.eer_pixels import with_rendered_pixel_size
 from restframe.kernels import make_kernels
 from restframe.kernels.interface import Kernels
 from restframe.movie import Movie, open_movie
@@ -102,9 +101,7 @@ class Session:
         report: Report | None = None,
     ) -> Result:
         """Correct the motion of one movie and sum its frames; see `restframe.correct`."""
-        opened, settings = self._opened(movie, report)
-        prepared = self.prepare(opened, settings)
-        return self.correct_prepared(prepared, settings, field=field, stack=stack, report=report)
+        return self.correct_prepared(self.prepare(movie), field=field, stack=stack, report=report)
 
     def measure_motion(self, movie: MovieSource, *, report: Report | None = None) -> Measured:
         """The motion of one movie as `correct` finds it; no sum is made."""
@@ -114,21 +111,12 @@ class Session:
             prepared.raw.release()
             return measured
 
-        opened, settings = self._opened(movie, report)
-        return self._with_memory_fallback(measure, self.prepare(opened, settings), settings, report)
-
-    def _opened(self, movie: MovieSource, report: Report | None) -> tuple[Movie, Settings]:
-        """The movie, and the settings that hold for it."""
-        opened = self.open(movie)
-        settings, notes = with_rendered_pixel_size(self.settings, opened)
-        if report:
-            for note in notes:
-                report(note)
-        return opened, settings
+        return self._with_memory_fallback(measure, self.prepare(movie), self.settings, report)
 
     def open(self, movie: MovieSource) -> Movie:
         """The movie as the session's settings read it. Raises `InputError`."""
-        return open_movie(movie, eer_sampling=self.settings.exposure.eer_sampling)
+        sampling, max_memory = self.settings.exposure.eer_sampling, self.settings.machine.max_memory
+        return open_movie(movie, eer_sampling=sampling, max_memory=max_memory)
 
     def prepare(self, movie: MovieSource, settings: Settings | None = None) -> Prepared:
         """What is known before frames are read: the first step of `correct`.
@@ -181,6 +169,7 @@ class Session:
     ) -> Value:
         """The value of ``work``. Where GPU memory is short, with less of it for frames; then on the CPU."""
         kernels, progress = self.kernels, Progress(report)
+        settings = replace(settings, exposure=prepared.exposure)
         with single_blas_thread():
             while True:
                 try:

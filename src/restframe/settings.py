@@ -294,13 +294,17 @@ class Machine(Checked):
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings. They are checked when they are made: `SettingsError` names the field that has a wrong value."""
+    """All settings. They are checked when they are made: `SettingsError` names the field that has a wrong value.
+
+    ``given``: names of the fields that the user chose. What a movie's metadata state does not replace these.
+    """
 
     detector: Detector = field(default_factory=Detector)
     exposure: Exposure = field(default_factory=Exposure)
     motion: Motion = field(default_factory=Motion)
     sums: Sums = field(default_factory=Sums)
     machine: Machine = field(default_factory=Machine)
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def unbinned_output_pixel_size(self) -> float:
@@ -365,11 +369,13 @@ def with_choices(settings: Settings, choices: Mapping[str, object]) -> Settings:
     if unknown:
         raise TypeError(f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(SETTINGS))}")
     for topic in fields(settings):
+        if topic.name == "given":
+            continue
         topic_settings = getattr(settings, topic.name)
         names = {one.name for one in fields(topic_settings)}
         if chosen := {name: value for name, value in choices.items() if name in names}:
             settings = replace(settings, **{topic.name: replace(topic_settings, **chosen)})
-    return settings
+    return replace(settings, given=settings.given | frozenset(choices))
 
 
 def usable_dose_range(low: float, high: float) -> tuple[float, float] | None:

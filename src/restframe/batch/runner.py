@@ -21,7 +21,6 @@ from restframe.batch.blocks import Blocks
 from restframe.batch.source import Task, TaskQueue
 from restframe.batch.worker import Worker
 from restframe.blas import single_blas_thread
-from restframe.eer_pixels import with_rendered_pixel_size
 from restframe.errors import ReferenceInputError, StdoutError, error_message
 from restframe.kernels import thread_count
 from restframe.messages import Lines, Message
@@ -275,9 +274,8 @@ def read(session: Session, task: Task, report: Report) -> Ready:
     """Open the movie, and read its frames where another movie may be corrected meanwhile. Raises `RestframeError`."""
     start = perf_counter()
     settings, sampling = session.settings, session.settings.exposure.eer_sampling
-    movie = open_movie(task.movie, task.kind, sampling)
-    settings, pixel_notes = with_rendered_pixel_size(settings, movie)
-    lines = [*movie_lines(movie, task.kind, sampling), *pixel_notes]
+    movie = open_movie(task.movie, task.kind, sampling, settings.machine.max_memory)
+    lines = movie_lines(movie, task.kind, sampling)
     if task.alone:
         for line in lines:
             report(line)

@@ -324,7 +324,8 @@ def settings_from(options: Options, gpus: tuple[int, ...] = ()) -> Settings:
         "stack_group": max(options.integers("-OutStack")[1], 1),
         "sum_range": usable_dose_range(*options.numbers("-SumRange")) or (0.0, 0.0),
     }
-    return with_choices(Settings(), choices)
+    given = frozenset(flag.field for flag in FLAGS if flag.field and flag.name in options.given)
+    return replace(with_choices(Settings(), choices), given=given)
 
 
 def _eer_grouping(options: Options) -> int:
@@ -383,7 +384,8 @@ def _notes(options: Options, settings: Settings) -> list[str]:
     notes = []
     exposure = settings.exposure
     rows = exposure.integration if isinstance(exposure.integration, tuple) else ()
-    if (exposure.frame_dose > 0 or any(row.dose for row in rows)) and exposure.pixel_size == 0:
+    has_dose = exposure.frame_dose > 0 or any(row.dose for row in rows)
+    if has_dose and exposure.pixel_size == 0 and "-InEer" not in options.given:  # EER movies may state it
         notes.append("Warning: no dose weighting, which needs -PixSize.")
     if not settings.motion.align:
         without_effect = [flag for flag in NO_EFFECT_WITHOUT_ALIGN if flag in options.given]

@@ -112,6 +112,7 @@ def settings_entry(settings: Settings) -> dict[str, Any]:
             for one in dataclasses.fields(getattr(settings, topic.name))
         }
         for topic in dataclasses.fields(settings)
+        if topic.name != "given"
     }
 
 

@@ -79,6 +79,7 @@ class FileSink:
         if outputs.archive:
             others |= archive_writers(outputs.archive, corrected, report)
         if self.stack_file:
+            self.stack_file.set_pixel_size(result.pixel_size)
             others[self.stack_file.target] = self.stack_file.write
         logs = [path for base, _ in outputs.log_bases for path in log_paths(base)]
         obsolete = [path for path in logs if path not in texts]

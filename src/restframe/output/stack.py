@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from restframe.output.drafts import discard, draft_of
 from restframe.output.header import HEADER_BYTES, Statistics, mrc_header
 from restframe.output.images import FLOAT32_MODE
 from restframe.output.place import explaining
+
+CELL_OFFSET = 40  # bytes of the header before the size of the cell
 
 
 class StackFile:
@@ -44,6 +47,16 @@ class StackFile:
         finally:
             with explaining(self.target):
                 file.close()
+
+    def set_pixel_size(self, pixel_size: float) -> None:
+        """Change the pixel size (A) in the header, which may be known from the movie's metadata only."""
+        if pixel_size == self.pixel_size:
+            return
+        self.pixel_size = pixel_size
+        with explaining(self.target), open(self._draft, "r+b") as file:
+            width, height, image_count = struct.unpack("<3i", file.read(12))
+            file.seek(CELL_OFFSET)
+            file.write(struct.pack("<3f", *(pixel_size * length for length in (width, height, image_count))))
 
     def write(self, path: Path) -> None:
         """The stack becomes ``path``, a file in the same folder."""

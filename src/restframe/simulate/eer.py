@@ -41,9 +41,17 @@ def encode(pixels: IntArray, x: IntArray, y: IntArray, pixel_count: int, coding:
 
 
 def write_eer(
-    path: Path, shape: tuple[int, int], frames: Iterable[bytes], compression: int, coding: Coding | None = None
+    path: Path,
+    shape: tuple[int, int],
+    frames: Iterable[bytes],
+    compression: int,
+    coding: Coding | None = None,
+    metadata: bytes = METADATA,
 ) -> None:
-    """Write a BigTIFF of frames (h, w) as `encode` gives them; a ``coding`` is written to tags (compression 65002)."""
+    """Write a BigTIFF of frames (h, w) as `encode` gives them; a ``coding`` is written to tags (compression 65002).
+
+    ``metadata``: XML that each directory holds.
+    """
     height, width = shape
     with open(path, "wb") as file:
         file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0))
@@ -52,12 +60,12 @@ def write_eer(
             strip_start = file.tell()
             file.write(encoded)
             metadata_start = file.tell()
-            file.write(METADATA)
+            file.write(metadata)
             directory_start = file.tell()
             tags = [
                 (256, LONG, 1, width), (257, LONG, 1, height), (258, SHORT, 1, 1), (259, SHORT, 1, compression),
                 (262, SHORT, 1, 1), (273, LONG8, 1, strip_start), (277, SHORT, 1, 1), (278, LONG, 1, height),
-                (279, LONG8, 1, len(encoded)), (65001, UNDEFINED, len(METADATA), metadata_start),
+                (279, LONG8, 1, len(encoded)), (65001, UNDEFINED, len(metadata), metadata_start),
             ]  # fmt: skip
             if coding is not None:
                 bit_counts = zip((65007, 65008, 65009), coding[:3], strict=True)
