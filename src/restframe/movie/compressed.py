@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from restframe.arrays import BoolArray, IntArray
-from restframe.movie.files import read_bytes
+from restframe.movie.files import read_from
 from restframe.movie.movie import Movie
 from restframe.movie.rendered import RenderedMovie
 from restframe.movie.tiff import TiffMovie
@@ -70,20 +70,23 @@ class CompressedEvents:
     offsets: IntArray  # (n,) int64, bytes in the file
     counts: IntArray  # (n,) int64, bytes
     targets: IntArray  # (n,) int32: index, from 0, of the requested frame
+    zero_padding: bool  # all bits after the last symbol of an intact frame are 0
 
     def ends_well(self, used_bits: IntArray) -> BoolArray:
         """Whether only padding follows the symbols of each raw frame, as `add_events` requires: (n,).
 
         ``used_bits``: (n,) bits of the symbols, negative where they do not end with the frame.
         """
-        from restframe.movie.events import ARBITRARY_PADDING_BYTES
+        from restframe.movie.events import ARBITRARY_PADDING_BYTES, padding_is_allowed
 
         intact = used_bits >= 0
-        padding_bytes = self.counts - used_bits // 8 - ARBITRARY_PADDING_BYTES
-        for index in np.flatnonzero(intact & (padding_bytes > 1)):
-            padding_start = self.offsets[index] + self.counts[index] - padding_bytes[index]
-            padding = read_bytes(self.path, int(padding_start), int(padding_bytes[index]))
-            intact[index] = len(set(padding)) < 2
+        padding_bytes = self.counts - used_bits // 8
+        uncertain_bytes = 0 if self.zero_padding else ARBITRARY_PADDING_BYTES + 1
+        with open(self.path, "rb", buffering=0) as file:
+            for index in np.flatnonzero(intact & (padding_bytes > uncertain_bytes)):
+                padding_start = self.offsets[index] + used_bits[index] // 8
+                padding = read_from(file, int(padding_start), int(padding_bytes[index]))
+                intact[index] = padding_is_allowed(padding, int(used_bits[index] % 8), self.zero_padding)
         return intact
 
 
@@ -106,4 +109,6 @@ def compressed_events(movie: Movie, frame_numbers: Sequence[int]) -> CompressedE
     if counts.min() <= 0 or offsets.min() <= 0 or (offsets + counts).max() > eer_movie.file_size:
         return None
     targets = np.array([target for target, _ in targets_and_frames], np.int32)
-    return CompressedEvents(eer_movie.path, eer_movie.coding, eer_movie.level, offsets, counts, targets)
+    return CompressedEvents(
+        eer_movie.path, eer_movie.coding, eer_movie.level, offsets, counts, targets, eer_movie.has_zero_padding
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +20,7 @@ from restframe.arrays import AnyArray
 from restframe.errors import InputError, SettingsError
 from restframe.messages import Setting
 from restframe.movie.eermetadata import METADATA_TAG, parse_metadata
-from restframe.movie.events import CODINGS, MAX_RUN_BITS, MAX_SYMBOL_BITS, Coding, add_events
+from restframe.movie.events import CODINGS, MAX_RUN_BITS, MAX_SYMBOL_BITS, Coding, add_events, has_zero_padding
 from restframe.movie.files import read_bytes
 from restframe.movie.metadata import Metadata
 from restframe.movie.tiffchain import check_directory_chain
@@ -29,6 +30,7 @@ CODING_IN_TAGS = 65002
 EVENT_COMPRESSIONS = (*CODINGS, CODING_IN_TAGS)
 RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG = 65007, 65008, 65009
 TOLERATED_DAMAGE = 0.1  # fraction of the frames
+SAMPLED_FRAMES = 5  # of which the kind of padding is learnt
 MAX_SIDE = 16383  # physical pixels, so that rendered ones are at most 65532
 
 Page: TypeAlias = "tifffile.TiffPage | tifffile.TiffFrame"
@@ -57,6 +59,20 @@ class EerMovie:
         """See `restframe.movie.Movie.pixel_size`."""
         return self.metadata.pixel_size / (1 << self.level)
 
+    @cached_property
+    def has_zero_padding(self) -> bool:
+        """Whether frames end with zeros, as far as most of some frames tell: others are damaged then."""
+        step = max(1, self.shape[0] // SAMPLED_FRAMES)
+        shape = self.shape[1] >> self.level, self.shape[2] >> self.level
+        votes = []
+        for frame_strips in self.strips[::step][:SAMPLED_FRAMES]:
+            try:
+                encoded = b"".join(read_bytes(self.path, offset, length) for offset, length in frame_strips)
+            except (OSError, ValueError):
+                continue
+            votes.append(has_zero_padding(encoded, self.coding, shape))
+        return 2 * sum(votes) > len(votes)
+
     def header_gain(self) -> None:
         """None: EER files contain no gain reference."""
 
@@ -84,7 +100,7 @@ class EerMovie:
             encoded = b"".join(read_bytes(self.path, offset, length) for offset, length in strips)
         except OSError as error:
             raise InputError(f"{damage} ({error}).") from error
-        if not add_events(encoded, self.coding, self.level, total):
+        if not add_events(encoded, self.coding, self.level, total, 1, self.has_zero_padding):
             add_events(encoded, self.coding, self.level, total, -1)
             raise InputError(f"{damage}: its events don't end with its last pixel.")
 
@@ -170,13 +186,17 @@ def _check_claims(
     file_size: int,
 ) -> None:
     """Raise `InputError` for frames (h, w) that the file cannot hold."""
-    frame_bytes = [sum(length for _, length in frame_strips) for frame_strips in strips]
+    frame_bytes = [
+        sum(length for offset, length in frame_strips if offset > 0 and 0 < length <= file_size - offset)
+        for frame_strips in strips
+    ]
     longest_run = (1 << coding.run_bits) - 1
     most_pixels = 8 * max(frame_bytes) // coding.run_bits * longest_run
-    if sum(frame_bytes) > file_size:
+    damaged_count = int(TOLERATED_DAMAGE * len(strips))  # of frames whose number of bytes may be wrong
+    claimed_bytes = sum(sorted(frame_bytes)[: len(strips) - damaged_count])
+    if claimed_bytes > file_size:
         raise InputError(
-            f"{path}: its frames claim {sum(frame_bytes)} bytes of data, the file has {file_size}. Copy the movie "
-            "again."
+            f"{path}: its frames claim {claimed_bytes} bytes of data, the file has {file_size}. Copy the movie again."
         )
     if max(shape) > MAX_SIDE or shape[0] * shape[1] > most_pixels:
         raise InputError(

@@ -33,18 +33,34 @@ ARBITRARY_PADDING_BYTES = 16
 """Bytes after the last symbol that may have any value; bytes after these must all be equal."""
 
 
-def add_events(encoded: bytes, coding: Coding, level: int, image: AnyArray, count: int = 1) -> bool:
+def add_events(
+    encoded: bytes, coding: Coding, level: int, image: AnyArray, count: int = 1, zero_padding: bool = False
+) -> bool:
     """Add ``count`` to each pixel of ``image`` where the frame has an electron.
 
     ``image``: (h 2^level, w 2^level), unsigned integers; each physical pixel is divided into 2^level along each side,
     at most as finely as the coding allows. Returns False if the data are damaged, that is, do not end where the frame
     does; a second call with ``count`` -1 then removes what the first call added.
+
+    ``zero_padding``: all bits after the last symbol must be 0. Where a movie's frames are so, more damage is noticed.
     """
     words = np.zeros(len(encoded) // 4 + 3, "<u4")
     words.view(np.uint8)[: len(encoded)] = np.frombuffer(encoded, np.uint8)
     increment = image.dtype.type(count % (int(np.iinfo(image.dtype).max) + 1))
     used_bits = _add_symbols(words, 8 * len(encoded), *coding, level, image, increment)
-    return used_bits >= 0 and len(set(encoded[used_bits // 8 + ARBITRARY_PADDING_BYTES :])) < 2
+    return used_bits >= 0 and padding_is_allowed(encoded[used_bits // 8 :], used_bits % 8, zero_padding)
+
+
+def padding_is_allowed(padding: bytes, used_bits: int, zero_padding: bool) -> bool:
+    """Whether the bytes after the last symbol may be so; ``used_bits`` of the first one belong to that symbol."""
+    if not zero_padding:
+        return len(set(padding[ARBITRARY_PADDING_BYTES:])) < 2
+    return not padding or (padding[0] >> used_bits == 0 and not any(padding[1:]))
+
+
+def has_zero_padding(encoded: bytes, coding: Coding, shape: tuple[int, int]) -> bool:
+    """Whether an intact frame of ``shape`` (h, w) ends with zeros."""
+    return add_events(encoded, coding, 0, np.zeros(shape, np.uint8), zero_padding=True)
 
 
 @njit(cache=True, nogil=True)
