@@ -174,6 +174,9 @@ def check_field(field: MotionField, shape: tuple[int, int, int]) -> None:
             Setting("trunc"),
             " and frames as when it was measured.",
         )
+    impossibility = field.impossibility()
+    if impossibility:
+        raise InputError(f"The known motion cannot be right: {impossibility}. Measure it again.")
 
 
 def wanted_sums(used: Fractions, settings: Settings) -> list[dose.Sum]:

@@ -20,7 +20,7 @@ from restframe.output.raw_time import field_at, middles
 from restframe.output.text import rounded
 from restframe.result import Result
 from restframe.settings import Settings
-from restframe.track.field import HIGHEST_DEGREE, MotionField, modes_up_to
+from restframe.track.field import HIGHEST_DEGREE, MAX_SIDE_PX, MotionField, modes_up_to
 
 FRACTION_COUNT = "#restframe-fractions "  # where the rows above are those of raw frames
 EXACT_FIELD = "#restframe-field "  # before the field as JSON
@@ -102,11 +102,15 @@ def read_alignment(path: str | Path) -> Alignment:
             f"The motion in {path} cannot be read: {reason}. Save the motion of this movie first."
         ) from error
     try:
-        return _parsed(text.splitlines())
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+        alignment = _parsed(text.splitlines())
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(
-            f"{path} is no complete .aln file ({type(error).__name__}: {error}). Save the motion again."
+            f"{path} is no complete .aln file ({type(error).__name__}: {str(error)[:200]}). Save the motion again."
         ) from error
+    impossibility = alignment.field.impossibility()
+    if impossibility:
+        raise InputError(f"The motion in {path} cannot be right: {impossibility}. Save the motion again.")
+    return alignment
 
 
 def settings_with(alignment: Alignment, settings: Settings) -> Settings:
@@ -141,6 +145,8 @@ def _parsed(lines: list[str]) -> Alignment:
     width, height, frame_count, *_ = values_by_key["stackSize"]
     columns, rows, *_ = values_by_key["patches"]
     throw, trunc = values_by_key["throw"]
+    if min(width, height, frame_count) < 1 or min(columns, rows, throw, trunc) < 0 or max(width, height) > MAX_SIDE_PX:
+        raise ValueError("a size or number in its head is impossible")
     exact_line = next((line for line in lines if line.startswith(EXACT_FIELD)), None)
     if exact_line is not None:
         field = MotionField.from_dict(json.loads(exact_line.removeprefix(EXACT_FIELD)))

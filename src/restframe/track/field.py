@@ -20,6 +20,10 @@ Modes: TypeAlias = tuple[tuple[int, int], ...]
 
 FORMAT = "restframe motion field 1"
 HIGHEST_DEGREE = 4  # total degree of the modes in space, in measuring and in fitting shifts of patches
+MAX_DEGREE = 32  # of a mode that is read from a file: values of more are slow to compute
+MAX_GRADIENT = 1.0  # change of the displacement per pixel: more folds the image
+MAX_SIDE_PX = 1_000_000  # of a frame
+GRID_SIDE = 9  # positions along x and y at which motion that is given is checked
 
 
 def modes_up_to(degree_x: int, degree_y: int, total: int) -> Modes:
@@ -92,6 +96,26 @@ class MotionField:
         """Each mode at positions x, y (equal shapes): (modes, *shape)."""
         return mode_values(self.modes, x, y, self.shape[1], self.shape[0])
 
+    def impossibility(self) -> str | None:
+        """Why this cannot be the motion of a specimen; None if it can.
+
+        It must be finite, smaller than the frame, and change by less than `MAX_GRADIENT` per pixel.
+        """
+        height, width = self.shape
+        if not np.isfinite(self.amplitudes).all():
+            return "it is not finite"
+        x, y = np.meshgrid(np.linspace(0, width - 1, GRID_SIDE), np.linspace(0, height - 1, GRID_SIDE))
+        with np.errstate(over="ignore", invalid="ignore"):
+            displacement = self(x, y)
+            largest = float(np.abs(displacement).max())
+            steps = [np.abs(np.diff(displacement, axis=axis)).max() for axis in (1, 2)]
+        if not largest <= max(height, width):
+            return f"it moves the image by {largest:.3g} pixels, more than the frame of {width} x {height} has"
+        gradient = max(step * GRID_SIDE / side for step, side in zip(steps, (height, width), strict=True))
+        if not gradient <= MAX_GRADIENT:
+            return f"it changes by {gradient:.3g} pixels per pixel, and {MAX_GRADIENT:g} or more would fold the image"
+        return None
+
     def relative_to(self, frame: int) -> MotionField:
         """The same motion with ``frame`` as the reference frame."""
         frame = min(max(frame, 0), self.n_frames - 1)
@@ -126,11 +150,22 @@ class MotionField:
         if content["format"] != FORMAT:
             raise ValueError(f"format is {content['format']!r}, expected {FORMAT!r}")
         modes = tuple((int(degree_x), int(degree_y)) for degree_x, degree_y in content["modes"])
+        if not all(0 <= degree <= MAX_DEGREE for mode in modes for degree in mode):
+            raise ValueError(f"modes of degrees outside 0 to {MAX_DEGREE}")
         amplitudes = np.array(content["amplitudes"], float)
-        if modes[:1] != ((0, 0),) or amplitudes.shape[::2] != (len(modes), 2) or not np.isfinite(amplitudes).all():
+        if (
+            modes[:1] != ((0, 0),)
+            or amplitudes.ndim != 3
+            or amplitudes.shape[::2] != (len(modes), 2)
+            or not amplitudes.size
+            or not np.isfinite(amplitudes).all()
+        ):
             raise ValueError(f"amplitudes of shape {amplitudes.shape} for {len(modes)} modes")
-        height, width = content["shape"]
-        return MotionField(modes, amplitudes, (int(height), int(width)), int(content["reference"]))
+        height, width = (int(length) for length in content["shape"])
+        reference = int(content["reference"])
+        if not (0 < height <= MAX_SIDE_PX and 0 < width <= MAX_SIDE_PX and 0 <= reference < amplitudes.shape[1]):
+            raise ValueError(f"shape {content['shape']} or reference {content['reference']} is impossible")
+        return MotionField(modes, amplitudes, (height, width), reference)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a JSON file that `load` reads back exactly."""
@@ -144,5 +179,5 @@ class MotionField:
             return MotionField.from_dict(json.loads(Path(path).read_text(encoding="ascii")))
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
             raise InputError(f"{path} holds no motion field ({error}). Expected a file of MotionField.save.") from error
