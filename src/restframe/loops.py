@@ -6,9 +6,11 @@ Modules with compiled loops import Numba (``nb``), or its decorators and types, 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from stat import S_ISDIR
 from tempfile import gettempdir, mkdtemp
+from typing import Any
 
 from restframe.environment import remove_unusable
 
@@ -17,7 +19,9 @@ remove_unusable(os.environ)
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numba as nb  # noqa: E402 - reads the environment
-from numba import int64, njit, prange, uint8, uint32, uint64  # noqa: E402
+from numba import int64, prange, uint8, uint32, uint64  # noqa: E402
+
+from restframe.compiled_cache import check_cache_of  # noqa: E402
 
 
 def _cache_is_writable() -> bool:
@@ -46,5 +50,17 @@ def _private_folder() -> str:
 
 if not _cache_is_writable():
     nb.config.CACHE_DIR = _private_folder()  # type: ignore[attr-defined]
+
+
+def njit(**options: Any) -> Any:
+    """`numba.njit`, whose cache is checked for damage. Use it with arguments: ``@njit(cache=True)``."""
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        dispatcher = nb.njit(**options)(function)
+        check_cache_of(dispatcher)
+        return dispatcher
+
+    return compiled
+
 
 __all__ = ["int64", "nb", "njit", "prange", "uint8", "uint32", "uint64"]

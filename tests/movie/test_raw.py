@@ -137,3 +137,36 @@ def test_the_arrays_of_others_are_not_given_back():
     raw = RawFrames(ArrayMovie(array))
     raw.release_frames(np.arange(3))
     np.testing.assert_array_equal(array, counts(3, 100, 100))
+
+
+@pytest.mark.parametrize("change", ["content", "replaced", "removed", "longer"])
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_movie_that_changes_between_passes(tmp_path, movie, keep, change):
+    path = tmp_path / "m.tif"
+    raw = RawFrames(movie, None, 2, keep, 2)
+    collected(raw)
+    if change == "content":
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    elif change == "replaced":
+        (tmp_path / "other.tif").write_bytes(path.read_bytes())
+        (tmp_path / "other.tif").replace(path)
+    elif change == "removed":
+        path.unlink()
+    else:
+        with open(path, "ab") as file:
+            file.write(b"more")
+    if keep:  # nothing is read again
+        np.testing.assert_array_equal(collected(raw)[0], counts())
+        return
+    for read in (lambda: collected(raw), lambda: list(raw.blocks_including(np.array([1, 4])))):
+        with pytest.raises(InputError, match=r"m\.tif changed while it was read"):
+            read()
+
+
+def test_a_movie_that_changes_during_a_pass(tmp_path, movie):
+    raw = RawFrames(movie, None, 2, True, 2)
+    with pytest.raises(InputError, match="changed while it was read"):
+        for _ in raw.blocks():
+            (tmp_path / "m.tif").touch()

@@ -72,6 +72,17 @@ def read_array(path: str | os.PathLike[str], offset: int, array: AnyArray) -> in
     return position
 
 
+def file_state(path: str | os.PathLike[str] | None) -> tuple[int, ...] | None:
+    """What changes when a file is written to or replaced: size, time of the change, identity. None without a file."""
+    if path is None:
+        return None
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+
+
 class Content(Protocol):
     """Bytes that several threads may read."""
 

@@ -10,7 +10,9 @@ import numpy as np
 from restframe import pages
 from restframe.arrays import AnyArray, FloatArray, IntArray
 from restframe.cores import available_cores
+from restframe.errors import InputError
 from restframe.messages import Setting
+from restframe.movie.files import file_state
 from restframe.movie.movie import ArrayMovie, DataType, Movie
 
 FRAMES_PER_BLOCK = 8
@@ -24,6 +26,9 @@ class RawFrames:
     array, which later passes get as a whole; otherwise each pass reads the file, and at most two blocks of
     ``frames_per_block`` frames are in memory. Frames are decoded by ``threads`` threads (0: as many as this process may
     use cores), one frame by each, one block ahead of the block in use.
+
+    A movie's file must not change while its frames are read: the passes would show different movies. Each pass verifies
+    its size and time, and raises `InputError`.
 
     Example: ``for frame_range, frames in RawFrames(open_movie("movie.tif")).blocks(): ...``
     """
@@ -44,6 +49,7 @@ class RawFrames:
         self.threads = threads if threads > 0 else available_cores()
         self.keep_frames = keep_frames
         self.frames_per_block = frames_per_block
+        self._file_state = file_state(movie.path)
         self._array = _frames_of_array(movie, self.frame_numbers)
         self._complete = self._borrowed = self._array is not None
 
@@ -92,6 +98,7 @@ class RawFrames:
             return
         numbers = [self.frame_numbers[frame] for frame in frames]
         selection = RawFrames(self.movie, numbers, self.threads, False, self.frames_per_block)
+        selection._file_state = self._file_state
         for frame_range, block in selection.blocks():
             yield frames[frame_range], block
 
@@ -159,6 +166,7 @@ class RawFrames:
             ]
 
         try:
+            self.check_unchanged()
             # with an array for all frames, no block has to wait for a buffer
             started_count = len(ranges) if array is not None else min(1, len(ranges))
             pending = [start_reading(index) for index in range(started_count)]
@@ -167,9 +175,19 @@ class RawFrames:
                     pending.append(start_reading(index + 1))
                 for reading in pending[index]:
                     reading.result()  # raises the error of the first frame, in order, that could not be read
+                if index + 1 == len(ranges):
+                    self.check_unchanged()
                 yield frame_range, blocks[index]
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def check_unchanged(self) -> None:
+        """Raise `InputError` if the movie's file is not as it was when this object was made."""
+        if self._file_state is not None and file_state(self.movie.path) != self._file_state:
+            raise InputError(
+                f"{self.movie.path} changed while it was read: something still writes to it, or it was replaced. "
+                "Correct it when it is complete."
+            )
 
 
 def _frames_of_array(movie: Movie, frame_numbers: Sequence[int]) -> AnyArray | None:

@@ -83,7 +83,7 @@ class Cpu:
 
     def is_compiled(self) -> bool:
         """Whether Numba's cache holds the loop that is compiled last, the gather, from an earlier process."""
-        folder = Path(_gather._cache.cache_path)  # type: ignore[attr-defined]
+        folder = Path(_gather._cache.cache_path)
         return folder.is_dir() and any(path.name.startswith("gather._gather-") for path in folder.iterdir())
 
     def is_out_of_memory(self, error: Exception) -> bool:

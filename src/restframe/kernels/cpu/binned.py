@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from restframe.arrays import Array, FloatArray
 from restframe.detector.calibration import Calibration
 from restframe.kernels.cpu.corrected import corrected_span
 from restframe.kernels.cpu.scalars import Real
+from restframe.loops import nb, njit
 
 BINNED_ROWS_PER_STRIP = 32
 FRAMES_PER_BLOCK = 4
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _add_four(
     total: Array,
     first: Array,
@@ -30,7 +30,7 @@ def _add_four(
         total[x] += first_tap * first[x] + second_tap * second[x] + third_tap * third[x] + fourth_tap * fourth[x]
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _decimated_strip(
     frame: Array,
     calibration: tuple[Array, ...],
@@ -99,13 +99,13 @@ def _decimated_strip(
         moments[binned_row, 1] = squares
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _phase_padding(tap_count: int, factor: int) -> int:
     """Samples of each phase that the filter needs beyond either side."""
     return tap_count // factor + 2
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _decimated(
     frames: Array,
     calibration: tuple[Array, ...],
@@ -131,7 +131,7 @@ def _decimated(
             )  # fmt: skip
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _round_to_int8(frame: Array, scale: Real, rounded: Array) -> None:
     for y in nb.prange(len(frame)):
         row = frame[y]

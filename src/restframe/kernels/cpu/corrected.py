@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from restframe.arrays import Array, FloatArray
 from restframe.detector.calibration import Calibration
+from restframe.loops import nb, njit
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def corrected_span(
     frame: Array, y: int, calibration: tuple[Array, ...], frame_index: int, left: int, corrected: Array
 ) -> None:
@@ -51,7 +51,7 @@ def corrected_span(
         corrected[x] = mean_count * edge_columns[1, y]
 
 
-@nb.njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True)
 def _correct_frame(frame: Array, calibration: tuple[Array, ...], frame_index: int, corrected: Array) -> None:
     for y in nb.prange(corrected.shape[0]):
         corrected_span(frame, y, calibration, frame_index, 0, corrected[y])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from restframe.arrays import Array, FloatArray
 from restframe.kernels.cpu.scalars import Real
 from restframe.kernels.cpu.storage import storage_step, store
+from restframe.loops import nb, njit
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _subtract_fixed_pattern(real: Array, imaginary: Array, phase_factors: Array, fraction: Real) -> None:
     tile_count, frame_count, row_count, column_count = real.shape
     step = storage_step(real)
@@ -39,7 +39,7 @@ def subtract_fixed_pattern(real: Array, imaginary: Array, phase_factors: Array, 
     _subtract_fixed_pattern(real, imaginary, phase_factors, np.float32(fraction))
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _next_ring(
     wave_real: Array,
     wave_imaginary: Array,
@@ -68,7 +68,7 @@ def _next_ring(
             sum_imaginary[direction] += strength[frame] * turned_imaginary
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _add_derivatives(
     wave_real: Array,
     wave_imaginary: Array,
@@ -85,7 +85,7 @@ def _add_derivatives(
             )
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _pattern_bias(
     turn_real: Array,
     turn_imaginary: Array,

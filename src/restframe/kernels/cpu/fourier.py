@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba as nb
 import numpy as np
 from scipy import fft
 
 from restframe.arrays import AnyArray, Array, ComplexArray, FloatArray
+from restframe.loops import nb, njit
 
 ROWS_PER_STRIP = 128  # rows of an image that are transformed together, to stay in the cache
 
@@ -34,7 +34,7 @@ def irfft2(spectra: Array, image_shape: tuple[int, int], threads: int) -> FloatA
     return images
 
 
-@nb.njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True)
 def _add_weighted_spectrum(total: Array, spectrum: Array, samples: Array, sample_steps: Array) -> None:
     row_count, column_count = total.shape
     spectrum_rows = len(spectrum)
@@ -62,7 +62,7 @@ def add_weighted_spectrum(
     _add_weighted_spectrum(total, spectrum, samples, np.asarray(sample_steps, np.float64))
 
 
-@nb.njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True)
 def _multiply_interpolated(total: Array, factors: Array) -> None:
     row_count, column_count = total.shape
     factor_rows, factor_columns = factors.shape

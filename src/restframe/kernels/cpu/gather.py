@@ -6,7 +6,6 @@ of the sub-pixel part. So the loops are long and need no table.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from restframe.arrays import Array, FloatArray
@@ -15,12 +14,13 @@ from restframe.kernels.cpu.corrected import corrected_span
 from restframe.kernels.cpu.scalars import Real
 from restframe.kernels.interface import Resampling
 from restframe.kernels.polynomials import weight_polynomials
+from restframe.loops import nb, njit
 
 TILE_ROWS, TILE_COLUMNS = 16, 1024  # output pixels
 FRAMES_PER_BLOCK = 4
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _interpolate_along_row(grid_rows: Array, first: int, count: int, spacing: int, displacement: Array) -> None:
     """The displacement of ``count`` pixels along a row of grid points, and its change from there to the next row.
 
@@ -39,7 +39,7 @@ def _interpolate_along_row(grid_rows: Array, first: int, count: int, spacing: in
                 displacement[(2 * axis + 1) * TILE_COLUMNS + x + step] = change + np.float32(step) * change_slope
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
 def _resample(
     row0: Array,
     row1: Array,
@@ -82,7 +82,7 @@ def _resample(
         resampled[x] = half * half * value
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _has_whole_part(displacement: Array, x: int, fraction_y: Real, whole_x: Real, whole_y: Real) -> bool:
     """Whether ``whole_x`` and ``whole_y`` are the whole pixels of the displacement at ``x``."""
     rest_x = displacement[x] + fraction_y * displacement[x + TILE_COLUMNS] - whole_x
@@ -90,7 +90,7 @@ def _has_whole_part(displacement: Array, x: int, fraction_y: Real, whole_x: Real
     return bool(rest_x >= 0 and rest_x < 1 and rest_y >= 0 and rest_y < 1)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _next_run(displacement: Array, fraction_y: Real, start: int, count: int, spacing: int) -> tuple[Real, Real, int]:
     """Whole pixels of the displacement at ``start``, and where the run of equal ones ends.
 
@@ -108,7 +108,7 @@ def _next_run(displacement: Array, fraction_y: Real, start: int, count: int, spa
     return whole_x, whole_y, end
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _resample_row(
     strip: Array,
     y: int,
@@ -135,7 +135,7 @@ def _resample_row(
         start = end
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
 def _add_four(
     total: Array,
     first: Array,
@@ -154,13 +154,13 @@ def _add_four(
         ) + fourth_factor * fourth[x]
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
 def _add_one(total: Array, row: Array, factor: Real) -> None:
     for x in range(len(total)):
         total[x] += factor * row[x]
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _gather(
     frames: Array,
     calibration: tuple[Array, ...],
@@ -224,7 +224,7 @@ def _gather(
             images[image, top:bottom, left:right] = sums[image]
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _subpixel_histogram(displacements: Array, bins: int, histogram: Array) -> None:
     count = displacements.shape[1]
     for frame in nb.prange(len(displacements)):

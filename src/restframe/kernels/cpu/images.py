@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from restframe.arrays import Array, BoolArray, FloatArray, IntArray
 from restframe.kernels.cpu.scalars import Real
+from restframe.loops import nb, njit
 
 ROWS_PER_STRIP = 64  # rows of an image that a thread goes through
 
@@ -18,13 +18,13 @@ def add_frames(frames: Array, gain: Array, dark: Array, total: Array) -> FloatAr
     return frame_sums
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _add_row(raw_row: Array, total: Array) -> None:
     for x in range(len(total)):
         total[x] += raw_row[x]
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _row_sum(raw_row: Array, gain: Array) -> float:
     total = np.float64(0)
     for x in range(len(gain)):
@@ -32,7 +32,7 @@ def _row_sum(raw_row: Array, gain: Array) -> float:
     return total
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _row_sum_with_dark(raw_row: Array, dark: Array, gain: Array) -> float:
     total = np.float64(0)
     for x in range(len(gain)):
@@ -40,7 +40,7 @@ def _row_sum_with_dark(raw_row: Array, dark: Array, gain: Array) -> float:
     return total
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _add_frames(frames: Array, gain: Array, dark: Array, total: Array, row_sums: Array) -> None:
     for y in nb.prange(frames.shape[1]):
         for frame in range(len(frames)):
@@ -51,14 +51,14 @@ def _add_frames(frames: Array, gain: Array, dark: Array, total: Array, row_sums:
                 row_sums[frame, y] = _row_sum(frames[frame, y], gain[y])
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _mirrored(position: int, length: int) -> int:
     """The position within a line that is continued by reflection: d c b a | a b c d | d c b a."""
     position %= 2 * length
     return position if position < length else 2 * length - 1 - position
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _add_good_pixels(image_row: Array, bad_row: Array, sign: int, total: Array, count: Array) -> None:
     for x in range(len(total)):
         good = not bad_row[x]
@@ -66,7 +66,7 @@ def _add_good_pixels(image_row: Array, bad_row: Array, sign: int, total: Array, 
         count[x] += sign * good
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _sum_of_good_pixels(image_row: Array, bad_row: Array) -> tuple[float, int]:
     total = np.float64(0)
     count = 0
@@ -76,7 +76,7 @@ def _sum_of_good_pixels(image_row: Array, bad_row: Array) -> tuple[float, int]:
     return total, count
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _sums_of_good_pixels(image: Array, bad_pixels: Array, totals: Array, counts: Array) -> None:
     for y in nb.prange(len(image)):
         totals[y], counts[y] = _sum_of_good_pixels(image[y], bad_pixels[y])
@@ -88,7 +88,7 @@ def mean_of_good_pixels(image: Array, bad_pixels: Array) -> float:
     return float(totals.sum() / counts.sum()) if counts.any() else 0.0
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _local_mean(image: Array, bad_pixels: Array, window_size: int, fallback: float, mean: Array) -> None:
     height, width = image.shape
     before = window_size // 2
@@ -138,7 +138,7 @@ def local_mean(image: Array, bad_pixels: Array, window_size: int, fallback: floa
     return mean
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _mark_clusters(bad_pixels: Array, rows: Array, columns: Array, mask: Array) -> None:
     height, width = bad_pixels.shape
     for index in range(len(rows)):
@@ -159,7 +159,7 @@ def defect_cluster_mask(bad_pixels: Array) -> BoolArray:
     return mask
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _moments(row: Array) -> tuple[float, float]:
     """The sum of the values and of their squares."""
     total = np.float64(0)
@@ -171,7 +171,7 @@ def _moments(row: Array) -> tuple[float, float]:
     return total, squares
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _correlation_peaks(surfaces: Array, peak_indices: Array, peak_snr: Array) -> None:
     frame_count, height, width = surfaces.shape
     for frame in nb.prange(frame_count):
@@ -200,7 +200,7 @@ def correlation_peaks(surfaces: Array) -> tuple[IntArray, FloatArray]:
     return peak_indices, peak_snr
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _add_nyquist_component(upper_row: Array, lower_row: Array, total: Array) -> Real:
     """Adds the component of each 2 x 2 pixels to ``total``; returns its power."""
     power = np.float32(0)
@@ -213,7 +213,7 @@ def _add_nyquist_component(upper_row: Array, lower_row: Array, total: Array) -> 
     return power
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _nyquist_power(images: Array, power_of_sum: Array, summed_power: Array) -> None:
     for y in nb.prange(images.shape[1] // 2):
         total = np.zeros(images.shape[2] // 2, np.float32)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from restframe.arrays import Array, FloatArray, IntArray
 from restframe.kernels.cpu.scalars import Real
 from restframe.kernels.cpu.storage import storage_step, store
+from restframe.loops import nb, njit
 
 MAX_COLUMNS = 136  # of a spectrum; sums of a row and phases lie so far apart
 LANES = 8  # samples that one vector instruction takes
 ROWS_PER_BLOCK = 16  # rows of a spectrum whose sums stay in the cache
 
 
-@nb.njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True)
 def _scale(stored: Array, scale: Array) -> None:
     step = storage_step(stored)
     for tile in nb.prange(len(stored)):
@@ -32,7 +32,7 @@ def scale_spectra(real: Array, imaginary: Array, scale: Array) -> None:
     _scale(imaginary, scale)
 
 
-@nb.njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True)
 def _ring_sums(values: Array, ring_index: Array, weight: Array, sums: Array) -> None:
     for tile in nb.prange(len(values)):
         for row in range(ring_index.shape[0]):
@@ -47,7 +47,7 @@ def ring_sums(values: Array, ring_index: IntArray, weight: FloatArray) -> FloatA
     return sums
 
 
-@nb.njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True)
 def _ring_power_sums(real: Array, imaginary: Array, ring_index: Array, weight: Array, sums: Array) -> None:
     for tile in nb.prange(len(real)):
         for row in range(ring_index.shape[0]):
@@ -64,7 +64,7 @@ def ring_power_sums(real: Array, imaginary: Array, ring_index: IntArray, weight:
     return sums
 
 
-@nb.njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True)
 def _filter_spectra(
     real: Array,
     imaginary: Array,
@@ -91,7 +91,7 @@ def filter_spectra(
     return filtered
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _phases(count: int, step: Real, variance: Real, real: Array, imaginary: Array) -> None:
     """exp(i k step - variance k²/2) for k = 0 ... count - 1, each from the one before it; zero after these.
 
@@ -114,7 +114,7 @@ def _phases(count: int, step: Real, variance: Real, real: Array, imaginary: Arra
         decay *= decay_ratio
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _two_sided_phases(step: Real, variance: Real, real: Array, imaginary: Array) -> None:
     """`_phases` for k = -m ... m."""
     band = len(real) // 2
@@ -124,7 +124,7 @@ def _two_sided_phases(step: Real, variance: Real, real: Array, imaginary: Array)
         imaginary[band - frequency] = -imaginary[band + frequency]
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _add_aligned_row(
     real: Array, imaginary: Array, column_phases: Array, row_real: Real, row_imaginary: Real, sums: Array
 ) -> None:
@@ -144,14 +144,14 @@ def _add_aligned_row(
         sums[column + 2 * MAX_COLUMNS] = power
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _columns_in_band(row: int, column_count: int, row_count: int) -> int:
     """Number of coefficients of a row with |k| < m + 1/2, those that belong to a ring."""
     band, ky = column_count - 1, row - row_count // 2
     return int(np.sqrt(max(band * (band + 1) - ky * ky, 0))) + 1
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _row_span(row: int, column_count: int, row_count: int) -> tuple[int, int]:
     """First and last index of the band's part of a row in the flat spectrum, its length a multiple of `LANES`.
 
@@ -162,7 +162,7 @@ def _row_span(row: int, column_count: int, row_count: int) -> tuple[int, int]:
     return start, min(start + length, row_count * column_count)
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _align_spectra(
     real: Array,
     imaginary: Array,
@@ -219,7 +219,7 @@ def align_spectra(
     return totals
 
 
-@nb.njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _add_gradient_row(
     real: Array,
     imaginary: Array,
@@ -246,7 +246,7 @@ def _add_gradient_row(
         sums[column + MAX_COLUMNS] = sum_y
 
 
-@nb.njit(cache=True, parallel=True, nogil=True)
+@njit(cache=True, parallel=True, nogil=True)
 def _shift_gradient(
     real: Array,
     imaginary: Array,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 from scipy import fft
 
 from restframe.arrays import Array, FloatArray, IntArray
 from restframe.kernels.cpu.scalars import Real
 from restframe.kernels.cpu.storage import store
+from restframe.loops import njit
 
 TILES_PER_BLOCK = 4  # tiles that are transformed together, to stay in the cache
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"reassoc"})  # without reassoc the compiler does not vectorize the sum
+@njit(cache=True, nogil=True, fastmath={"reassoc"})  # without reassoc the compiler does not vectorize the sum
 def _sum(values: Array) -> Real:
     total = np.float32(0)
     for index in range(len(values)):
@@ -21,7 +21,7 @@ def _sum(values: Array) -> Real:
     return total
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _cut_tiles(frame: Array, tile_origins: Array, taper: Array, window_weights: Array, tiles: Array) -> None:
     """Windowed tiles less their weighted mean, to ``tiles`` (n, size, size); zero off the frame."""
     height, width = frame.shape
@@ -70,7 +70,7 @@ def _cut_tiles(frame: Array, tile_origins: Array, taper: Array, window_weights: 
                 weighted[column] -= mean * weights[column]
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _keep_band(spectra: Array, real: Array, imaginary: Array) -> None:
     row_count, column_count = real.shape[1:]
     row_real, row_imaginary = np.empty((2, column_count), np.float32)

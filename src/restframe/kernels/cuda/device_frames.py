@@ -144,6 +144,7 @@ class DeviceFrames:
                 remaining = _count_electrons(electrons, frames)
             # also damaged frames: the CPU's decoders raise an error with the reason, or can read more
             _read_frames([numbers[index] for index in remaining], [frames[index] for index in remaining], self.raw)
+            self.raw.check_unchanged()
         cupy.cuda.get_current_stream().synchronize()
         return frames
 
