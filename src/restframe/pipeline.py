@@ -53,7 +53,7 @@ from restframe.trajectory import intraframe_motion
 Report = Callable[[str], None]
 TakeStack = Callable[[Iterator[FloatArray]], None]
 
-MIN_SIDE_PX = 8  # of an output, or of a patch
+MIN_SIDE_PX = 8  # of a frame, an output, or a patch
 MANY_BAD_PIXELS = 0.05  # of all pixels: more cannot be the camera's
 USELESS_ERROR_PX = 1.0  # a stated error from which on motion is as good as not measured
 WARNING = "Warning: "
@@ -106,6 +106,7 @@ class Prepared:
 
 def prepare(kernels: Kernels, movie: Movie, settings: Settings, refs: References) -> Prepared:
     """All that is known before frames are read. Raises `RestframeError`."""
+    check_frame_size(movie)
     settings, notes = with_metadata(settings, movie)
     used = make_fractions(movie.shape[0], settings.exposure, movie.format == "eer")
     place = make_placement((movie.shape[1], movie.shape[2]), settings.sums.crop, settings.sums.magnification)
@@ -142,6 +143,16 @@ def own_references(movie: Movie, detector: Detector) -> References:
     header_gain = movie.header_gain() if detector.gain is None else None
     shape = movie.shape[1], movie.shape[2]
     return load_references(detector, shape, header_gain, RawFrames(movie, keep_frames=False).total)
+
+
+def check_frame_size(movie: Movie) -> None:
+    """Raise InputError for frames in which no motion can be measured."""
+    _, height, width = movie.shape
+    if min(height, width) < MIN_SIDE_PX:
+        name = movie.path or "The movie"
+        raise InputError(
+            f"{name} has frames of {width} x {height} pixels; at least {MIN_SIDE_PX} along each side are needed."
+        )
 
 
 def check_sizes(shape: tuple[int, int], settings: Settings) -> None:

@@ -38,6 +38,7 @@ def low_frequency_band(kernels: Kernels, binned: BinnedFrames, side: int) -> Low
     height, width = binned.shape
     scale = min(1.0, side / min(height, width))
     rows, columns = (2 * round(length * scale / 2) for length in (height, width))
+    columns = min(columns, 2 * (width // 2))
     half, serial = rows // 2, kernels.single_threaded()
 
     def transform_block(block: slice) -> Array:
