@@ -30,8 +30,8 @@ from restframe.messages import Lines, Message, Setting
 from restframe.movie import Movie, RawFrames
 from restframe.movie.fractions import Fractions, make_fractions
 from restframe.movie.rendered import RenderedMovie, all_values_finite
-from restframe.optics import critical_dose
 from restframe.movie.stated import with_metadata
+from restframe.optics import critical_dose
 from restframe.output.text import shift_table
 from restframe.plausible import check_dose_weights, total_dose_warning, unusual_values
 from restframe.restore import dose

@@ -78,7 +78,7 @@ def test_without_metadata_the_rendered_pixel(tmp_path, sampling):
     choices = {"pixel_size": 0.7, "eer_sampling": sampling}
     settings, notes = with_metadata(with_choices(Settings(), choices), movie)
     assert settings.exposure.pixel_size == 0.7
-    assert len(notes) == (sampling > 1) and all("is taken for the size of a rendered pixel" in note for note in notes)
+    assert len(notes) == (sampling > 1) and all("is taken for the rendered pixel" in note for note in notes)
 
 
 @pytest.mark.parametrize(

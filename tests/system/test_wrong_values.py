@@ -183,3 +183,13 @@ def test_a_voltage_without_a_critical_dose():
 def test_numbers_of_numpy_are_numbers(movie):
     found = restframe.correct(movie, align=False, bin=np.float32(2), crop=np.array([100, 100]))
     assert found.sum.shape == (50, 50)
+
+
+@pytest.mark.parametrize("rows", [((2, 1), (3, 1, 0.7)), ((3, 1, 0.7), (2, 1)), ((1, 1), (3, 1, 0.7), (1, 1))])
+def test_a_dose_for_some_frames_only(rows):
+    """Frames without a dose still follow each other in time."""
+    from restframe.settings import Row
+
+    frames = np.random.default_rng(0).poisson(6, (5, 48, 64)).astype(np.uint8)
+    result = restframe.correct(frames, integration=tuple(Row(*row) for row in rows), pixel_size=1.0)
+    assert np.isfinite(result.sum).all() and np.isfinite(result.dose_weighted).all()

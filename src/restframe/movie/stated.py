@@ -43,7 +43,7 @@ def _with_pixel_size(exposure: Exposure, movie: Movie) -> tuple[Exposure, list[s
     if not physical:
         if division == 1:
             return exposure, []
-        return exposure, [Message("Note: ", setting, " is taken for the size of a rendered pixel.")]
+        return exposure, [Message("Note: ", setting, " is taken for the rendered pixel: the movie states none.")]
     if division > 1 and _agree(given, physical):
         rendered = given / division
         text = f" is the size of a physical pixel: the movie's metadata say so. A rendered one has {rendered:.5g} A."

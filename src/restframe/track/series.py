@@ -11,6 +11,7 @@ from restframe.detector.binned import BinnedFrames
 from restframe.track.groups import Groups
 
 TYPICAL_DOSE = 40.0  # e/A² of a movie whose dose is not known
+SMALLEST_STEP = 1e-3  # of the mean step in dose from frame to frame: where one is smaller, doses do not tell the time
 LOWEST_EXPOSURE = 1e-3  # of the longest: no frame is taken to have none
 
 
@@ -39,9 +40,17 @@ class FrameSeries:
         return reference_frame(self.frame_count, requested)
 
     def mid_dose(self) -> FloatArray:
-        """Dose in e/A² at the middle of each frame, (t,); a typical one, evenly spread, where it is not known."""
+        """Dose in e/A² at the middle of each frame, (t,); a typical one, evenly spread, where it is not known.
+
+        It grows from frame to frame, as time does: where some frames have no dose, it is evenly spread, too.
+        """
         if self.dose_is_known:
-            return np.asarray(self.accumulated_dose - self.dose / 2)
+            mid_dose = np.asarray(self.accumulated_dose - self.dose / 2)
+            steps = np.diff(mid_dose)
+            if not len(steps) or steps.min() > SMALLEST_STEP * steps.mean():
+                return mid_dose
+            first, last = self.accumulated_dose[0] - self.dose[0], self.accumulated_dose[-1]
+            return np.asarray(first + (np.arange(self.frame_count) + 0.5) * (last - first) / self.frame_count)
         return np.asarray((np.arange(self.frame_count) + 0.5) * TYPICAL_DOSE / self.frame_count)
 
     def relative_exposures(self) -> FloatArray:
