@@ -149,7 +149,7 @@ def test_damaged_frames(movies, tmp_path):
         (["-FmIntFile", "bad.txt"], 6, "bad.txt, line 2: 'four'"),
         (["-FmIntFile", "good.txt", "-kV", "400"], 6, "-kV 400"),
         (["-Throw", "30"], 6, "leave none of the movie's 24 frames"),
-        (["-EerSampling", "4"], 6, "-EerSampling 4"),
+        (["-EerSampling", "5"], 6, "-EerSampling 5"),
     ],
 )
 def test_wrong_input_is_named(movies, tmp_path, words, code, message):
