@@ -44,6 +44,8 @@ class CoarseMotion:
 
     track: FloatArray  # (t, 2) displacement x, y in binned pixels; zero in the reference frame
     weight_map: FloatArray  # (h, w) of any size: how much each place of the frame counts (`specimen.py`)
+    pixel_size: float  # A of a binned pixel
+    error: float  # standard deviation of the track, both axes together, binned pixels; 0: peaks are clear
 
 
 def measure_coarse_motion(
@@ -58,20 +60,21 @@ def measure_coarse_motion(
     band = subtract_pattern_from_band(band, pattern)
     tolerance = motion.tolerance / series.binned.factor
     search = CoarseSearch(motion.bfactor[0], motion.iterations, tolerance, motion.phase_only)
-    track = estimate_coarse_track(kernels, series, band, search, pixel_size)
+    track, error = estimate_coarse_track(kernels, series, band, search, pixel_size)
     track -= track[series.reference_frame(motion.reference)]
-    return CoarseMotion(track, specimen_weight_map(kernels, band, track, pixel_size))
+    return CoarseMotion(track, specimen_weight_map(kernels, band, track, pixel_size), pixel_size, error)
 
 
 def estimate_coarse_track(
     kernels: Kernels, series: FrameSeries, band: LowBand, search: CoarseSearch, pixel_size: float
-) -> FloatArray:
-    """Displacement of each frame, (t, 2) x, y in binned pixels of ``pixel_size`` A."""
+) -> tuple[FloatArray, float]:
+    """Displacement of each frame, (t, 2) x, y in binned pixels of ``pixel_size`` A, and `CoarseMotion.error`."""
     track, peak_heights = estimate_coarse_shifts(kernels, band, search)
     if peak_heights.min() > CLEAR_HEIGHT and not is_ambiguous(kernels, band, track, search.bfactor):
-        return track
+        return track, 0.0
     steps = step_variance(series.mid_dose(), pixel_size)
-    return path_posterior(kernels, band, steps, series.frame_count // 2).mean
+    posterior = path_posterior(kernels, band, steps, series.frame_count // 2)
+    return posterior.mean, float(np.sqrt(2 * posterior.variance.mean()))
 
 
 def is_ambiguous(kernels: Kernels, band: LowBand, track: FloatArray, bfactor: float) -> bool:

@@ -24,8 +24,6 @@ from restframe.track.tiles import (
     tile_layout,
 )
 
-ITERATIONS_BEFORE_LOCAL = 3  # of the global fit where local motion is fitted after it
-
 
 def make_tile_data(
     kernels: Kernels, series: FrameSeries, pattern: FixedPattern, coarse: CoarseMotion, exposure: Exposure
@@ -87,8 +85,7 @@ def fit_global_motion(
         local_groups=series.local_groups,
     )
     damping = motioncor_damping(data.tiles, series.binned.shape, motion, motion.bfactor[0])
-    iterations = ITERATIONS_BEFORE_LOCAL if local_motion_is_wanted(motion) else motion.iterations
-    options = FitOptions(iterations, motion.tolerance / series.binned.factor / 2, default)
+    options = FitOptions(motion.iterations, motion.tolerance / series.binned.factor / 2, default)
     return fit_field(kernels, Problem(data.with_damping(damping), model), coarse.track[None], default, options)
 
 

@@ -36,6 +36,6 @@ def measure(kernels: Kernels, series: FrameSeries, motion: Motion, exposure: Exp
     data = make_tile_data(kernels, series, pattern, coarse, exposure)
     global_fit = fit_global_motion(kernels, series, data, coarse, motion, default)
     if not local_motion_is_wanted(motion):
-        return report_global_motion(series, global_fit)
+        return report_global_motion(kernels, series, global_fit, coarse)
     local = fit_local_motion(kernels, series, global_fit, motion, default)
-    return report_local_motion(kernels, series, local, motion, pixel_size)
+    return report_local_motion(kernels, series, local, motion, coarse)

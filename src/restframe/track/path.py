@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from array_api_compat import array_namespace
 
-from restframe.arrays import Array, FloatArray, IntArray
+from restframe.arrays import AnyArray, Array, FloatArray, IntArray
 from restframe.kernels.interface import Kernels
 from restframe.track.low_band import LowBand, shift_factors
 from restframe.track.prior import DEFAULT_TIME_AXIS
@@ -47,7 +47,7 @@ def step_variance(mid_dose: FloatArray, pixel_size: float) -> FloatArray:
     ``mid_dose``: (t,) e/A² at the middle of each frame; ``pixel_size``: A of a binned pixel.
     """
     times = DEFAULT_TIME_AXIS.stretched_time(mid_dose - mid_dose[0])
-    return np.maximum(SPEED_VARIANCE * np.diff(times) / pixel_size**2, MIN_STEP_VARIANCE)
+    return np.asarray(np.maximum(SPEED_VARIANCE * np.diff(times) / pixel_size**2, MIN_STEP_VARIANCE))
 
 
 def path_posterior(kernels: Kernels, band: LowBand, step_variances: FloatArray, reference: int) -> PathPosterior:
@@ -86,7 +86,7 @@ class BandRings:
     band: LowBand
     ring: IntArray  # (2m, m'+1)
     multiplicity: FloatArray  # (2m, m'+1) 2 for a coefficient whose conjugate is not there, 0 where it is not used
-    count: FloatArray  # (rings,) coefficients of the full plane
+    count: AnyArray  # (rings,) coefficients of the full plane
     frame_power: FloatArray  # (t, rings) mean power of each frame
 
     @property
@@ -218,21 +218,19 @@ def step_probability(offset: FloatArray, grid: FloatArray, variance: float) -> t
             matrices.append(scale * np.exp(-0.5 * distance**2 / variance))
             continue
         to_neighbour = variance / (2 * spacing**2)
-        stay, left, right = (
-            np.maximum(1 - np.abs(distance + step) / spacing, 0) for step in (0.0, spacing, -spacing)
-        )
+        stay, left, right = (np.maximum(1 - np.abs(distance + step) / spacing, 0) for step in (0.0, spacing, -spacing))
         matrices.append((1 - 2 * to_neighbour) * stay + to_neighbour * (left + right))
     return matrices[0], matrices[1]
 
 
-def posterior_moments(
-    probability: FloatArray, grid: FloatArray, centre: FloatArray, reference: int
-) -> PathPosterior:
+def posterior_moments(probability: FloatArray, grid: FloatArray, centre: FloatArray, reference: int) -> PathPosterior:
     """Mean and variance of `path_probability`, relative to the reference frame."""
     along_y, along_x = probability.sum(2), probability.sum(1)
     mean_y, mean_x = along_y @ grid, along_x @ grid
     variance = 0.5 * (along_y @ grid**2 - mean_y**2 + along_x @ grid**2 - mean_x**2)
-    variance = variance + (grid[1] - grid[0]) ** 2 / 12
+    spacing = grid[1] - grid[0]
+    if spacing > 1:
+        variance = variance + spacing**2 / 12  # within a grid cell
     variance[reference] = 0
     mean = centre + np.stack([mean_x, mean_y], 1)
     return PathPosterior(mean - mean[reference], variance)

@@ -10,8 +10,11 @@ from restframe.kernels.interface import Kernels
 from restframe.result import PatchShifts
 from restframe.settings import Motion
 from restframe.track.blurred import blur_position_error
+from restframe.track.coarse import CoarseMotion
+from restframe.track.disagreement import disagreement_error
 from restframe.track.field import MotionField
 from restframe.track.fit import Fit
+from restframe.track.likelihood import likelihood_gradient
 from restframe.track.local_motion import LocalMotion
 from restframe.track.motion_report import MotionReport
 from restframe.track.patches import patch_shifts
@@ -35,28 +38,38 @@ class Measured:
         return self.report.numbers() if self.report else {}
 
 
-def report_global_motion(series: FrameSeries, fit: Fit) -> Measured:
-    """The result where only global motion is asked for."""
+def report_global_motion(kernels: Kernels, series: FrameSeries, fit: Fit, coarse: CoarseMotion) -> Measured:
+    """The result where only global motion is asked for.
+
+    The stated error is the largest of three: that of the posterior, what the disagreement of tiles shows, and the
+    uncertainty of the coarse track, where other tracks are nearly as probable.
+    """
     field = motion_field(series, fit)
-    stated_error = series.binned.factor * fit.stated_error
+    gradient = likelihood_gradient(kernels, fit.likelihood, fit.aligned)
+    largest = max(fit.stated_error, disagreement_error(fit, gradient), coarse.error)
+    stated_error = series.binned.factor * largest
     return Measured(field, report=MotionReport(stated_error, largest_intraframe_motion(series, field)))
 
 
 def report_local_motion(
-    kernels: Kernels, series: FrameSeries, local: LocalMotion, motion: Motion, pixel_size: float
+    kernels: Kernels, series: FrameSeries, local: LocalMotion, motion: Motion, coarse: CoarseMotion
 ) -> Measured:
-    """The result with local motion; ``pixel_size``: A of a binned pixel.
+    """The result with local motion.
 
     The stated error is the root of the sum of three variances: of the posterior, of the motion of tiles beyond the
-    field, and of positions in blurred frames.
+    field, and of positions in blurred frames. Without local motion, and where it is larger, the posterior's part is
+    that of the global motion (`report_global_motion`).
     """
     fit, selection, factor = local.fit, local.selection, series.binned.factor
     field = motion_field(series, fit)
     information = kernels.to_host(fit.likelihood.information)
     basis = fit.problem.model.local_basis
-    residual = residual_local_motion(kernels, basis, information, local.gradient, pixel_size)
+    residual = residual_local_motion(kernels, basis, information, local.gradient, coarse.pixel_size)
     blur_error = blur_position_error(fit, local.unblurred_amplitude, series.relative_exposures())
-    stated_error = float(np.sqrt(fit.stated_error**2 + residual**2 + blur_error**2))
+    posterior_error = max(fit.stated_error, coarse.error)
+    if selection.degree == 0:
+        posterior_error = max(posterior_error, disagreement_error(fit, local.gradient))
+    stated_error = float(np.sqrt(posterior_error**2 + residual**2 + blur_error**2))
     report = MotionReport(
         stated_error=factor * stated_error,
         largest_intraframe_motion=largest_intraframe_motion(series, field),
