@@ -13,7 +13,12 @@ from restframe.kernels.interface import Kernels
 from restframe.settings import Motion
 from restframe.track.low_band import LowBand, low_frequency_band, shift_factors
 from restframe.track.path import path_posterior, step_variance
-from restframe.track.pattern import FixedPattern, subtract_pattern_from_band
+from restframe.track.pattern import (
+    FixedPattern,
+    estimate_fixed_pattern,
+    subtract_pattern_from_band,
+    without_moving_specimen,
+)
 from restframe.track.peaks import significant_peaks
 from restframe.track.series import FrameSeries
 from restframe.track.specimen import specimen_weight_map, sum_aligned
@@ -44,25 +49,30 @@ class CoarseMotion:
 
     track: FloatArray  # (t, 2) displacement x, y in binned pixels; zero in the reference frame
     weight_map: FloatArray  # (h, w) of any size: how much each place of the frame counts (`specimen.py`)
+    pattern: FixedPattern  # that has to be subtracted from the frames
     pixel_size: float  # A of a binned pixel
     error: float  # standard deviation of the track, both axes together, binned pixels; 0: peaks are clear
 
 
-def measure_coarse_motion(
-    kernels: Kernels, series: FrameSeries, pattern: FixedPattern, motion: Motion, pixel_size: float
-) -> CoarseMotion:
+def measure_coarse_motion(kernels: Kernels, series: FrameSeries, motion: Motion, pixel_size: float) -> CoarseMotion:
     """The coarse step, on the low frequencies of whole frames; ``pixel_size``: A of a binned pixel.
 
     Where the correlation peak of any frame is not clear, or where others are nearly as high, the posterior of the path
     replaces the positions of the peaks.
     """
     band = low_frequency_band(kernels, series.binned, COARSE_SIDE)
-    band = subtract_pattern_from_band(band, pattern)
-    tolerance = motion.tolerance / series.binned.factor
-    search = CoarseSearch(motion.bfactor[0], motion.iterations, tolerance, motion.phase_only)
+    search = CoarseSearch(
+        motion.bfactor[0], motion.iterations, motion.tolerance / series.binned.factor, motion.phase_only
+    )
+    pattern = estimate_fixed_pattern(kernels, series.binned, series.relative_exposures())
+    if pattern.fraction:  # motion that is found although nothing is subtracted is the specimen's
+        free_track, _ = estimate_coarse_shifts(kernels, band, search)
+        pattern = without_moving_specimen(kernels, series.binned, pattern, free_track)
+        band = subtract_pattern_from_band(band, pattern)
     track, error = estimate_coarse_track(kernels, series, band, search, pixel_size)
     track -= track[series.reference_frame(motion.reference)]
-    return CoarseMotion(track, specimen_weight_map(kernels, band, track, pixel_size), pixel_size, error)
+    weight_map = specimen_weight_map(kernels, band, track, pixel_size)
+    return CoarseMotion(track, weight_map, pattern, pixel_size, error)
 
 
 def estimate_coarse_track(

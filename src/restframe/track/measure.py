@@ -9,7 +9,6 @@ from restframe.track.coarse import measure_coarse_motion
 from restframe.track.field import HIGHEST_DEGREE, MotionField
 from restframe.track.global_motion import fit_global_motion, local_motion_is_wanted, make_tile_data
 from restframe.track.local_motion import fit_local_motion
-from restframe.track.pattern import estimate_fixed_pattern
 from restframe.track.prior import default_prior
 from restframe.track.report import Measured, report_global_motion, report_local_motion
 from restframe.track.series import FrameSeries, reference_frame
@@ -30,10 +29,9 @@ def measure(kernels: Kernels, series: FrameSeries, motion: Motion, exposure: Exp
     pixel_size = (exposure.pixel_size or TYPICAL_PIXEL_SIZE) * series.binned.factor
     default = default_prior(pixel_size, HIGHEST_DEGREE)
 
-    pattern = estimate_fixed_pattern(kernels, series.binned, series.relative_exposures())
-    coarse = measure_coarse_motion(kernels, series, pattern, motion, pixel_size)
+    coarse = measure_coarse_motion(kernels, series, motion, pixel_size)
     pages.trim_heap()
-    data = make_tile_data(kernels, series, pattern, coarse, exposure)
+    data = make_tile_data(kernels, series, coarse, exposure)
     global_fit = fit_global_motion(kernels, series, data, coarse, motion, default)
     if not local_motion_is_wanted(motion):
         return report_global_motion(kernels, series, global_fit, coarse)

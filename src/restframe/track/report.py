@@ -41,13 +41,13 @@ class Measured:
 def report_global_motion(kernels: Kernels, series: FrameSeries, fit: Fit, coarse: CoarseMotion) -> Measured:
     """The result where only global motion is asked for.
 
-    The stated error is the largest of three: that of the posterior, what the disagreement of tiles shows, and the
-    uncertainty of the coarse track, where other tracks are nearly as probable.
+    The stated error is the larger one of that of the posterior and of what the disagreement of tiles shows, with the
+    uncertainty of the coarse track (`with_coarse_error`).
     """
     field = motion_field(series, fit)
     gradient = likelihood_gradient(kernels, fit.likelihood, fit.aligned)
-    largest = max(fit.stated_error, disagreement_error(fit, gradient), coarse.error)
-    stated_error = series.binned.factor * largest
+    error = max(fit.stated_error, disagreement_error(fit, gradient))
+    stated_error = series.binned.factor * with_coarse_error(error, coarse.error)
     return Measured(field, report=MotionReport(stated_error, largest_intraframe_motion(series, field)))
 
 
@@ -66,9 +66,10 @@ def report_local_motion(
     basis = fit.problem.model.local_basis
     residual = residual_local_motion(kernels, basis, information, local.gradient, coarse.pixel_size)
     blur_error = blur_position_error(fit, local.unblurred_amplitude, series.relative_exposures())
-    posterior_error = max(fit.stated_error, coarse.error)
+    posterior_error = fit.stated_error
     if selection.degree == 0:
         posterior_error = max(posterior_error, disagreement_error(fit, local.gradient))
+    posterior_error = with_coarse_error(posterior_error, coarse.error)
     stated_error = float(np.sqrt(posterior_error**2 + residual**2 + blur_error**2))
     report = MotionReport(
         stated_error=factor * stated_error,
@@ -80,6 +81,15 @@ def report_local_motion(
     )
     patches = patch_shifts(fit.problem.data.tiles, information, local.gradient, field, motion.patches)
     return Measured(field, patches, (selection.sentence,), report)
+
+
+def with_coarse_error(error: float, coarse_error: float) -> float:
+    """The error of a fit that began at a coarse track of ``coarse_error``.
+
+    The fit uses higher frequencies than the coarse track and is more certain, but only about the maximum of the
+    likelihood where it began. Where the coarse track is less certain, the geometric mean is stated.
+    """
+    return float(np.sqrt(error * max(error, coarse_error)))
 
 
 def motion_field(series: FrameSeries, fit: Fit) -> MotionField:
