@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from restframe.measures import track_error
-from restframe.pipeline import measure_motion
+from restframe import measure_motion
 from restframe.simulate import PRESETS, simulate
 from restframe.track.field import MotionField
 

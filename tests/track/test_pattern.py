@@ -204,13 +204,13 @@ def test_what_moves_is_no_pattern(travel, power):
     frame_count, shape = 20, (440, 256)
     track = (np.arange(frame_count)[:, None] / (frame_count - 1) - 0.5) * np.array(travel)
     ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
-    specimen = np.fft.rfft2(generator.normal(size=shape)) * np.exp(-2 * np.hypot(ky, kx)) * 2
+    specimen = np.fft.rfft2(generator.normal(size=shape)) * np.exp(-2 * np.hypot(ky, kx))
     frames = frames_with(power, np.ones(frame_count), shape).stack / LEVELS_PER_DEVIATION
     moved = [np.fft.irfft2(specimen * np.exp(-2j * np.pi * (x * kx + y * ky)), s=shape) for x, y in track]
     stack = np.clip(np.rint((frames + moved) * LEVELS_PER_DEVIATION), -127, 127).astype(np.int8)
     binned = BinnedFrames(stack, 1)
     pattern = estimate_fixed_pattern(cpu, binned, np.ones(frame_count))
-    assert pattern.power > 1
+    assert pattern.power > 0.4
     alone = estimate_fixed_pattern(cpu, frames_with(power, np.ones(frame_count), shape), np.ones(frame_count)).power
     guarded = without_moving_specimen(cpu, binned, pattern, track).power
     assert guarded == pytest.approx(alone, abs=0.15 * pattern.power)

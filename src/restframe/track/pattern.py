@@ -7,7 +7,7 @@ of that matrix, which means less a fraction of their sum, the frames are no long
 
 The power P is measured at the highest frequency, where most specimens have no signal. An image with detail up to there
 correlates, too, but the less the further it has moved between two frames; a fixed pattern correlates equally in all
-pairs of frames. `fixed_power` separates the two.
+pairs of frames. `fixed_and_moving_power` separates the two.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ NOTABLE_POWER = 0.05  # of the pattern in the sum of frames, relative to the noi
 LEAKAGE_LIMIT = 1 / 8  # of a frame's side: kx ky in cycles across, up to which edges that differ leak
 NOTABLE_MOTION = 0.3  # binned pixels along an axis, from which on specimen and pattern can be separated
 COVARIANCE_SAMPLES = 200_000  # of the highest frequency, of each frame
+MIN_FIXED_TO_MOVING = 0.25  # of the power of moving specimen; a weaker pattern cannot be told from it
 MIN_CORRELATION_SPREAD = 0.02  # standard deviation over pairs of frames; below, nothing separates the two
 WAVE_DIRECTIONS = 8  # of each ring, over half a turn, at which the bias is evaluated
 
@@ -75,8 +76,10 @@ def without_moving_specimen(
     if not pattern.fraction or np.ptp(track, axis=0).max() < NOTABLE_MOTION:
         return pattern
     covariance = highest_frequency_covariance(kernels, binned)
-    share = fixed_power(covariance, pattern.strength, track)
-    power = binned.n_frames * share / max(1 - share, 1e-3)
+    fixed, moving = fixed_and_moving_power(covariance, pattern.strength, track)
+    if fixed < MIN_FIXED_TO_MOVING * moving:  # within the error of the specimen's model
+        return FixedPattern(0.0, pattern.strength)
+    power = binned.n_frames * fixed / max(1 - fixed - moving, 1e-3)
     return FixedPattern(min(max(power, 0.0), pattern.power), pattern.strength)
 
 
@@ -98,9 +101,9 @@ def highest_frequency_covariance(kernels: Kernels, binned: BinnedFrames) -> Floa
     return np.asarray(covariance / max(float(np.trace(covariance)) / frame_count, 1e-30))
 
 
-def fixed_power(covariance: FloatArray, strength: FloatArray, track: FloatArray) -> float:
-    """Power of the fixed pattern relative to that of a frame, from the covariance (t, t) of frames displaced by
-    ``track`` (t, 2).
+def fixed_and_moving_power(covariance: FloatArray, strength: FloatArray, track: FloatArray) -> tuple[float, float]:
+    """Power of the fixed pattern and of the specimen relative to that of a frame, from the covariance (t, t) of frames
+    displaced by ``track`` (t, 2).
 
     Least squares on all pairs of frames of P + S c(d), S >= 0. d is the displacement between two frames, and c the
     correlation of white specimen after it, as differences of neighbouring pixels along both axes see it.
@@ -110,10 +113,10 @@ def fixed_power(covariance: FloatArray, strength: FloatArray, track: FloatArray)
     displacement = track[first] - track[second]
     correlation = (np.sinc(displacement) - 0.5 * (np.sinc(displacement - 1) + np.sinc(displacement + 1))).prod(1)
     if correlation.std() < MIN_CORRELATION_SPREAD:
-        return float(pairs.mean())
+        return float(pairs.mean()), 0.0
     design = np.stack([np.ones_like(correlation), correlation], 1)
     (fixed, moving), *_ = np.linalg.lstsq(design, pairs, rcond=None)
-    return float(fixed if moving > 0 else pairs.mean())
+    return (float(fixed), float(moving)) if moving > 0 else (float(pairs.mean()), 0.0)
 
 
 def subtract_pattern_from_band(band: LowBand, pattern: FixedPattern) -> LowBand:

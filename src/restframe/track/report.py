@@ -23,6 +23,9 @@ from restframe.track.series import FrameSeries
 from restframe.trajectory import intraframe_motion
 
 
+UNCERTAIN_TRACK = 0.5  # binned pixels; from a coarse track with a larger error a fit may end at a wrong maximum
+
+
 @dataclass(frozen=True, eq=False)
 class Measured:
     """The motion of a movie."""
@@ -87,8 +90,11 @@ def with_coarse_error(error: float, coarse_error: float) -> float:
     """The error of a fit that began at a coarse track of ``coarse_error``.
 
     The fit uses higher frequencies than the coarse track and is more certain, but only about the maximum of the
-    likelihood where it began. Where the coarse track is less certain, the geometric mean is stated.
+    likelihood where it began. Where the coarse track is less certain, the geometric mean is stated. From a track that
+    is known to a fraction of a pixel the fit finds the right maximum.
     """
+    if coarse_error < UNCERTAIN_TRACK:
+        return error
     return float(np.sqrt(error * max(error, coarse_error)))
 
 
