@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from restframe.measures import track_error
 from restframe import measure_motion
+from restframe.measures import track_error
 from restframe.simulate import PRESETS, simulate
 from restframe.track.field import MotionField
 

@@ -23,6 +23,7 @@ from restframe.kernels.interface import Kernels
 from restframe.track.low_band import LowBand, shift_factors
 from restframe.track.prior import DEFAULT_TIME_AXIS
 from restframe.track.spectrum import smooth_positive
+from restframe.track.tiles import frame_blocks
 
 SPEED_VARIANCE = 1.0  # A² per unit of stretched time along an axis, as in the default prior
 MIN_STEP_VARIANCE = 0.05  # binned pixels²
@@ -104,13 +105,18 @@ def band_rings(kernels: Kernels, band: LowBand) -> BandRings:
     multiplicity = np.where(kx == 0, 1.0, 2.0) * (cycles >= LOWEST_RING) * (ring <= last)
     count = np.bincount(ring.ravel(), multiplicity.ravel(), last + 2)
     rings = BandRings(band, ring, multiplicity, count, np.zeros((0, 0)))
-    return replace(rings, frame_power=np.stack([ring_mean(kernels, rings, abs(frame) ** 2) for frame in band.spectra]))
+    power = [
+        ring_mean(kernels, rings, abs(band.spectra[block]) ** 2)
+        for block in frame_blocks(len(band.spectra), kernels.frames_per_block)
+    ]
+    return replace(rings, frame_power=np.concatenate(power))
 
 
 def ring_mean(kernels: Kernels, rings: BandRings, power: Array) -> FloatArray:
-    """Mean of ``power`` (2m, m'+1) over the coefficients of each ring, (rings,)."""
+    """Mean of ``power`` (n, 2m, m'+1) over the coefficients of each ring, (n, rings)."""
     weighted = kernels.to_host(power) * rings.multiplicity
-    total = np.bincount(rings.ring.ravel(), weighted.ravel(), len(rings.count))
+    flat_ring, ring_count = rings.ring.ravel(), len(rings.count)
+    total = np.stack([np.bincount(flat_ring, image.ravel(), ring_count) for image in weighted])
     return np.asarray(total / np.maximum(rings.count, 1))
 
 
@@ -127,9 +133,11 @@ def log_likelihood_surfaces(
     fading_on_device = kernels.to_device(fading.astype(np.float32))
     ring_on_device = kernels.to_device(rings.ring)
     total = 0 * spectra[0]
-    for frame, spectrum in enumerate(spectra):
-        total = total + spectrum * row_factors[frame] * column_factors[frame] * fading_on_device[frame][ring_on_device]
-    weight = ring_weights(ring_mean(kernels, rings, abs(total) ** 2), rings, fading)
+    blocks = frame_blocks(len(spectra), kernels.frames_per_block)
+    for block in blocks:
+        aligned = spectra[block] * row_factors[block] * column_factors[block]
+        total = total + (aligned * fading_on_device[block][:, ring_on_device]).sum(0)
+    weight = ring_weights(ring_mean(kernels, rings, abs(total)[None] ** 2)[0], rings, fading)
     surfaces = np.zeros((len(spectra), len(grid), len(grid)))
     if not weight.any():
         return surfaces
@@ -144,11 +152,12 @@ def log_likelihood_surfaces(
     used_fading = kernels.to_device(fading[:, used_ring].astype(np.float32))
     grid_rows = kernels.to_device(np.exp(2j * np.pi * grid[:, None] * ky[used_rows].T).astype(np.complex64))
     grid_columns = kernels.to_device(np.exp(2j * np.pi * kx[:, :column_stop].T * grid).astype(np.complex64))
-    for frame, spectrum in enumerate(spectra):
-        moved = spectrum[part] * row_factors[frame][part[0]] * column_factors[frame][:, :column_stop]
-        others = total[part] - moved * used_fading[frame]
+    for block in blocks:
+        moved = spectra[block][:, part[0], part[1]] * row_factors[block][:, part[0]]
+        moved = moved * column_factors[block][:, :, :column_stop]
+        others = total[part] - moved * used_fading[block]
         correlation = xp.conj(others) * moved * weight_on_device
-        surfaces[frame] = kernels.to_host(xp.real(grid_rows @ correlation @ grid_columns))
+        surfaces[block] = kernels.to_host(xp.real(grid_rows @ correlation @ grid_columns))
     return surfaces
 
 

@@ -20,8 +20,8 @@ from restframe.track.motion_report import MotionReport
 from restframe.track.patches import patch_shifts
 from restframe.track.residual_local_motion import residual_local_motion
 from restframe.track.series import FrameSeries
+from restframe.track.suspects import SuspectDecision
 from restframe.trajectory import intraframe_motion
-
 
 UNCERTAIN_TRACK = 0.5  # binned pixels; from a coarse track with a larger error a fit may end at a wrong maximum
 
@@ -34,6 +34,7 @@ class Measured:
     patches: PatchShifts | None = None  # None: no local motion was measured
     notes: tuple[str, ...] = ()  # decisions, as sentences for people
     report: MotionReport | None = None  # None: nothing was measured
+    decision: SuspectDecision | None = None  # which suspects are the camera's; None: nothing was looked for
 
     @property
     def numbers(self) -> dict[str, float]:
