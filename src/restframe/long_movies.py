@@ -67,7 +67,7 @@ def measured_of_frames(measured: Measured, sums: Fractions, used: Fractions) -> 
         raw, fitted = (_of_frames(shifts, times, wanted) for shifts in (patches.raw, patches.fitted))
         first = fitted[:, :1]  # logs list shifts relative to the first used frame
         patches = PatchShifts(patches.centres, raw - first, fitted - first, patches.weak[:, nearest])
-    return replace(measured, field=field_at(measured.field, times, wanted), patches=patches)
+    return replace(measured, field=field_at(measured.field, times, wanted), patches=patches, decision=None)
 
 
 def _of_frames(shifts: FloatArray, times: FloatArray, wanted: FloatArray) -> FloatArray:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from restframe import memory, pages
-from restframe.arrays import AnyArray, FloatArray
+from restframe.arrays import AnyArray, FloatArray, IntArray
 from restframe.detector.binned import BinnedFrames, binning_factor
+from restframe.detector.defect_list import defect_regions, defect_sentence
 from restframe.detector.references import References, load_references
-from restframe.detector.survey import Survey, survey_frames
+from restframe.detector.survey import Survey, survey_frames, with_decision
 from restframe.errors import InputError, ResultError, SettingsError
 from restframe.kernels import thread_count
 from restframe.kernels.interface import Kernels
@@ -48,6 +49,7 @@ from restframe.track.field import MotionField
 from restframe.track.groups import group_frames
 from restframe.track.measure import FrameSeries, Measured, measure, reference_frame
 from restframe.track.patches import patch_shifts_from_field
+from restframe.track.suspects import decide_narrow
 from restframe.trajectory import intraframe_motion
 
 Report = Callable[[str], None]
@@ -55,6 +57,7 @@ TakeStack = Callable[[Iterator[FloatArray]], None]
 
 MIN_SIDE_PX = 8  # of a frame, an output, or a patch
 MANY_BAD_PIXELS = 0.05  # of all pixels: more cannot be the camera's
+NOTABLE_SHADE = 0.005  # of the area, from which on uneven light is reported
 USELESS_ERROR_PX = 1.0  # a stated error from which on motion is as good as not measured
 WARNING = "Warning: "
 
@@ -260,6 +263,8 @@ def track(
         measured = Measured(field, patch_shifts_from_field(field, settings.motion.patches) if local else None)
     del binned
     pages.trim_heap()
+    survey = decided_survey(kernels, prepared, survey, measured)
+    _say_bad_pixels(prepared, survey, progress)
     reference = _reference_frame(frame_count, settings.motion, progress)
     measured = replace(measured, field=measured.field.relative_to(reference))
     tracked = Tracked(survey, measured, Timings(survey_seconds, progress.seconds))
@@ -295,7 +300,19 @@ def measure_binned(
         group_sizes = (1, 1)  # they are groups of raw frames, which the fractions are
     grouping = [group_frames(used.weight, size) for size in group_sizes]
     series = FrameSeries(binned, prepared.shape, counts, used.dose, used.accumulated, *grouping)
-    return measure(kernels, series, motion, settings.exposure)
+    return measure(kernels, series, motion, settings.exposure, survey.suspects)
+
+
+def decided_survey(kernels: Kernels, prepared: Prepared, survey: Survey, measured: Measured) -> Survey:
+    """The survey with the bad pixels that are the camera's; motion that is known decides, too."""
+    suspects = survey.suspects
+    if suspects is None:
+        return survey
+    decision = measured.decision
+    if decision is None:
+        camera, _ = decide_narrow(suspects, measured.field.global_displacement())
+        return with_decision(kernels, survey, prepared.references, camera, np.zeros(survey.shape, bool))
+    return with_decision(kernels, survey, prepared.references, decision.camera, decision.broad_camera)
 
 
 def _reference_frame(frame_count: int, motion: Motion, progress: Progress) -> int:
@@ -329,10 +346,27 @@ def _say_what_was_found(prepared: Prepared, survey: Survey, settings: Settings, 
     if survey.gain_check and survey.gain_check.better:
         say(survey.gain_check.better.advice(detector.rot_gain, detector.flip_gain))
     say(f"Frames read, small frames made: {progress.seconds:.2f} sec")
+
+
+def _say_bad_pixels(prepared: Prepared, survey: Survey, progress: Progress) -> None:
+    say = progress.say
     pixel_count, bad_count = prepared.shape[0] * prepared.shape[1], len(survey.bad_rows)
     say(f"Bad pixels: {bad_count} of {pixel_count}, filled with the local mean")
+    if sentence := defect_sentence(defect_regions(bad_positions(survey), survey.shape)):
+        say(sentence)
+    suspects = survey.suspects
+    if suspects is not None and (shaded := float((suspects.broad | suspects.unlit).mean())) > NOTABLE_SHADE:
+        say(
+            f"Light on the detector is uneven: {shaded:.1%} of the area (edge of the beam, shadows, steps of the gain) "
+            "is not used to measure motion. The sums keep it."
+        )
     if (fraction := bad_count / pixel_count) > MANY_BAD_PIXELS:
         say(f"Warning: {fraction:.0%} of all pixels are bad. Are gain, defects and movie of the same camera and mode?")
+
+
+def bad_positions(survey: Survey) -> IntArray:
+    """Bad pixels, (n, 2) x, y."""
+    return np.stack([survey.bad_columns, survey.bad_rows], 1)
 
 
 def _say_motion(tracked: Tracked, shown: bool, progress: Progress) -> None:
@@ -342,6 +376,8 @@ def _say_motion(tracked: Tracked, shown: bool, progress: Progress) -> None:
             Lines.verbatim("\n".join(shift_table(tracked.global_shifts)))
         )  # in one piece: nothing may come between its lines
         say(f"Global shifts are corrected: {progress.seconds:.6f} sec")
+    if measured.report:
+        say(f"Stated error of the motion: {measured.report.stated_error:.2f} pixels (standard deviation)")
     for note in measured.notes:
         say(note)
     error_px = measured.report.stated_error if measured.report else 0.0
@@ -391,7 +427,7 @@ def restore(
         frames=used.frames,
         dose=used.dose,
         accumulated_dose=used.accumulated,
-        bad_pixels=np.stack([survey.bad_columns, survey.bad_rows], 1),
+        bad_pixels=bad_positions(survey),
         gain_check=survey.gain_check,
         motion_report=measured.report,
         decisions=measured.notes,

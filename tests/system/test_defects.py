@@ -54,3 +54,15 @@ def test_what_is_wrong_with_them(folder, capsys):
         assert main([str(w) for w in words]) == code
         assert name in capsys.readouterr().err
     assert not (folder / "x.mrc").exists()
+
+
+def test_found_defects_are_written_as_a_defect_file(tmp_path, capsys):
+    movie = np.random.default_rng(3).poisson(20, (6, HEIGHT, WIDTH)).astype(np.uint8)
+    movie[:, :, 100:112] = 0
+    movie[:, 200:230, 30:60] = 255
+    tifffile.imwrite(tmp_path / "m.tif", movie[:, ::-1], photometric="minisblack")
+    words = ["-InTiff", tmp_path / "m.tif", "-OutMrc", tmp_path / "s.mrc", "-Gpu", "-1", "-Iter", "1"]
+    assert main([str(word) for word in (*words, "--write-defects", tmp_path / "d.txt")]) == 0
+    assert "Largest (x y w h): 100 0 12 320; 30 200 30 30" in capsys.readouterr().out
+    lines = [line for line in (tmp_path / "d.txt").read_text().splitlines() if not line.startswith("#")]
+    assert sorted(lines) == ["100 0 12 320", "30 200 30 30"]

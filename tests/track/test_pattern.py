@@ -16,6 +16,7 @@ from restframe.track.pattern import (
     estimate_fixed_pattern,
     subtract_pattern_from_band,
     subtract_pattern_from_tiles_in_place,
+    without_moving_specimen,
 )
 from restframe.track.rings import ring_geometry
 from restframe.track.spectrum import estimate_spectrum
@@ -193,3 +194,25 @@ def test_what_is_smooth_does_not_leak_into_whole_frames():
 def test_a_weak_pattern_is_not_subtracted():
     band = LowBand(np.ones((4, 3, 3), np.complex64), (4, 4))
     assert subtract_pattern_from_band(band, FixedPattern(0.01, np.ones(4))) is band
+
+
+@pytest.mark.parametrize("travel", [(2.0, 1.0), (0.6, 0.3)])
+@pytest.mark.parametrize("power", [0.0, 4.0])
+def test_what_moves_is_no_pattern(travel, power):
+    """A specimen with detail up to the highest frequency; the pattern that remains is the one that stands still."""
+    generator = np.random.default_rng(3)
+    frame_count, shape = 20, (440, 256)
+    track = (np.arange(frame_count)[:, None] / (frame_count - 1) - 0.5) * np.array(travel)
+    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
+    specimen = np.fft.rfft2(generator.normal(size=shape)) * np.exp(-2 * np.hypot(ky, kx))
+    frames = frames_with(power, np.ones(frame_count), shape).stack / LEVELS_PER_DEVIATION
+    moved = [np.fft.irfft2(specimen * np.exp(-2j * np.pi * (x * kx + y * ky)), s=shape) for x, y in track]
+    stack = np.clip(np.rint((frames + moved) * LEVELS_PER_DEVIATION), -127, 127).astype(np.int8)
+    binned = BinnedFrames(stack, 1)
+    pattern = estimate_fixed_pattern(cpu, binned, np.ones(frame_count))
+    assert pattern.power > 0.4
+    alone = estimate_fixed_pattern(cpu, frames_with(power, np.ones(frame_count), shape), np.ones(frame_count)).power
+    guarded = without_moving_specimen(cpu, binned, pattern, track).power
+    assert guarded == pytest.approx(alone, abs=0.15 * pattern.power)
+    at_rest = without_moving_specimen(cpu, binned, pattern, 0 * track)
+    assert at_rest.power == pattern.power

@@ -181,6 +181,10 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         _setting_flag("defect_file", "17"),
         _setting_flag("defect_map", "17"),
         _setting_flag("find_defects"),
+        _text_flag(
+            "--write-defects",
+            "File for the bad pixels, as -DefectFile reads it. In a batch: a folder, with MOVIE.txt for each movie.",
+        ),
     ),
     "Exposure": (
         _setting_flag("pixel_size", "9"),

@@ -64,13 +64,14 @@ class Job:
     star: Path | None = None
     archive: Path | None = None
     record: Path | None = None  # JSON record of the correction
+    defects: Path | None = None  # list of the bad pixels
     settings: Settings = field(default_factory=Settings)
     notes: tuple[str, ...] = ()  # lines for stdout
 
     @property
     def extras(self) -> list[Path]:
         """Files that are written beside images and logs."""
-        return [path for path in (self.out_aln, self.star, self.archive, self.record) if path]
+        return [path for path in (self.out_aln, self.star, self.archive, self.record, self.defects) if path]
 
     @property
     def logs(self) -> list[Path]:
@@ -178,6 +179,7 @@ def _make_job(options: Options, movie: Path, kind: str, serial: str | None = Non
     output, log_dir, log_file = (options.text(flag) for flag in ("-OutMrc", "-LogDir", "-LogFile"))
     in_aln, out_aln, archive_folder = (options.text(flag) for flag in ("-InAln", "-OutAln", "-ArcDir"))
     in_batch = serial is not None
+    defects_folder = options.text("--write-defects") if in_batch else ""
     _check_outputs(options, in_batch)
     if not options.is_on("-Align"):
         log_dir = log_file = ""
@@ -196,14 +198,22 @@ def _make_job(options: Options, movie: Path, kind: str, serial: str | None = Non
         movie,
         kind,
         images,
-        tuple(Path(folder) for folder in (log_dir, log_file_folder, out_aln, archive_folder) if folder),
+        tuple(Path(folder) for folder in (log_dir, log_file_folder, out_aln, archive_folder, defects_folder) if folder),
         tuple(log_bases),
         in_aln=_alignment_to_read(in_aln, movie),
         out_aln=alignment_path(out_aln, movie) if out_aln else None,
         star=star_path(images["sum"], movie, is_called_by_relion(options)) if options.is_on("-OutStar") else None,
         archive=archive_path(archive_folder, movie) if archive_folder else None,
         record=record_path(images["sum"], in_batch) if in_batch or options.is_on("--record") else None,
+        defects=_defects_path(options.text("--write-defects"), movie, in_batch),
     )
+
+
+def _defects_path(name: str, movie: Path, in_batch: bool) -> Path | None:
+    """The list of bad pixels; in a batch ``name`` is a folder."""
+    if not name:
+        return None
+    return Path(name, f"{movie.stem}.txt") if in_batch else Path(name)
 
 
 def _check_outputs(options: Options, in_batch: bool) -> None:

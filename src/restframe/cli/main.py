@@ -98,6 +98,8 @@ def _task(job: Job) -> Task:
     from restframe.output.sink import FileSink, Outputs
     from restframe.output.stack import StackFile
 
-    outputs = Outputs(job.images, job.folders, job.log_bases, job.out_aln, job.star, job.archive, job.record)
+    outputs = Outputs(
+        job.images, job.folders, job.log_bases, job.out_aln, job.star, job.archive, job.record, job.defects
+    )
     stack = StackFile(job.images["stack"], job.settings.output_pixel_size) if "stack" in job.images else None
     return Task(job.movie, job.kind, FileSink(outputs, stack), job.in_aln)

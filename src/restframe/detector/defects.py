@@ -88,6 +88,13 @@ def find_defects(kernels: Kernels, total: Array, known: Array) -> Array:
     many pixels have no count, the robust standard deviation is too small. Counts are then measured in electrons and
     the standard deviation is at least 1, that of the stabilised Poisson counts.
     """
+    return standing_pixels(kernels, total, known)[0]
+
+
+def standing_pixels(kernels: Kernels, total: Array, known: Array) -> tuple[Array, Array]:
+    """`find_defects`, and the deviation of every pixel from the local mean, (h, w) float32 in standard deviations; zero
+    where a pixel is bad.
+    """
     xp = array_namespace(total)
     bad = known | ~xp.isfinite(total)
     total = xp.where(bad, np.float32(0), total)
@@ -97,14 +104,16 @@ def find_defects(kernels: Kernels, total: Array, known: Array) -> Array:
     deviation[bad] = 0
     standard_deviation = max(robust_standard_deviation(kernels, deviation), 1.0 if electron else 0.0)
     if standard_deviation == 0:
-        return bad
+        return bad, deviation
     deviation /= np.float32(standard_deviation)
     magnitude = xp.abs(deviation)
     suspects = magnitude > SUSPECT_DEVIATIONS
     rows, columns = positions_in_mask(suspects)
     medians = median_of_good_neighbours(kernels, deviation, bad | suspects, rows, columns)
     bad[rows, columns] |= xp.abs(deviation[rows, columns] - kernels.to_device(medians)) > BAD_DEVIATIONS
-    return bad | (kernels.defect_cluster_mask(bad) & (magnitude > CLUSTER_DEVIATIONS))
+    bad |= kernels.defect_cluster_mask(bad) & (magnitude > CLUSTER_DEVIATIONS)
+    deviation[bad] = 0
+    return bad, deviation
 
 
 def positions_in_mask(mask: Array) -> tuple[Array, Array]:

@@ -4,19 +4,32 @@ which motion is measured.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
+from scipy import ndimage
 
 from restframe.arrays import Array, BoolArray, FloatArray, IntArray
 from restframe.detector.binned import LEVELS_PER_DEVIATION, BinnedFrames, decimation_taps, empty_binned_frames
 from restframe.detector.calibration import Calibration, compressed_rows
-from restframe.detector.defects import counts_per_electron, find_defects, positions_in_mask
+from restframe.detector.constant import constant_pixels
+from restframe.detector.defects import (
+    counts_per_electron,
+    positions_in_mask,
+    standing_pixels,
+)
 from restframe.detector.orientation import GainCheck, check_gain
 from restframe.detector.references import References
+from restframe.detector.smooth import CELL_PX, cell_map, enlarged, smooth_surface
+from restframe.detector.suspects import (
+    Suspects,
+    connected_regions,
+    find_suspects,
+    impossible_regions,
+)
 from restframe.movie import RawFrames
 
 if TYPE_CHECKING:
@@ -26,6 +39,12 @@ OUTLIER_DEVIATIONS = 20.0  # standard deviations of the pixels of one frame: hig
 FILLING_MEAN_SIDE_PX = 31  # side of the square whose mean replaces a bad pixel
 SAMPLE_STEP = 7  # every so many pixels are used for the standard deviation of a frame
 KEPT_QUANTILE = 0.999  # of a frame's pixels, for its standard deviation
+BEAM_EDGE_PX = 8  # from a place without light
+SUSPECT_MARGIN_PX = 1  # around narrow suspects that is looked at with them, but not filled
+MANY_SUSPECTS = 0.03  # of all pixels: narrow suspects that are as many are the specimen or a wrong gain
+FEW_BAD = 1e-4  # of all pixels: fewer make no region that is wider than the filling square
+FEW_GOOD_CELLS = 0.2  # share of good cells in the filling square; below, a smooth surface gives the local mean
+FILLED_EXCESS = 0.3  # relative excess of broad defects that are filled; weaker ones are left in the sums
 MIN_DEVIATION_ELECTRONS = 0.25  # smallest standard deviation of sparse frames
 
 
@@ -37,6 +56,9 @@ class Survey:
     bad_rows: IntArray  # (bad,) rows of the bad pixels, in ascending order
     bad_columns: IntArray  # (bad,)
     shape: tuple[int, int]  # (h, w) of the frames
+    suspects: Suspects | None = None  # None: nothing was looked for
+    local: FloatArray | None = None  # (h, w) relative local mean, where there are broad suspects
+    relative: FloatArray | None = None  # (h, w) sum relative to the mean, less one, where there are broad suspects
     gain_check: GainCheck | None = None  # None: there is no gain reference, or one too small to be compared
 
     @property
@@ -63,15 +85,65 @@ def survey_frames(
     if references.gain is not None:
         gain_check = check_gain(total, camera.gain[:: references.enlarged, :: references.enlarged])
     total *= camera.gain
-    bad = _bad_pixel_mask(kernels, total, camera, references, look_for_defects)
-    local = _relative_local_mean(kernels, total, bad)
-    del total
+    known = _known_bad_pixels(kernels, camera, references)
+    masks = _SuspectPixels(known) if not look_for_defects else _suspect_pixels(kernels, total, known, raw, sums)
+    bad = masks.filled(kernels)
+    local = _relative_local_mean(kernels, total, bad | kernels.to_device(masks.broad) if masks.has_broad else bad)
     pixels = _bad_pixels(kernels, bad, camera)
     del bad
     calibration = _calibration_without_counts(kernels, local, pixels, camera, len(raw))
+    narrow = _NarrowPixels(kernels, masks, total, local, camera, len(raw))
+    relative = _relative_excess(kernels, total, local, masks) if masks.has_broad else None
+    del total
+    host_local = kernels.to_host(local) if masks.has_broad else None
     del local
-    binned = _second_pass(kernels, raw, calibration, pixels, sums, factor)
-    return Survey(calibration, pixels.rows, pixels.columns, raw.shape[1:], gain_check), binned
+    binned = _second_pass(kernels, raw, calibration, pixels, sums, factor, narrow)
+    suspects = narrow.suspects(calibration.mean_counts) if look_for_defects else None
+    survey = Survey(calibration, pixels.rows, pixels.columns, raw.shape[1:], suspects, host_local, None, gain_check)
+    if masks.has_broad:
+        survey = replace(survey, relative=relative)
+    return survey, binned
+
+
+def with_decision(
+    kernels: Kernels, survey: Survey, references: References, camera: BoolArray, broad_camera: BoolArray
+) -> Survey:
+    """The survey whose bad pixels are those of the camera.
+
+    ``camera``: (n,) narrow suspects that are the camera's; ``broad_camera``: (h, w) broad ones. Of these, what differs
+    little from its surroundings is left as it is. What lies outside the beam is left, too.
+    """
+    suspects = survey.suspects
+    if suspects is None or (camera[suspects.is_core].all() and not broad_camera.any() and not suspects.unlit.any()):
+        return survey
+    mask = survey.bad_mask
+    values = np.zeros(survey.shape, np.float32)
+    values[survey.bad_rows, survey.bad_columns] = survey.calibration.bad_values
+    released = suspects.is_core & (~camera | _at_beam_edge(suspects))
+    mask[suspects.rows[released], suspects.columns[released]] = False
+    mask &= ~suspects.unlit
+    if broad_camera.any() and survey.local is not None and survey.relative is not None:
+        filled = broad_camera & (np.abs(survey.relative) > FILLED_EXCESS)
+        mask |= filled
+        values[filled] = survey.local[filled]
+    rows, columns = positions_in_mask(mask)
+    row_start, bad_columns, bad_values = compressed_rows(rows, columns, values[rows, columns], survey.shape[0])
+    gain = _camera_arrays(kernels, references, survey.shape).gain
+    calibration = survey.calibration._replace(
+        gain=kernels.mark_bad_pixels(gain, rows, columns),
+        row_start=row_start,
+        bad_columns=bad_columns,
+        bad_values=bad_values,
+    )
+    return replace(survey, calibration=calibration, bad_rows=rows, bad_columns=columns)
+
+
+def _at_beam_edge(suspects: Suspects) -> BoolArray:
+    """Narrow suspects, (n,), of regions that touch a place without light: the edge of the beam, no defects."""
+    if not suspects.unlit.any() or not suspects.region_count:
+        return np.zeros(len(suspects.rows), bool)
+    near = ndimage.binary_dilation(suspects.unlit, iterations=BEAM_EDGE_PX)[suspects.rows, suspects.columns]
+    return np.asarray((np.bincount(suspects.region, near, suspects.region_count) > 0)[suspects.region])
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +172,8 @@ class _FrameSums:
 
     by_frame: FloatArray  # (t,) float64 sum over all pixels of (raw - dark) * gain
     middle_frame: Array  # (1, h, w) raw counts of the frame in the middle of the movie
+    constant: Array  # (h, w) bool where the kernels work, pixels that never change (`constant.py`)
+    unlit: BoolArray  # (h, w) on the host, what gets no light
 
 
 def _sum_frames(kernels: Kernels, raw: RawFrames, camera: _CameraArrays) -> tuple[Array, _FrameSums]:
@@ -109,12 +183,18 @@ def _sum_frames(kernels: Kernels, raw: RawFrames, camera: _CameraArrays) -> tupl
     by_frame = np.empty(frame_count)
     middle = frame_count // 2
     middle_frame = None
+    some_frames = []
     for part, block in raw.blocks():
         frames = kernels.to_device(block)
         by_frame[part] = kernels.add_frames(frames, camera.gain, camera.dark, total)
         if part.start <= middle < part.stop:
             middle_frame = frames[middle - part.start :][:1].copy()
-    return total, _FrameSums(by_frame, middle_frame)
+            some_frames.append(middle_frame[0])
+        some_frames += [
+            frames[frame - part.start].copy() for frame in {0, frame_count - 1} if part.start <= frame < part.stop
+        ]
+    constant, unlit = constant_pixels(kernels, total, some_frames, frame_count, raw.dtype)
+    return total, _FrameSums(by_frame, middle_frame, constant, unlit)
 
 
 def _exact_sum_dtype(counts: np.dtype[Any]) -> npt.DTypeLike:
@@ -134,22 +214,155 @@ def _counts_above_dark(total: Array, camera: _CameraArrays, frame_count: int) ->
     return counts
 
 
-def _bad_pixel_mask(
-    kernels: Kernels, total: Array, camera: _CameraArrays, references: References, look_for_defects: bool
-) -> Array:
-    """Mask (h, w) of pixels whose gain is zero, that the user lists, or that stand out in the corrected ``total``."""
+def _known_bad_pixels(kernels: Kernels, camera: _CameraArrays, references: References) -> Array:
+    """Mask (h, w) of pixels whose gain is zero or that the user lists."""
     known = camera.gain == 0
     if references.bad is not None:
         known |= kernels.to_device(references.bad)
-    return find_defects(kernels, total, known) if look_for_defects else known
+    return known
+
+
+@dataclass(frozen=True, eq=False)
+class _SuspectPixels:
+    """Pixels that are bad for certain, (h, w) where the kernels work, and masks (h, w) of suspects on the host."""
+
+    certain: Array
+    narrow: BoolArray | None = None
+    broad: BoolArray | None = None
+    unlit: BoolArray | None = None
+
+    @property
+    def has_broad(self) -> bool:
+        return self.broad is not None and bool(self.broad.any())
+
+    def filled(self, kernels: Kernels) -> Array:
+        """What is filled where motion is measured, (h, w)."""
+        if self.narrow is None:
+            return self.certain
+        filled = self.narrow if self.unlit is None else self.narrow | self.unlit
+        return self.certain | kernels.to_device(filled)
+
+
+def _suspect_pixels(kernels: Kernels, total: Array, known: Array, raw: RawFrames, sums: _FrameSums) -> _SuspectPixels:
+    """All that stands out in ``total`` (h, w), corrected counts, beside ``known`` pixels."""
+    xp = array_namespace(total)
+    constant, unlit = sums.constant, sums.unlit
+    certain = known | constant | ~xp.isfinite(total)
+    excluded = certain | kernels.to_device(unlit) if unlit.any() else certain
+    single, deviation = standing_pixels(kernels, total, excluded)
+    masks = find_suspects(kernels, xp.where(single, np.float32(0), total), deviation, single)
+    del deviation
+    host_excluded = kernels.to_host(excluded)
+    narrow = kernels.to_host(single) & ~host_excluded
+    if 0 < masks.narrow.sum() < MANY_SUSPECTS * narrow.size:
+        narrow |= masks.narrow & ~host_excluded
+    return _SuspectPixels(
+        certain, narrow, masks.broad & ~narrow & ~host_excluded if masks.broad.any() else masks.broad, unlit
+    )
 
 
 def _relative_local_mean(kernels: Kernels, total: Array, bad: Array) -> Array:
-    """(local mean / mean) - 1 of the good pixels of ``total``, (h, w) float32; 0 where the mean is not above zero."""
+    """(local mean / mean) - 1 of the good pixels of ``total``, (h, w) float32; 0 where the mean is not above zero.
+
+    In the middle of wide bad regions it comes from a smooth surface through what is around them.
+    """
     mean = kernels.mean_of_good_pixels(total, bad)
     if not mean > 0:
         return 0 * total
-    return kernels.local_mean(total, bad, FILLING_MEAN_SIDE_PX, mean) / np.float32(mean) - 1
+    local = kernels.local_mean(total, bad, FILLING_MEAN_SIDE_PX, mean) / np.float32(mean) - 1
+    if float(array_namespace(bad).mean(bad)) < FEW_BAD:
+        return local
+    cells = cell_map(kernels, total, bad)
+    cells_across = FILLING_MEAN_SIDE_PX // CELL_PX
+    few_good = ndimage.uniform_filter(cells.share, cells_across) < FEW_GOOD_CELLS
+    if few_good.any():
+        xp = array_namespace(total)
+        surface = smooth_surface(cells.mean, cells.share, cells_across / np.sqrt(12)) / mean - 1
+        wide = kernels.to_device(enlarged(few_good, total.shape))
+        local = xp.where(wide, kernels.to_device(enlarged(surface, total.shape).astype(np.float32)), local)
+    return local
+
+
+def _relative_excess(kernels: Kernels, total: Array, local: Array, masks: _SuspectPixels) -> FloatArray:
+    """Sum relative to the mean, less the local mean, (h, w) on the host."""
+    mean = kernels.mean_of_good_pixels(total, masks.filled(kernels))
+    return np.asarray(kernels.to_host(total / np.float32(max(mean, 1e-6)) - 1 - local))
+
+
+class _NarrowPixels:
+    """The narrow suspects and their counts, frame by frame."""
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        masks: _SuspectPixels,
+        total: Array,
+        local: Array,
+        camera: _CameraArrays,
+        frame_count: int,
+    ) -> None:
+        none = np.zeros(local.shape, bool)
+        self.broad = none if masks.broad is None else masks.broad
+        self.unlit = none if masks.unlit is None else masks.unlit
+        narrow = none if masks.narrow is None else masks.narrow
+        core_rows, core_columns = positions_in_mask(narrow)
+        self.rows, self.columns = _with_margin(core_rows, core_columns, narrow.shape)
+        certain = kernels.to_host(masks.certain[kernels.to_device(self.rows), kernels.to_device(self.columns)])
+        self.rows, self.columns = self.rows[~certain], self.columns[~certain]
+        self.is_core = narrow[self.rows, self.columns]
+        self.region = connected_regions(self.rows, self.columns, narrow.shape[1])
+        position = kernels.to_device(self.rows), kernels.to_device(self.columns)
+        self.local = kernels.to_host(local[position])
+        self.gain = kernels.to_host(camera.gain[position])
+        self.dark = camera.host_dark[self.rows, self.columns] if camera.has_dark else 0.0
+        self.counts = np.zeros((frame_count, len(self.rows)), np.float32)
+        self.impossible = np.zeros(0, bool)
+        if len(self.rows):
+            mean = max(kernels.mean_of_good_pixels(total, masks.filled(kernels)), 1e-6)
+            excess = [
+                kernels.to_host(total[place]) / mean - 1 - kernels.to_host(local[place])
+                for place in _neighbour_positions(kernels, self.rows, self.columns, narrow.shape)
+            ]
+            self.impossible = impossible_regions(excess[0], np.stack(excess[1:]), self.region)
+
+    def take(self, kernels: Kernels, part: slice, frames: Array) -> None:
+        """Note the corrected counts of ``frames`` (n, h, w)."""
+        if len(self.rows):
+            counts = kernels.pixel_counts(frames, self.rows, self.columns).astype(np.float32)
+            self.counts[part] = (counts - self.dark) * self.gain
+
+    def suspects(self, mean_counts: FloatArray) -> Suspects:
+        expected = np.maximum(mean_counts, 1e-6)[:, None] * np.maximum(1 + self.local, 0.05)
+        values = (self.counts - expected) / np.sqrt(np.maximum(expected * self.gain, 1e-6))
+        shape = self.broad.shape[0], self.broad.shape[1]
+        return Suspects(
+            shape, self.rows, self.columns, self.is_core, self.region, values, self.impossible, self.broad, self.unlit
+        )
+
+
+def _with_margin(rows: IntArray, columns: IntArray, shape: tuple[int, ...]) -> tuple[IntArray, IntArray]:
+    """The pixels (n,) and those within `SUSPECT_MARGIN_PX` of them in a frame (h, w), row by row."""
+    steps = range(-SUSPECT_MARGIN_PX, SUSPECT_MARGIN_PX + 1)
+    flat = [
+        np.clip(rows + down, 0, shape[0] - 1) * shape[1] + np.clip(columns + across, 0, shape[1] - 1)
+        for down in steps
+        for across in steps
+    ]
+    with_margin = np.unique(np.concatenate(flat))
+    return with_margin // shape[1], with_margin % shape[1]
+
+
+def _neighbour_positions(
+    kernels: Kernels, rows: IntArray, columns: IntArray, shape: tuple[int, ...]
+) -> list[tuple[Array, Array]]:
+    """The pixels (n,) themselves and their four neighbours, where the kernels work."""
+    return [
+        (
+            kernels.to_device(np.clip(rows + down, 0, shape[0] - 1)),
+            kernels.to_device(np.clip(columns + across, 0, shape[1] - 1)),
+        )
+        for down, across in ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,9 +404,18 @@ def _calibration_without_counts(
 
 
 def _second_pass(
-    kernels: Kernels, raw: RawFrames, calibration: Calibration, pixels: _BadPixels, sums: _FrameSums, factor: int
+    kernels: Kernels,
+    raw: RawFrames,
+    calibration: Calibration,
+    pixels: _BadPixels,
+    sums: _FrameSums,
+    factor: int,
+    narrow: _NarrowPixels,
 ) -> BinnedFrames:
-    """Fill in the mean counts and the outlier limits of ``calibration``; make the binned frames."""
+    """Fill in the mean counts and the outlier limits of ``calibration``; make the binned frames.
+
+    Notes the counts of ``narrow`` suspects.
+    """
     frame_count, height, width = raw.shape
     middle_sum = sums.by_frame[frame_count // 2 :][:1]
     middle = calibration._replace(
@@ -208,6 +430,7 @@ def _second_pass(
         frames = kernels.to_device(block)
         mean_counts = _mean_counts(kernels, frames, sums.by_frame[part], pixels)
         calibration.mean_counts[part] = mean_counts
+        narrow.take(kernels, part, frames)
         calibration.outlier_limits[part] = outlier_limits(mean_counts, middle_mean, middle_deviation)
         if factor:
             kernels.make_binned_frames(

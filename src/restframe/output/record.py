@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from restframe.detector.defect_list import KINDS, LARGEST_LISTED, defect_regions
 from restframe.detector.orientation import combined_turn
 from restframe.output.motion_summary import accumulated_motion, largest_intraframe_motion, local_rms
 from restframe.output.place import explaining, place_all
@@ -196,9 +197,15 @@ def gain_check_entry(result: Result) -> dict[str, Any] | None:
 
 
 def bad_pixels_entry(result: Result) -> dict[str, Any]:
-    """How many pixels were filled with the local mean."""
+    """How many pixels were filled with the local mean, the kinds of regions they form, and the largest of these."""
     count, pixel_count = len(result.bad_pixels), result.movie_shape[1] * result.movie_shape[2]
-    return {"count": count, "fraction": count / pixel_count if pixel_count else None}
+    regions = defect_regions(result.bad_pixels, (result.movie_shape[1], result.movie_shape[2]))
+    return {
+        "count": count,
+        "fraction": count / pixel_count if pixel_count else None,
+        "regions": {kind.replace(" ", "_"): sum(region.kind == kind for region in regions) for kind in KINDS},
+        "largest": [list(region[1:5]) for region in regions[:LARGEST_LISTED]],
+    }
 
 
 def output_entry(file: OutputFile, folder: Path) -> dict[str, Any]:

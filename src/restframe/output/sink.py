@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from restframe.detector.defect_list import defect_file_text
 from restframe.detector.references import References
 from restframe.kernels import thread_count
 from restframe.kernels.interface import Kernels
@@ -50,6 +51,7 @@ class Outputs:
     star: Path | None = None
     archive: Path | None = None
     record: Path | None = None
+    defects: Path | None = None  # list of the bad pixels
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class FileSink:
             texts |= log_files(result, base, patch_mode=min(patches) > 1, columns=columns)
         if outputs.alignment:
             texts[outputs.alignment] = alignment_text(result, exposure.throw, exposure.trunc, patches)
+        if outputs.defects:
+            texts[outputs.defects] = defect_file_text(result.bad_pixels, result.movie_shape[1:])
         return texts
 
     def _add_star(
@@ -138,7 +142,12 @@ class FileSink:
         outputs = self.outputs
         kinds = {path: name for name, path in outputs.images.items()}
         kinds |= {path: "log" for path in texts}
-        known = (("alignment", outputs.alignment), ("star", outputs.star), ("archive", outputs.archive))
+        known = (
+            ("alignment", outputs.alignment),
+            ("star", outputs.star),
+            ("archive", outputs.archive),
+            ("defects", outputs.defects),
+        )
         kinds |= {path: kind for kind, path in known if path}
         kinds |= {path: "gain" for path in others if path not in kinds}
         if self.stack_file:

@@ -50,4 +50,4 @@ def blur_position_error(fit: Fit, unblurred_amplitude: FloatArray, exposures: Fl
     information = ring_count * np.arange(len(ring_count)) ** 2 * fit.likelihood.weights.mean(0) ** 2  # by ring
     power_ratio = (data.signal.amplitude / unblurred_amplitude) ** 2
     lost_power = 1 - power_ratio @ information / max(information.sum(), 1e-30)
-    return float(np.sqrt((lost_power * (motion**2).sum(2).mean(1)).mean() / 12))
+    return float(np.sqrt(max((lost_power * (motion**2).sum(2).mean(1)).mean(), 0.0) / 12))

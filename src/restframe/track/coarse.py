@@ -6,21 +6,30 @@ from dataclasses import dataclass
 
 import numpy as np
 from array_api_compat import array_namespace
+from scipy import ndimage
 
 from restframe.arrays import Array, FloatArray
 from restframe.kernels.interface import Kernels
 from restframe.settings import Motion
 from restframe.track.low_band import LowBand, low_frequency_band, shift_factors
-from restframe.track.path import most_probable_path
-from restframe.track.pattern import FixedPattern, subtract_pattern_from_band
-from restframe.track.peaks import SIGNIFICANT_HEIGHT, significant_peaks
+from restframe.track.path import path_posterior, step_variance
+from restframe.track.pattern import (
+    FixedPattern,
+    estimate_fixed_pattern,
+    subtract_pattern_from_band,
+    without_moving_specimen,
+)
+from restframe.track.peaks import significant_peaks
 from restframe.track.series import FrameSeries
-from restframe.track.specimen import specimen_weight_map
+from restframe.track.specimen import specimen_weight_map, sum_aligned
 from restframe.track.tiles import frame_blocks
 
 COARSE_SIDE = 512  # samples along the short side of the images that are correlated
 MIN_FRAMES_PER_BLOCK = 4  # frames correlated at a time, to stay in the cache
 SLOWEST_CYCLES = 6.0  # cycles across the frame; lower frequencies are illumination more than specimen
+CLEAR_HEIGHT = 8.0  # standard deviations of a frame's peak; lower ones can be off by a few pixels
+SIDE_PEAK = 0.6  # of the peak at zero shift: a specimen that correlates with itself that well elsewhere is ambiguous
+SIDE_PEAK_REACH = 48  # binned pixels within which side peaks are looked for
 REFERENCE_SIDE = 2048  # MotionCor's B-factors are in pixels of an image with this short side
 
 
@@ -40,24 +49,61 @@ class CoarseMotion:
 
     track: FloatArray  # (t, 2) displacement x, y in binned pixels; zero in the reference frame
     weight_map: FloatArray  # (h, w) of any size: how much each place of the frame counts (`specimen.py`)
+    pattern: FixedPattern  # that has to be subtracted from the frames
+    pixel_size: float  # A of a binned pixel
+    error: float  # standard deviation of the track, both axes together, binned pixels; 0: peaks are clear
 
 
-def measure_coarse_motion(
-    kernels: Kernels, series: FrameSeries, pattern: FixedPattern, motion: Motion, pixel_size: float
-) -> CoarseMotion:
+def measure_coarse_motion(kernels: Kernels, series: FrameSeries, motion: Motion, pixel_size: float) -> CoarseMotion:
     """The coarse step, on the low frequencies of whole frames; ``pixel_size``: A of a binned pixel.
 
-    Where the correlation peak of any frame is not significant, the most probable path replaces the peaks' positions.
+    Where the correlation peak of any frame is not clear, or where others are nearly as high, the posterior of the path
+    replaces the positions of the peaks.
     """
     band = low_frequency_band(kernels, series.binned, COARSE_SIDE)
-    band = subtract_pattern_from_band(band, pattern)
-    tolerance = motion.tolerance / series.binned.factor
-    search = CoarseSearch(motion.bfactor[0], motion.iterations, tolerance, motion.phase_only)
-    track, peak_heights = estimate_coarse_shifts(kernels, band, search)
-    if peak_heights.min() <= SIGNIFICANT_HEIGHT:
-        track = most_probable_path(kernels, band, track)
+    search = CoarseSearch(
+        motion.bfactor[0], motion.iterations, motion.tolerance / series.binned.factor, motion.phase_only
+    )
+    pattern = estimate_fixed_pattern(kernels, series.binned, series.relative_exposures())
+    if pattern.fraction:  # motion that is found although nothing is subtracted is the specimen's
+        free_track, _ = estimate_coarse_shifts(kernels, band, search)
+        pattern = without_moving_specimen(kernels, series.binned, pattern, free_track)
+        band = subtract_pattern_from_band(band, pattern)
+    track, error = estimate_coarse_track(kernels, series, band, search, pixel_size)
     track -= track[series.reference_frame(motion.reference)]
-    return CoarseMotion(track, specimen_weight_map(kernels, band, track, pixel_size))
+    weight_map = specimen_weight_map(kernels, band, track, pixel_size)
+    return CoarseMotion(track, weight_map, pattern, pixel_size, error)
+
+
+def estimate_coarse_track(
+    kernels: Kernels, series: FrameSeries, band: LowBand, search: CoarseSearch, pixel_size: float
+) -> tuple[FloatArray, float]:
+    """Displacement of each frame, (t, 2) x, y in binned pixels of ``pixel_size`` A, and `CoarseMotion.error`."""
+    track, peak_heights = estimate_coarse_shifts(kernels, band, search)
+    if peak_heights.min() > CLEAR_HEIGHT and not is_ambiguous(kernels, band, track, search.bfactor):
+        return track, 0.0
+    steps = step_variance(series.mid_dose(), pixel_size)
+    posterior = path_posterior(kernels, band, steps, series.frame_count // 2)
+    return posterior.mean, float(np.sqrt(2 * posterior.variance.mean()))
+
+
+def is_ambiguous(kernels: Kernels, band: LowBand, track: FloatArray, bfactor: float) -> bool:
+    """Whether what the frames share, at displacements ``track`` (t, 2), fits itself nearly as well at another place.
+
+    That is so in crystals. The correlation of the frames' sum with itself has high side peaks then.
+    """
+    ky, kx = map(kernels.to_device, band.frequencies())
+    aligned_sum, frame_power = sum_aligned(kernels, band, track)
+    shared_power = (abs(aligned_sum) ** 2 - frame_power) * _correlation_filter(band, ky, kx, bfactor)
+    surface = kernels.to_host(kernels.irfft2(shared_power.astype(aligned_sum.dtype), band.image_shape))
+    reach_y, reach_x = (
+        max(1, min(samples // 2 - 1, int(SIDE_PEAK_REACH * samples / length)))
+        for samples, length in zip(band.image_shape, band.frame_shape, strict=True)
+    )
+    nearby = np.roll(surface, (reach_y, reach_x), (0, 1))[: 2 * reach_y + 1, : 2 * reach_x + 1]
+    side_peaks = (nearby == ndimage.maximum_filter(nearby, 3)) & (nearby > SIDE_PEAK * nearby[reach_y, reach_x])
+    side_peaks[reach_y - 1 : reach_y + 2, reach_x - 1 : reach_x + 2] = False
+    return bool(side_peaks.any())
 
 
 def estimate_coarse_shifts(kernels: Kernels, band: LowBand, search: CoarseSearch) -> tuple[FloatArray, FloatArray]:

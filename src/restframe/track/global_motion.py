@@ -11,7 +11,7 @@ from restframe.settings import Exposure, Motion
 from restframe.track.coarse import REFERENCE_SIDE, CoarseMotion
 from restframe.track.fit import Fit, FitOptions, fit_field
 from restframe.track.likelihood import SignalModel
-from restframe.track.pattern import FixedPattern, subtract_pattern_from_tiles_in_place
+from restframe.track.pattern import subtract_pattern_from_tiles_in_place
 from restframe.track.prior import Prior
 from restframe.track.problem import FieldModel, Problem, TileData
 from restframe.track.rings import ring_geometry
@@ -24,12 +24,8 @@ from restframe.track.tiles import (
     tile_layout,
 )
 
-ITERATIONS_BEFORE_LOCAL = 3  # of the global fit where local motion is fitted after it
 
-
-def make_tile_data(
-    kernels: Kernels, series: FrameSeries, pattern: FixedPattern, coarse: CoarseMotion, exposure: Exposure
-) -> TileData:
+def make_tile_data(kernels: Kernels, series: FrameSeries, coarse: CoarseMotion, exposure: Exposure) -> TileData:
     """Tiles that follow the coarse track, without the fixed pattern, scaled by the signal's amplitude.
 
     Releases the memory of the binned frames: they can't be used again.
@@ -37,10 +33,10 @@ def make_tile_data(
     layout = tile_layout(series.binned.shape)
     offsets = np.round(coarse.track).astype(int)
     tiles = make_tiles_and_release_frames(kernels, series.binned, layout, offsets, coarse.weight_map)
-    subtract_pattern_from_tiles_in_place(kernels, tiles, pattern)
+    subtract_pattern_from_tiles_in_place(kernels, tiles, coarse.pattern)
     amplitude = signal_amplitude(series, exposure, layout)
     scale_tiles_in_place(kernels, tiles, amplitude)
-    return TileData(tiles, ring_geometry(layout.band), SignalModel(amplitude, pattern=pattern))
+    return TileData(tiles, ring_geometry(layout.band), SignalModel(amplitude, pattern=coarse.pattern))
 
 
 def signal_amplitude(series: FrameSeries, exposure: Exposure, layout: TileLayout) -> FloatArray:
@@ -87,8 +83,7 @@ def fit_global_motion(
         local_groups=series.local_groups,
     )
     damping = motioncor_damping(data.tiles, series.binned.shape, motion, motion.bfactor[0])
-    iterations = ITERATIONS_BEFORE_LOCAL if local_motion_is_wanted(motion) else motion.iterations
-    options = FitOptions(iterations, motion.tolerance / series.binned.factor / 2, default)
+    options = FitOptions(motion.iterations, motion.tolerance / series.binned.factor / 2, default)
     return fit_field(kernels, Problem(data.with_damping(damping), model), coarse.track[None], default, options)
 
 

@@ -40,8 +40,10 @@ def fit_local_motion(
     """The most probable field, searched from the global motion; ``default``: the prior before any data.
 
     Frames count by how much the global motion during each blurs them; the tiles are scaled in place for that. Then the
-    degree of the field is selected, and where it is lower than that of the first fit, the field is fitted again.
+    degree of the field is selected, and where it is lower than that of the first fit, the field is fitted again. If no
+    local motion is confirmed, the result is the global motion as it was found.
     """
+    global_gradient = likelihood_gradient(kernels, global_fit.likelihood, global_fit.aligned)
     data = global_fit.problem.data
     unblurred_amplitude = data.signal.amplitude
     motion_per_frame = intraframe_motion(global_fit.amplitudes[0], series.relative_exposures().tolist())
@@ -54,7 +56,9 @@ def fit_local_motion(
     fit = fit_field(kernels, problem, global_fit.amplitudes, global_fit.prior, options)
     gradient = likelihood_gradient(kernels, fit.likelihood, fit.aligned)
 
-    selection = select_degree(fit, gradient)
+    selection = select_degree(fit, gradient, global_fit, global_gradient)
+    if selection.degree == 0:
+        return LocalMotion(global_fit, global_gradient, selection, unblurred_amplitude)
     if selection.degree < fit.problem.model.degrees.max():
         modes = tuple(mode for mode in modes if sum(mode) <= selection.degree)
         problem = with_modes(fit.problem, modes, series.shape)

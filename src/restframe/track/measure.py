@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from restframe import pages
+from restframe.detector.suspects import Suspects
 from restframe.kernels.interface import Kernels
 from restframe.settings import Exposure, Motion
-from restframe.track.coarse import measure_coarse_motion
+from restframe.track.coarse import CoarseMotion, measure_coarse_motion
 from restframe.track.field import HIGHEST_DEGREE, MotionField
 from restframe.track.global_motion import fit_global_motion, local_motion_is_wanted, make_tile_data
 from restframe.track.local_motion import fit_local_motion
-from restframe.track.pattern import estimate_fixed_pattern
 from restframe.track.prior import default_prior
 from restframe.track.report import Measured, report_global_motion, report_local_motion
 from restframe.track.series import FrameSeries, reference_frame
+from restframe.track.suspects import (
+    SuspectDecision,
+    fill_broad_in_place,
+    settle_again_in_place,
+    settle_suspects_in_place,
+)
 
 __all__ = ["FrameSeries", "Measured", "measure", "reference_frame"]
 
 TYPICAL_PIXEL_SIZE = 1.0  # A, where it is not given
 
 
-def measure(kernels: Kernels, series: FrameSeries, motion: Motion, exposure: Exposure) -> Measured:
-    """The motion of a movie.
+def measure(
+    kernels: Kernels, series: FrameSeries, motion: Motion, exposure: Exposure, suspects: Suspects | None = None
+) -> Measured:
+    """The motion of a movie, and which ``suspects`` are the camera's.
 
     Uses the binned frames up: their memory is released when the tiles have been cut.
     """
@@ -30,12 +40,27 @@ def measure(kernels: Kernels, series: FrameSeries, motion: Motion, exposure: Exp
     pixel_size = (exposure.pixel_size or TYPICAL_PIXEL_SIZE) * series.binned.factor
     default = default_prior(pixel_size, HIGHEST_DEGREE)
 
-    pattern = estimate_fixed_pattern(kernels, series.binned, series.relative_exposures())
-    coarse = measure_coarse_motion(kernels, series, pattern, motion, pixel_size)
+    coarse, decision = measure_beside_suspects(kernels, series, motion, pixel_size, suspects)
     pages.trim_heap()
-    data = make_tile_data(kernels, series, pattern, coarse, exposure)
+    data = make_tile_data(kernels, series, coarse, exposure)
     global_fit = fit_global_motion(kernels, series, data, coarse, motion, default)
     if not local_motion_is_wanted(motion):
-        return report_global_motion(series, global_fit)
+        return replace(report_global_motion(kernels, series, global_fit, coarse), decision=decision)
     local = fit_local_motion(kernels, series, global_fit, motion, default)
-    return report_local_motion(kernels, series, local, motion, pixel_size)
+    return replace(report_local_motion(kernels, series, local, motion, coarse), decision=decision)
+
+
+def measure_beside_suspects(
+    kernels: Kernels, series: FrameSeries, motion: Motion, pixel_size: float, suspects: Suspects | None
+) -> tuple[CoarseMotion, SuspectDecision | None]:
+    """The coarse motion without the suspects, and then what they are; the specimen's are put back."""
+    if suspects is None:
+        return measure_coarse_motion(kernels, series, motion, pixel_size), None
+    binned = series.binned
+    held = fill_broad_in_place(kernels, binned, suspects.broad)
+    coarse = measure_coarse_motion(kernels, series, motion, pixel_size)
+    decision, is_notable = settle_suspects_in_place(kernels, binned, suspects, held, coarse.track)
+    if is_notable:
+        coarse = measure_coarse_motion(kernels, series, motion, pixel_size)
+        decision = settle_again_in_place(kernels, binned, suspects, decision, coarse.track)
+    return coarse, decision

@@ -4,6 +4,10 @@ It correlates at zero shift, so it would hold the measured track there. Model: f
 power N, where F is the same in every frame and has power P. The noise of every binned frame is one, so h grows with the
 root of the exposure. Without specimen, the covariance of the frames is N I + P h h'. Multiplied with the inverse root
 of that matrix, which means less a fraction of their sum, the frames are no longer correlated.
+
+The power P is measured at the highest frequency, where most specimens have no signal. An image with detail up to there
+correlates, too, but the less the further it has moved between two frames; a fixed pattern correlates equally in all
+pairs of frames. `fixed_and_moving_power` separates the two.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ from restframe.track.tiles import Tiles
 
 NOTABLE_POWER = 0.05  # of the pattern in the sum of frames, relative to the noise; a weaker one is not subtracted
 LEAKAGE_LIMIT = 1 / 8  # of a frame's side: kx ky in cycles across, up to which edges that differ leak
+NOTABLE_MOTION = 0.3  # binned pixels along an axis, from which on specimen and pattern can be separated
+COVARIANCE_SAMPLES = 200_000  # of the highest frequency, of each frame
+MIN_FIXED_TO_MOVING = 0.25  # of the power of moving specimen; a weaker pattern cannot be told from it
+MIN_CORRELATION_SPREAD = 0.02  # standard deviation over pairs of frames; below, nothing separates the two
 WAVE_DIRECTIONS = 8  # of each ring, over half a turn, at which the bias is evaluated
 
 
@@ -46,7 +54,7 @@ def estimate_fixed_pattern(kernels: Kernels, binned: BinnedFrames, exposure: Flo
     """The fixed pattern in frames of ``exposure`` (t,), in any unit.
 
     Its power is the correlation of the frames at zero shift, at the highest frequency along both axes at once, where no
-    specimen has signal.
+    specimen has signal. Specimens that do have some are `without_moving_specimen`'s task.
     """
     strength = np.sqrt(exposure / exposure.mean())
     sum_power, frame_power = kernels.nyquist_power(binned.stack)  # of 8-bit values: only the ratio counts
@@ -56,6 +64,59 @@ def estimate_fixed_pattern(kernels: Kernels, binned: BinnedFrames, exposure: Flo
     correlation = sum_power / frame_power - 1  # expected: pairs P / (N + P)
     pairs = strength.sum() ** 2 / frame_count - 1
     return FixedPattern(max(frame_count * correlation / max(pairs - correlation, 1e-6), 0.0), strength)
+
+
+def without_moving_specimen(
+    kernels: Kernels, binned: BinnedFrames, pattern: FixedPattern, track: FloatArray
+) -> FixedPattern:
+    """The pattern without the part of its power that moves along ``track`` (t, 2), in binned pixels.
+
+    Where nothing moves notably, the pattern is returned as it is.
+    """
+    if not pattern.fraction or np.ptp(track, axis=0).max() < NOTABLE_MOTION:
+        return pattern
+    covariance = highest_frequency_covariance(kernels, binned)
+    fixed, moving = fixed_and_moving_power(covariance, pattern.strength, track)
+    if fixed < MIN_FIXED_TO_MOVING * moving:  # within the error of the specimen's model
+        return FixedPattern(0.0, pattern.strength)
+    power = binned.n_frames * fixed / max(1 - fixed - moving, 1e-3)
+    return FixedPattern(min(max(power, 0.0), pattern.power), pattern.strength)
+
+
+def highest_frequency_covariance(kernels: Kernels, binned: BinnedFrames) -> FloatArray:
+    """(t, t) covariance of the frames at their highest frequency along both axes, from a part of the rows.
+
+    The mean power of a frame is one.
+    """
+    frame_count, (height, width) = binned.n_frames, binned.shape
+    row_step = max(1, (height // 2) * (width // 2) // COVARIANCE_SAMPLES)
+    upper_rows = 2 * np.arange(0, height // 2, row_step)
+    upper, lower = (
+        kernels.to_host(binned.stack[:, kernels.to_device(upper_rows + row), : width // 2 * 2]).astype(np.float32)
+        for row in (0, 1)
+    )
+    component = upper[..., 0::2] - upper[..., 1::2] - lower[..., 0::2] + lower[..., 1::2]
+    component = component.reshape(frame_count, -1)
+    covariance = component @ component.T
+    return np.asarray(covariance / max(float(np.trace(covariance)) / frame_count, 1e-30))
+
+
+def fixed_and_moving_power(covariance: FloatArray, strength: FloatArray, track: FloatArray) -> tuple[float, float]:
+    """Power of the fixed pattern and of the specimen relative to that of a frame, from the covariance (t, t) of frames
+    displaced by ``track`` (t, 2).
+
+    Least squares on all pairs of frames of P + S c(d), S >= 0. d is the displacement between two frames, and c the
+    correlation of white specimen after it, as differences of neighbouring pixels along both axes see it.
+    """
+    first, second = np.triu_indices(len(covariance), 1)
+    pairs = covariance[first, second] / (strength[first] * strength[second])
+    displacement = track[first] - track[second]
+    correlation = (np.sinc(displacement) - 0.5 * (np.sinc(displacement - 1) + np.sinc(displacement + 1))).prod(1)
+    if correlation.std() < MIN_CORRELATION_SPREAD:
+        return float(pairs.mean()), 0.0
+    design = np.stack([np.ones_like(correlation), correlation], 1)
+    (fixed, moving), *_ = np.linalg.lstsq(design, pairs, rcond=None)
+    return (float(fixed), float(moving)) if moving > 0 else (float(pairs.mean()), 0.0)
 
 
 def subtract_pattern_from_band(band: LowBand, pattern: FixedPattern) -> LowBand:

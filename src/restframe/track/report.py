@@ -10,14 +10,20 @@ from restframe.kernels.interface import Kernels
 from restframe.result import PatchShifts
 from restframe.settings import Motion
 from restframe.track.blurred import blur_position_error
+from restframe.track.coarse import CoarseMotion
+from restframe.track.disagreement import disagreement_error
 from restframe.track.field import MotionField
 from restframe.track.fit import Fit
+from restframe.track.likelihood import likelihood_gradient
 from restframe.track.local_motion import LocalMotion
 from restframe.track.motion_report import MotionReport
 from restframe.track.patches import patch_shifts
 from restframe.track.residual_local_motion import residual_local_motion
 from restframe.track.series import FrameSeries
+from restframe.track.suspects import SuspectDecision
 from restframe.trajectory import intraframe_motion
+
+UNCERTAIN_TRACK = 0.5  # binned pixels; from a coarse track with a larger error a fit may end at a wrong maximum
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +34,7 @@ class Measured:
     patches: PatchShifts | None = None  # None: no local motion was measured
     notes: tuple[str, ...] = ()  # decisions, as sentences for people
     report: MotionReport | None = None  # None: nothing was measured
+    decision: SuspectDecision | None = None  # which suspects are the camera's; None: nothing was looked for
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -35,28 +42,39 @@ class Measured:
         return self.report.numbers() if self.report else {}
 
 
-def report_global_motion(series: FrameSeries, fit: Fit) -> Measured:
-    """The result where only global motion is asked for."""
+def report_global_motion(kernels: Kernels, series: FrameSeries, fit: Fit, coarse: CoarseMotion) -> Measured:
+    """The result where only global motion is asked for.
+
+    The stated error is the larger one of that of the posterior and of what the disagreement of tiles shows, with the
+    uncertainty of the coarse track (`with_coarse_error`).
+    """
     field = motion_field(series, fit)
-    stated_error = series.binned.factor * fit.stated_error
+    gradient = likelihood_gradient(kernels, fit.likelihood, fit.aligned)
+    error = max(fit.stated_error, disagreement_error(fit, gradient))
+    stated_error = series.binned.factor * with_coarse_error(error, coarse.error)
     return Measured(field, report=MotionReport(stated_error, largest_intraframe_motion(series, field)))
 
 
 def report_local_motion(
-    kernels: Kernels, series: FrameSeries, local: LocalMotion, motion: Motion, pixel_size: float
+    kernels: Kernels, series: FrameSeries, local: LocalMotion, motion: Motion, coarse: CoarseMotion
 ) -> Measured:
-    """The result with local motion; ``pixel_size``: A of a binned pixel.
+    """The result with local motion.
 
     The stated error is the root of the sum of three variances: of the posterior, of the motion of tiles beyond the
-    field, and of positions in blurred frames.
+    field, and of positions in blurred frames. Without local motion, and where it is larger, the posterior's part is
+    that of the global motion (`report_global_motion`).
     """
     fit, selection, factor = local.fit, local.selection, series.binned.factor
     field = motion_field(series, fit)
     information = kernels.to_host(fit.likelihood.information)
     basis = fit.problem.model.local_basis
-    residual = residual_local_motion(kernels, basis, information, local.gradient, pixel_size)
+    residual = residual_local_motion(kernels, basis, information, local.gradient, coarse.pixel_size)
     blur_error = blur_position_error(fit, local.unblurred_amplitude, series.relative_exposures())
-    stated_error = float(np.sqrt(fit.stated_error**2 + residual**2 + blur_error**2))
+    posterior_error = fit.stated_error
+    if selection.degree == 0:
+        posterior_error = max(posterior_error, disagreement_error(fit, local.gradient))
+    posterior_error = with_coarse_error(posterior_error, coarse.error)
+    stated_error = float(np.sqrt(posterior_error**2 + residual**2 + blur_error**2))
     report = MotionReport(
         stated_error=factor * stated_error,
         largest_intraframe_motion=largest_intraframe_motion(series, field),
@@ -67,6 +85,18 @@ def report_local_motion(
     )
     patches = patch_shifts(fit.problem.data.tiles, information, local.gradient, field, motion.patches)
     return Measured(field, patches, (selection.sentence,), report)
+
+
+def with_coarse_error(error: float, coarse_error: float) -> float:
+    """The error of a fit that began at a coarse track of ``coarse_error``.
+
+    The fit uses higher frequencies than the coarse track and is more certain, but only about the maximum of the
+    likelihood where it began. Where the coarse track is less certain, the geometric mean is stated. From a track that
+    is known to a fraction of a pixel the fit finds the right maximum.
+    """
+    if coarse_error < UNCERTAIN_TRACK:
+        return error
+    return float(np.sqrt(error * max(error, coarse_error)))
 
 
 def motion_field(series: FrameSeries, fit: Fit) -> MotionField:
