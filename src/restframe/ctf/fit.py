@@ -196,7 +196,7 @@ def search(spectrum: PolarSpectrum, bins: _Bins, noise: FloatArray, microscope: 
                 )
                 amplitude = height[index] * scale / np.sum(ring_count * weight**2 / 4)
                 best.append(Candidate(shape, bfactor, float(np.log(max(amplitude, 1e-6))), float(height[index])))
-    best.sort(key=lambda one: -one.height)
+    best.sort(key=lambda one: -search_rank(one))
     apart = MIN_SEPARATION / slope[-1]
     chosen: list[Candidate] = []
     for one in best:
@@ -205,6 +205,12 @@ def search(spectrum: PolarSpectrum, bins: _Bins, noise: FloatArray, microscope: 
         if len(chosen) == CANDIDATES:
             break
     return chosen
+
+
+def search_rank(one: Candidate) -> float:
+    """Log likelihood of the matched filter and the prior."""
+    shape = one.shape
+    return 0.5 * max(one.height, 0) ** 2 - 0.5 * (shape.astigmatism_x**2 + shape.astigmatism_y**2) / ASTIGMATISM_PRIOR**2
 
 
 def _peaks(height: FloatArray) -> list[int]:
@@ -240,7 +246,8 @@ def astigmatism_grid(most: float, step: float) -> list[tuple[float, float]]:
 
 MAX_GAIN_LOST = 30.0  # log likelihood of the matched filter: candidates with less are not refined
 PARAMETERS = 5  # defocus, astigmatism_x, astigmatism_y, phase shift, thickness
-SIGNAL_PRIOR = (120.0, 120.0)  # A², of B: mean and standard deviation
+ASTIGMATISM_PRIOR = 700.0  # A, standard deviation of a component
+SIGNAL_PRIOR = (120.0, 50.0)  # A², of B: mean and standard deviation
 
 
 def refine(bins: _Bins, noise: FloatArray, microscope: Microscope, start: Candidate, where: SearchRange) -> Fit:
@@ -265,6 +272,7 @@ def refine(bins: _Bins, noise: FloatArray, microscope: Microscope, start: Candid
         transfer = 0.5 * (1 - envelope * wave)
         log_power = bins.basis @ p[7:] + np.log1p(signal * transfer)
         value = log_likelihood(bins, log_power) - 0.5 * ((p[6] - SIGNAL_PRIOR[0]) / SIGNAL_PRIOR[1]) ** 2
+        value -= 0.5 * (p[1] ** 2 + p[2] ** 2) / ASTIGMATISM_PRIOR**2
         if not with_slopes:
             return value, None, None
         ratio = signal / (1 + signal * transfer)
@@ -282,6 +290,8 @@ def refine(bins: _Bins, noise: FloatArray, microscope: Microscope, start: Candid
         information = (design * bins.count[:, None]).T @ design
         gradient[6] -= (p[6] - SIGNAL_PRIOR[0]) / SIGNAL_PRIOR[1] ** 2
         information[6, 6] += 1 / SIGNAL_PRIOR[1] ** 2
+        gradient[1:3] -= p[1:3] / ASTIGMATISM_PRIOR**2
+        information[[1, 2], [1, 2]] += 1 / ASTIGMATISM_PRIOR**2
         gradient[held] = 0
         information[held] = information[:, held] = 0
         information[held, held] = 1
@@ -319,7 +329,7 @@ def fit_spectrum(spectrum: PolarSpectrum, microscope: Microscope, where: SearchR
     bins = make_bins(spectrum, where.min_frequency)
     noise = fit_noise(bins)
     candidates = search(spectrum, bins, noise, microscope, where)
-    likely = [one for one in candidates if candidates[0].height ** 2 - one.height**2 < 2 * MAX_GAIN_LOST]
+    likely = [one for one in candidates if search_rank(candidates[0]) - search_rank(one) < MAX_GAIN_LOST]
     fits = [refine(bins, noise, microscope, one, where) for one in likely]
     best = max(fits, key=lambda one: one.gain)
     fits.append(refine(bins, noise, microscope, Candidate(best.shape, float(best.log_signal[1]), float(best.log_signal[0]), 0.0), where))
