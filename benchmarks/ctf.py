@@ -172,7 +172,9 @@ def main() -> None:
             outcomes.append(measure(ROWS[name], seed))
             if arguments.verbose:
                 one = outcomes[-1]
-                print(seed, one.found, np.round(one.error, 2), np.round(one.stated, 2), f"{one.seconds:.2f}", flush=True)
+                print(
+                    seed, one.found, np.round(one.error, 2), np.round(one.stated, 2), f"{one.seconds:.2f}", flush=True
+                )
         print(report(name, ROWS[name], outcomes), flush=True)
 
 

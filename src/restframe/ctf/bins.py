@@ -108,7 +108,7 @@ def folded(bins: Bins, microscope: Microscope, shape: CtfShape, folding: Folding
     radial = np.floor(bins.position * (folding.radial - 1e-9)).astype(np.int64)
     sector = np.floor(bins.angle * (folding.sectors / np.pi)).astype(np.int64)
     index = (radial * folding.sectors + sector) * folding.phases + by_phase
-    count = np.bincount(index, bins.count, folding.size)
+    count: FloatArray = np.bincount(index, bins.count, folding.size).astype(float)
     used = count > 0
 
     def mean(values: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -126,8 +126,8 @@ class CtfRequest:
     """What is to be estimated, and what is known."""
 
     pixel_size: float  # A
-    microscope: Microscope = Microscope()
-    where: SearchRange = SearchRange()
+    microscope: Microscope = field(default_factory=Microscope)
+    where: SearchRange = field(default_factory=SearchRange)
     tilt: bool = False  # whether a plane of defocus is fitted
 
     def __post_init__(self) -> None:
@@ -156,7 +156,7 @@ def estimate_ctf(
     phase_shift: tuple[float, float] | None = None,
     tilt: bool = False,
 ) -> Ctf:
-    """The contrast transfer function of an image (h, w), or of what `restframe.correct` returned, by maximum likelihood.
+    """The contrast transfer function of an image (h, w), or of a result of `restframe.correct`, by maximum likelihood.
 
     ``pixel_size``: A, 0: as the result says. ``voltage``: kV. ``spherical_aberration``: mm. ``phase_shift``: degrees,
     minimum and maximum, where there is a phase plate. ``tilt``: whether a plane of defocus is fitted. The defocus is
@@ -186,10 +186,7 @@ def estimate(image: AnyArray, request: CtfRequest) -> Ctf:
     result = fit_spectrum(spectrum, request.microscope, request.where)
     if request.tilt:
         result = fit_plane(image, request.pixel_size, result, request.microscope, request.where)
-    if result.found:
-        quality = quality_of(spectrum, request.microscope, result.fit)
-    else:
-        quality = no_quality(spectrum)
+    quality = quality_of(spectrum, request.microscope, result.fit) if result.found else no_quality(spectrum)
     return _ctf(result, quality, request, (image.shape[0], image.shape[1]))
 
 

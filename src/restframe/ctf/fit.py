@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.ndimage import binary_dilation, median_filter
 
-from restframe.arrays import BoolArray, FloatArray
+from restframe.arrays import BoolArray, FloatArray, IntArray
 from restframe.ctf.bins import Bins, Folding, expected_power, fit_noise, folded, make_bins
 from restframe.ctf.model import CtfShape, Microscope, SignalStrength
 from restframe.ctf.refine import SHAPE_COUNT, SHAPE_NAMES, Fit, Freedom, refine
@@ -27,6 +28,8 @@ SAME_FIT = 500.0  # A: modes nearer than this are averaged
 OUTLIER_DEVIATIONS = 5.0  # of a group of bins from the model: it is left out
 OUTLIER_RINGS = 8  # rings of a group
 OUTLIER_SECTORS = 4  # sectors of a group
+SUSPICIOUS_RATIO = 5.0  # of a ring's deviation from smooth noise to the median of the rings around
+SUSPICIOUS_WINDOW = 6  # all rings over those of that median
 MAX_ROUNDS = 3  # of leaving out
 
 
@@ -40,21 +43,21 @@ class SpectrumFit:
 
 
 def fit_spectrum(spectrum: PolarSpectrum, microscope: Microscope, where: SearchRange) -> SpectrumFit:
-    """Search, refine, leave out what does not fit the model, and again until nothing more is left out."""
+    """Search, refine, leave out what does not fit the model, and again until the same bins are left out."""
     freedom = Freedom(phase_shift=where.phase_shift is not None)
+    everything = make_bins(spectrum, where.min_frequency)
+    dropped = suspicious_rings(spectrum, everything, where.min_frequency)
     for _ in range(MAX_ROUNDS):
-        bins = make_bins(spectrum, where.min_frequency)
-        best = _fit_bins(spectrum, bins, microscope, where, freedom)
-        dropped = outliers(spectrum, bins, microscope, best, where.min_frequency)
-        if not dropped.any():
+        clean = spectrum.without(dropped) if dropped.any() else spectrum
+        best = _fit_bins(clean, make_bins(clean, where.min_frequency), microscope, where, freedom)
+        deviant = outliers(spectrum, everything, microscope, best, where.min_frequency)
+        if np.array_equal(deviant, dropped):
             break
-        spectrum = spectrum.without(dropped)
-    return SpectrumFit(best, spectrum, best.gain >= MIN_GAIN)
+        dropped = deviant
+    return SpectrumFit(best, clean, best.gain >= MIN_GAIN)
 
 
-def _fit_bins(
-    spectrum: PolarSpectrum, bins: Bins, microscope: Microscope, where: SearchRange, freedom: Freedom
-) -> Fit:
+def _fit_bins(spectrum: PolarSpectrum, bins: Bins, microscope: Microscope, where: SearchRange, freedom: Freedom) -> Fit:
     noise = fit_noise(bins, bins.noise_basis)
     candidates = search(spectrum, bins, noise, microscope, where)
 
@@ -117,9 +120,30 @@ def _distance(fit: Fit, other: Fit) -> float:
     return float(np.sqrt(difference @ np.linalg.solve(other.covariance[:3, :3], difference)))
 
 
-def outliers(
-    spectrum: PolarSpectrum, bins: Bins, microscope: Microscope, fit: Fit, min_frequency: float
-) -> BoolArray:
+def suspicious_rings(spectrum: PolarSpectrum, bins: Bins, min_frequency: float) -> BoolArray:
+    """(r, s): rings whose power deviates from smooth noise much more than those around, before there is a model."""
+    rings = np.flatnonzero(spectrum.frequency >= min_frequency)
+    used = spectrum.count[rings] > 0
+    ring_of_bin = np.nonzero(used)[0]
+    basis = bins.noise_basis
+    count = np.maximum(spectrum.count[rings].sum(1), 1.0)
+    suspicious = np.zeros(len(rings), bool)
+    for _ in range(MAX_ROUNDS):
+        usual_bins = ~suspicious[ring_of_bin]
+        noise = fit_noise(bins.chosen(usual_bins), basis[usual_bins])
+        excess = bins.count * (bins.power * np.exp(-basis @ noise) - 1)
+        relative = np.abs(np.bincount(ring_of_bin, excess, len(rings))) / count
+        usual = median_filter(relative, 2 * (len(rings) // SUSPICIOUS_WINDOW // 2) + 1, mode="nearest")
+        suspicious = relative > SUSPICIOUS_RATIO * np.maximum(usual, 1 / np.sqrt(count))
+        if not suspicious.any():
+            break
+    dropped = np.zeros(spectrum.count.shape, bool)
+    suspicious = binary_dilation(suspicious, iterations=OUTLIER_RINGS)
+    dropped[rings] = suspicious[:, None] & used
+    return dropped
+
+
+def outliers(spectrum: PolarSpectrum, bins: Bins, microscope: Microscope, fit: Fit, min_frequency: float) -> BoolArray:
     """(r, s): which bins belong to a group of rings, or of rings and sectors, that deviates from the model: rings of
     crystalline ice, lattices, lines of the detector.
 
@@ -141,7 +165,7 @@ def outliers(
     return dropped
 
 
-def _deviant(excess: FloatArray, count: FloatArray, group: FloatArray) -> BoolArray:
+def _deviant(excess: FloatArray, count: FloatArray, group: IntArray) -> BoolArray:
     """For every element whether its group deviates."""
     group_count = np.bincount(group, count)
     deviation = np.bincount(group, excess) / np.sqrt(np.maximum(group_count, 1e-9))

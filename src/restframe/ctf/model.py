@@ -38,13 +38,13 @@ class Microscope:
 
     def defocus_slope(self, squared_frequency: FloatArray) -> FloatArray:
         """d chi / d defocus in rad/A: pi lambda k²."""
-        return np.pi * self.wavelength * squared_frequency
+        return np.asarray(np.pi * self.wavelength * squared_frequency)
 
     def constant_phase(self, squared_frequency: FloatArray) -> FloatArray:
         """The part of chi in rad that depends neither on the defocus nor on a phase plate."""
         aberration = self.spherical_aberration * ANGSTROM_PER_MM
         aberration_phase = np.pi * self.wavelength**3 * aberration / 2 * squared_frequency**2
-        return np.arcsin(self.amplitude_contrast) - aberration_phase
+        return np.asarray(np.arcsin(self.amplitude_contrast) - aberration_phase)
 
 
 @dataclass(frozen=True)

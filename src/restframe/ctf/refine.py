@@ -28,7 +28,7 @@ MAX_STEPS = 40
 GAIN_TO_STOP = 1e-3  # of the log posterior in one step
 MAX_DAMPING = 1e6
 
-THICKNESS_PRIOR = 700.0  # A; the thickness is half of a normal distribution with this standard deviation
+THICKNESS_PRIOR = 900.0  # A; the thickness is half of a normal distribution with this standard deviation
 ASTIGMATISM_PRIOR = 700.0  # A, standard deviation of a component
 SLOPE_PRIOR = 1.0  # standard deviation of a component
 BFACTOR_PRIOR = (120.0, 60.0)  # A², mean and standard deviation
@@ -63,7 +63,7 @@ class Evaluation:
 
 
 class Posterior:
-    """The log posterior of the model as a function of all parameters: the shape's, c, B, and the coefficients of ln N."""
+    """The log posterior of the model as a function of all parameters: the shape's, c, B, and those of ln N."""
 
     def __init__(self, bins: Bins, microscope: Microscope) -> None:
         self.bins = bins
@@ -163,9 +163,7 @@ class Freedom:
         return np.flatnonzero([*shape, True, True])
 
 
-def refine(
-    bins: Bins, microscope: Microscope, shape: CtfShape, signal: SignalStrength, freedom: Freedom
-) -> Fit:
+def refine(bins: Bins, microscope: Microscope, shape: CtfShape, signal: SignalStrength, freedom: Freedom) -> Fit:
     """Fisher scoring from ``shape`` and ``signal`` until the steps no longer matter."""
     posterior = Posterior(bins, microscope)
     noise = fit_noise(bins, posterior.basis)

@@ -97,9 +97,7 @@ def search(
     return chosen
 
 
-def _matched(
-    excess: _Excess, microscope: Microscope, where: SearchRange, bfactor: float
-) -> Iterator[Candidate]:
+def _matched(excess: _Excess, microscope: Microscope, where: SearchRange, bfactor: float) -> Iterator[Candidate]:
     """The highest peaks of the matched filter with S ~ exp(-bfactor k²/2)."""
     squared = excess.squared_frequency
     double_slope = 2 * microscope.defocus_slope(squared)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import scipy.fft
@@ -13,6 +13,7 @@ from restframe.arrays import AnyArray, BoolArray, FloatArray, IntArray
 SECTORS = 72  # of half a turn
 EDGE_TAPER = 1 / 64  # of the image's side that fades to zero at each edge
 AXIS_COEFFICIENTS = 2  # next to each axis that are left out: edges and the detector's lines leave power there
+WAVE_SAMPLES = 16  # of a window's mean wave in the width of its main peak
 SPOT_POWER = 20.0  # times the median of its ring: a coefficient of more is a lattice's; chance is exp(-20)
 
 
@@ -37,7 +38,7 @@ class PolarSpectrum:
         if len(rings) > 2:  # rings without coefficients: as if they were between their neighbours
             known = np.flatnonzero(self.count.sum(1) > 0)
             rings = np.interp(np.arange(len(rings)), known, rings[known])
-        return rings
+        return np.asarray(rings)
 
     def without(self, dropped: BoolArray) -> PolarSpectrum:
         """The same without the bins where ``dropped`` (r, s) is true."""
@@ -181,18 +182,23 @@ class AxisWindow:
 
         The window blurs the spectrum: its autocorrelation is multiplied by that of the window.
         """
-        size = 2 * len(self.values)
-        correlation = np.fft.irfft(np.abs(np.fft.rfft(self.values.astype(float), size)) ** 2)[: len(self.values)]
-        return np.interp(np.abs(lag), np.arange(len(correlation)), correlation / correlation[0], right=0.0)
+        return np.interp(np.abs(lag), np.arange(len(self.values)), self._autocorrelation, right=0.0)
 
     def mean_wave(self, wave_number: FloatArray) -> FloatArray:
         """|mean of exp(i q x)| over the window's squares, ``wave_number`` q in rad per pixel."""
+        step = 2 * np.pi / (WAVE_SAMPLES * len(self.values))
+        return np.interp(np.abs(wave_number), step * np.arange(len(self._mean_waves)), self._mean_waves)
+
+    @cached_property
+    def _autocorrelation(self) -> FloatArray:
+        power = np.abs(np.fft.rfft(self.values.astype(float), 2 * len(self.values))) ** 2
+        correlation = np.fft.irfft(power)[: len(self.values)]
+        return np.asarray(correlation / correlation[0])
+
+    @cached_property
+    def _mean_waves(self) -> FloatArray:
         squared = self.values.astype(float) ** 2
-        most = max(float(np.abs(wave_number).max(initial=0.0)), 1e-9)
-        samples = np.linspace(0, most, 128)
-        position = np.arange(len(squared)) - len(squared) / 2
-        mean = np.abs(np.exp(1j * samples[:, None] * position) @ squared) / squared.sum()
-        return np.interp(np.abs(wave_number), samples, mean)
+        return np.asarray(np.abs(np.fft.rfft(squared, WAVE_SAMPLES * len(squared))) / squared.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +214,7 @@ class Tile:
 
 
 def axis_windows(length: int, tile: int) -> list[AxisWindow]:
-    """Windows of ``tile`` pixels that overlap by about a half; their squares add up to one over all ``length`` pixels."""
+    """Windows of ``tile`` pixels that overlap by about a half; their squares add up to one at all ``length`` pixels."""
     count = max(2, int((length - tile) // (tile / 2)) + 1) if length > tile else 1
     starts = np.rint(np.linspace(0, length - tile, count)).astype(int)
     position = np.arange(tile)

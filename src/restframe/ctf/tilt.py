@@ -1,7 +1,7 @@
 """A plane of defocus, from the spectra of tiles.
 
-Each tile has its own defocus D + slope_x x + slope_y y; all else is common to them. What remains of the oscillation in a
-tile is known: its window blurs the spectrum (`AxisWindow.coherence`, the oscillation's autocorrelation lies at
+Each tile has its own defocus D + slope_x x + slope_y y; all else is common to them. What remains of the oscillation in
+a tile is known: its window blurs the spectrum (`AxisWindow.coherence`, the oscillation's autocorrelation lies at
 2 lambda D k), and the defocus varies within it (`AxisWindow.mean_wave`).
 """
 
@@ -21,7 +21,7 @@ from restframe.ctf.search import SearchRange
 from restframe.ctf.spectrum import Tile, tile_spectra
 
 SAMPLES_PER_OSCILLATION = 4.0  # of a tile's transform at the frequency that matters most
-TILES_PER_SIDE = (2.0, 6.0)  # the least and most tile sides in the image's
+TILES_PER_SIDE = (2.0, 5.0)  # the least and most tile sides in the image's
 MIN_TILE_PX = 128
 FOLDING = Folding(radial=32, sectors=18, phases=8)
 MAX_SLOPE = 1.75  # tan 60 degrees
@@ -29,8 +29,9 @@ SLOPE_STEP = 1.5  # rad of 2 chi at the significant frequency, at the outermost 
 DEFOCUS_STEP = 0.5  # rad of 2 chi at the significant frequency
 DEFOCUS_REACH = 1500.0  # A around the defocus of the whole image
 CANDIDATES = 3
+MAX_RANK_LOST = 6.0  # log likelihood of the matched filter: candidates with less are not refined
 ROUNDS = 2  # of folding and refinement
-MIN_PLANE_GAIN = 5.0  # log posterior over that of equal defocus everywhere: below it the image is not tilted
+MIN_PLANE_GAIN = 2.0  # log posterior over that of equal defocus everywhere: below it the image is not tilted
 BFACTOR_RANGE = (60.0, 200.0)  # A², of the signal that decides the size of the tiles
 
 
@@ -49,7 +50,7 @@ def fit_plane(
     microscope: Microscope,
     where: SearchRange,
 ) -> SpectrumFit:
-    """The most likely plane of defocus of ``image`` (h, w), with ``flat``, the fit of its whole spectrum, to start from.
+    """The most likely plane of defocus of ``image`` (h, w). ``flat``: the fit of its whole spectrum, to start from.
 
     The slopes are zero where there is no evidence for a plane; their covariance is given all the same.
     """
@@ -57,7 +58,7 @@ def fit_plane(
     side = min(image.shape)
     length = 2 * SAMPLES_PER_OSCILLATION * microscope.wavelength * flat.fit.shape.defocus * significant / pixel_size
     length = max(np.clip(length, side / TILES_PER_SIDE[1], side / TILES_PER_SIDE[0]), MIN_TILE_PX)
-    tile_side = 16 * int(round(length / 16))
+    tile_side = 16 * round(length / 16)
     max_frequency = float(flat.spectrum.frequency[-1])
     tiles = [
         _TileBins(tile, _located(tile, where.min_frequency))
@@ -65,7 +66,7 @@ def fit_plane(
     ]
     tiles = [replace(one, bins=_levelled(one.bins, flat.fit)) for one in tiles]
     freedom = Freedom(phase_shift=where.phase_shift is not None, slope=True)
-    starts = [flat.fit.shape, *_search(tiles, flat, microscope, where, significant)]
+    starts = _search(tiles, flat, microscope, where, significant)
     fits = [_refined(tiles, microscope, start, flat.fit.signal, freedom) for start in starts]
     best = max(fits, key=lambda one: one.gain)
     level = _refined(tiles, microscope, flat.fit.shape, flat.fit.signal, replace(freedom, slope=False))
@@ -136,7 +137,9 @@ def _search(
         low, high = where.min_defocus, where.max_defocus
     inner = int((high - low) / step) + 1
     grid = low + step * np.arange(-reach, inner + reach)
-    responses = [_response(one, flat, microscope, grid) for one in tiles]
+    filtered = [_response(one, flat, microscope, grid) for one in tiles]
+    responses = [response for response, _ in filtered]
+    variance = sum(one_variance for _, one_variance in filtered)
     candidates: list[tuple[float, CtfShape]] = []
     for slope_x in slopes:
         for slope_y in slopes:
@@ -148,28 +151,29 @@ def _search(
                 total += response[shift : shift + inner]
             best = int(total.argmax())
             place = replace(shape, defocus=float(grid[best + reach]), slope_x=float(slope_x), slope_y=float(slope_y))
-            candidates.append((float(total[best]), place))
+            candidates.append((0.5 * max(float(total[best]), 0.0) ** 2 / variance, place))
     candidates.sort(key=lambda one: -one[0])
     apart = 1.5 * (slopes[1] - slopes[0]) if len(slopes) > 1 else 1.0
     chosen: list[CtfShape] = []
-    for _, place in candidates:
+    for rank, place in candidates:
         distances = [np.hypot(place.slope_x - other.slope_x, place.slope_y - other.slope_y) for other in chosen]
+        if rank < candidates[0][0] - MAX_RANK_LOST or len(chosen) == CANDIDATES:
+            break
         if not distances or min(distances) > apart:
             chosen.append(place)
-        if len(chosen) == CANDIDATES:
-            break
     return chosen
 
 
-def _response(one: _TileBins, flat: SpectrumFit, microscope: Microscope, grid: FloatArray) -> FloatArray:
-    """-sum (p / N - 1) S cos 2 chi of a tile for each defocus of ``grid``, with the astigmatism of ``flat``."""
-    # directions do not matter to the few bins of a tile but for the astigmatism: bins of like phase are merged
+def _response(one: _TileBins, flat: SpectrumFit, microscope: Microscope, grid: FloatArray) -> tuple[FloatArray, float]:
+    """-sum (p / N - 1) S cos 2 chi of a tile for each defocus of ``grid``, with the astigmatism of ``flat``, and its
+    variance in noise.
+    """
     bins, fit = one.bins, flat.fit
     strength = fit.signal(bins.squared_frequency)
     excess = bins.power * np.exp(-bins.noise_basis @ fit.noise) / (1 + 0.5 * strength) - 1
-    weighted = bins.count * excess * _visible(one, bins, microscope, fit.shape).visibility
     bfactor = float(np.clip(fit.signal.bfactor, *BFACTOR_RANGE))
-    weighted = weighted * np.exp(-0.5 * bfactor * bins.squared_frequency)
+    weight = np.exp(-0.5 * bfactor * bins.squared_frequency) * _visible(one, bins, microscope, fit.shape).visibility
+    weighted = bins.count * excess * weight
     # equal slopes of the phase: k² in narrow classes
     slope = 2 * microscope.defocus_slope(bins.squared_frequency)
     middle = 0.5 * (grid[0] + grid[-1])
@@ -181,4 +185,4 @@ def _response(one: _TileBins, flat: SpectrumFit, microscope: Microscope, grid: F
     real = np.bincount(index, weighted * np.cos(at_middle))
     imaginary = np.bincount(index, weighted * np.sin(at_middle))
     turn = np.exp(1j * np.outer(grid - middle, np.arange(len(real)) * width))
-    return np.asarray(-(turn @ (real + 1j * imaginary)).real)
+    return np.asarray(-(turn @ (real + 1j * imaginary)).real), float(0.5 * np.sum(bins.count * weight**2))

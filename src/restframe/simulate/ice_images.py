@@ -1,8 +1,8 @@
 """Images of amorphous ice and noise with a known contrast transfer function: for tests of its estimation.
 
 The expected power of an image is P(k) = N(k) [1 + S(k) M(k)], S = strength exp(-B k²/2). M = sin² chi for thin ice in
-one plane; ice of a thickness t oscillates less by sinc(pi lambda k² t), which is the mean of sin² chi over its depth. In
-a tilted layer each place has its own defocus. The image is cut out of a larger one, so that its edges do not fit
+one plane; ice of a thickness t oscillates less by sinc(pi lambda k² t), which is the mean of sin² chi over its depth.
+In a tilted layer each place has its own defocus. The image is cut out of a larger one, so that its edges do not fit
 together, as in a real micrograph.
 """
 
@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.fft
 
-from restframe.arrays import FloatArray
+from restframe.arrays import ComplexArray, FloatArray
 from restframe.optics import CtfParameters, ctf, wavelength
 
 MARGIN_PX = 64  # that is cut off at each edge
-DRAW_CHUNK = 1 << 20
 ICE_RING_FREQUENCY = 1 / 3.66  # 1/A, crystalline ice
 ICE_RING_WIDTH = 0.003  # 1/A, standard deviation
 HIGHEST_TILTED = 1 / 3.2  # 1/A: a tilted layer has no signal beyond
@@ -75,7 +74,7 @@ def frequencies(side: int, pixel_size: float) -> tuple[FloatArray, FloatArray]:
     return frequency_x, frequency_y
 
 
-def white_noise(generator: np.random.Generator, side: int) -> FloatArray:
+def white_noise(generator: np.random.Generator, side: int) -> ComplexArray:
     """The transform of white noise of variance one: (side, side // 2 + 1) complex64."""
     return np.asarray(scipy.fft.rfft2(generator.standard_normal((side, side), np.float32), overwrite_x=True))
 
@@ -103,7 +102,7 @@ def transfer(frequency_x: FloatArray, frequency_y: FloatArray, optics: CtfParame
     return np.asarray(sine * np.cos(total_shift) + cosine * np.sin(total_shift))
 
 
-def _tilted_layer(recipe: IceImage, side: int, generator: np.random.Generator) -> FloatArray:
+def _tilted_layer(recipe: IceImage, side: int, generator: np.random.Generator) -> ComplexArray:
     """Transform (side, side // 2 + 1) of the signal of a layer whose defocus changes linearly across the tilt axis.
 
     With d the defocus above the mean, sin(chi + s d) = sin chi cos(s d) + cos chi sin(s d), s = pi lambda k². Both
