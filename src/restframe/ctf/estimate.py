@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +13,7 @@ from restframe.ctf.model import CtfShape, Microscope, phase
 from restframe.ctf.quality import Quality, no_quality, quality_of
 from restframe.ctf.refine import Fit
 from restframe.ctf.search import SearchRange
-from restframe.ctf.spectrum import PolarSpectrum, polar_spectrum
+from restframe.ctf.spectrum import PolarSpectrum, polar_spectrum, spectrum_of_amplitudes
 from restframe.ctf.tilt import fit_plane
 from restframe.errors import SettingsError
 from restframe.optics import CtfParameters, ctf
@@ -21,6 +21,7 @@ from restframe.optics import CtfParameters, ctf
 HIGHEST_FREQUENCY = 1 / 3.0  # 1/A
 FRACTION_OF_NYQUIST = 0.98
 MIN_SIDE_PX = 256
+MIN_SPECTRUM_PX = 64  # of a spectrum that is given
 MAX_PIXEL_SIZE = 10.0  # A
 
 
@@ -183,6 +184,20 @@ def estimate(image: AnyArray, request: CtfRequest) -> Ctf:
     if image.ndim != 2 or min(image.shape) < MIN_SIDE_PX:
         raise SettingsError(f"image of shape {image.shape}: expected {MIN_SIDE_PX} x {MIN_SIDE_PX} pixels or more.")
     spectrum = polar_spectrum(image, request.pixel_size, highest_frequency(request.pixel_size))
+    return _estimate(image, spectrum, request)
+
+
+def estimate_from_amplitudes(amplitudes: AnyArray, request: CtfRequest) -> Ctf:
+    """The same for an amplitude spectrum (n, n) whose zero frequency is at n // 2. A tilt cannot be seen in it."""
+    if amplitudes.ndim != 2 or min(amplitudes.shape) < MIN_SPECTRUM_PX:
+        raise SettingsError(f"spectrum of shape {amplitudes.shape}: expected {MIN_SPECTRUM_PX} pixels a side or more.")
+    spectrum = spectrum_of_amplitudes(amplitudes, request.pixel_size, highest_frequency(request.pixel_size))
+    return _estimate(amplitudes, spectrum, replace(request, tilt=False))
+
+
+def _estimate(image: AnyArray, spectrum: PolarSpectrum, request: CtfRequest) -> Ctf:
+    if not spectrum.power.any():  # an even image: there is nothing to fit, as in even noise
+        spectrum = replace(spectrum, power=(spectrum.count > 0).astype(float))
     result = fit_spectrum(spectrum, request.microscope, request.where)
     if request.tilt:
         result = fit_plane(image, request.pixel_size, result, request.microscope, request.where)

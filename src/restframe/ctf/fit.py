@@ -23,6 +23,8 @@ MAX_RANK_LOST = 30.0  # log likelihood of the matched filter: candidates with le
 THICKNESS_STARTS = (900.0, 1500.0, 2200.0)  # A, tried besides thin ice
 THIN_START = 300.0  # A
 MIN_GAIN = 13.0  # log posterior over that of noise alone: below it there is no fit
+FREE_GAIN = 4.0  # log posterior that the fitted shape and signal gain by chance
+MAX_CHANCE = 0.75  # of the gain that is put down to chance
 SAME_FIT = 500.0  # A: modes nearer than this are averaged
 
 OUTLIER_DEVIATIONS = 5.0  # of a group of bins from the model: it is left out
@@ -104,8 +106,10 @@ def averaged(fits: Sequence[Fit]) -> Fit:
     vectors = np.array([shape_vector(one.shape) for one in modes])
     mean = probability @ vectors
     covariance = np.zeros((SHAPE_COUNT, SHAPE_COUNT))
+    # the fit makes the signal look stronger than it is: by chance alone it gains FREE_GAIN
+    optimism = 1 / (1 - min(FREE_GAIN / max(best.gain, FREE_GAIN), MAX_CHANCE))
     for part, one, vector in zip(probability, modes, vectors, strict=True):
-        covariance += part * (one.covariance + np.outer(vector - mean, vector - mean))
+        covariance += part * (optimism * one.covariance + np.outer(vector - mean, vector - mean))
     return replace(best, shape=CtfShape(*mean.tolist()), covariance=covariance, second_gain=max(far, default=0.0))
 
 

@@ -116,6 +116,41 @@ def binned_power(image: FloatArray, grid: PolarGrid, weight: float) -> PolarSpec
     return PolarSpectrum(power, count.reshape(grid.shape), squared, sector_angles())
 
 
+def spectrum_of_amplitudes(amplitudes: AnyArray, pixel_size: float, max_frequency: float) -> PolarSpectrum:
+    """The polar spectrum of an amplitude spectrum (n, n) whose zero frequency is at n // 2, as programs write it.
+
+    Each pixel is the mean of m coefficients. m follows from the powers p and q of neighbours: the mean of
+    ((p - q) / (p + q))² is 1 / (2 m + 1).
+    """
+    power = np.asarray(amplitudes, float) ** 2
+    power[~np.isfinite(power)] = 0
+    height, width = power.shape
+    frequency_y = ((np.arange(height) - height // 2) / (height * pixel_size))[:, None]
+    frequency_x = ((np.arange(width) - width // 2) / (width * pixel_size))[None, :]
+    squared = frequency_x**2 + frequency_y**2
+    ring = np.rint(np.sqrt(squared) * max(height, width) * pixel_size).astype(np.int64)
+    ring_count = int(max_frequency * max(height, width) * pixel_size) + 1
+    angle = np.arctan2(frequency_y, np.broadcast_to(frequency_x, squared.shape))
+    sector = np.floor(angle * (SECTORS / np.pi)).astype(np.int64) % SECTORS
+    inside = (ring > 0) & (ring < ring_count) & (power > 0)
+    inside &= (frequency_y > 0) & (np.abs(frequency_y) > (AXIS_COEFFICIENTS - 0.5) / (height * pixel_size))
+    inside &= np.abs(frequency_x) > (AXIS_COEFFICIENTS - 0.5) / (width * pixel_size)
+    index = (ring * SECTORS + sector)[inside]
+    size = ring_count * SECTORS
+    count = np.bincount(index, minlength=size).astype(float)
+    filled = np.maximum(count, 1)
+    mean = np.bincount(index, power[inside], size) / filled
+    mean_squared = np.bincount(index, squared[inside], size) / filled
+    pairs = inside[:, 1:] & inside[:, :-1]
+    first, second = power[:, 1:][pairs], power[:, :-1][pairs]
+    scatter = float(np.mean(((first - second) / (first + second)) ** 2)) if pairs.any() else 1 / 3
+    per_pixel = max(1.0, 0.5 / max(scatter, 1e-6) - 0.5)
+    shape = ring_count, SECTORS
+    return PolarSpectrum(
+        mean.reshape(shape), per_pixel * count.reshape(shape), mean_squared.reshape(shape), sector_angles()
+    )
+
+
 def _ring_median(mean: FloatArray) -> FloatArray:
     """Median over the sectors of each ring, NaN left out; infinite where there is none."""
     ordered = np.sort(mean, axis=1)  # NaN last

@@ -46,7 +46,7 @@ class MicrographCtf:
 def _head(header: CtffindHeader, ctf: Ctf) -> list[str]:
     microscope = ctf.microscope
     return [
-        f"# Output from CTFFind version 5.0.2, made by restframe {VERSION}, run on {time.strftime('%Y-%m-%d %H:%M:%S')}",
+        f"# Output from CTFFind version 5.0.2, run on {time.strftime('%Y-%m-%d %H:%M:%S')} (restframe {VERSION})",
         f"# Input file: {header.input_name} ; Number of micrographs: {header.count}",
         f"# Pixel size: {ctf.pixel_size:.3f} Angstroms ; acceleration voltage: {microscope.voltage:.1f} keV ; "
         f"spherical aberration: {microscope.spherical_aberration:.2f} mm ; "
@@ -63,7 +63,10 @@ def resolution_word(resolution: float) -> str:
 
 
 def ctffind_text(ctfs: Sequence[Ctf], header: CtffindHeader) -> str:
-    """CTFFIND 5's summary: five comment lines and ten columns for each micrograph. Angles in degrees, phase in rad."""
+    """CTFFIND 5's summary: five comment lines and ten columns for each micrograph. Angles in degrees, phase in rad.
+
+    The thickness, the last column, is not reported: it is zero.
+    """
     columns = (
         "# Columns: #1 - micrograph number; #2 - defocus 1 [Angstroms]; #3 - defocus 2; #4 - azimuth of astigmatism; "
         "#5 - additional phase shift [radians]; #6 - cross correlation; #7 - spacing (in Angstroms) up to which CTF "
@@ -72,28 +75,20 @@ def ctffind_text(ctfs: Sequence[Ctf], header: CtffindHeader) -> str:
     )
     lines = [*_head(header, ctfs[0]), columns]
     for number, ctf in enumerate(ctfs, 1):
-        axis, angle = ctffind_tilt(ctf)
         lines.append(
             f"{number:.6f} {ctf.defocus_u:.6f} {ctf.defocus_v:.6f} {ctf.astigmatism_angle:.6f} "
             f"{np.deg2rad(ctf.phase_shift):.6f} {ctf.quality.score:.6f} {resolution_word(ctf.quality.fit_resolution)} "
-            f"{axis:.6f} {angle:.6f} {0:.6f}"
+            f"{ctf.tilt_axis:.6f} {ctf.tilt_angle:.6f} {0:.6f}"
         )
     return "\n".join(lines) + "\n"
-
-
-def ctffind_tilt(ctf: Ctf) -> tuple[float, float]:
-    """Axis and angle of the tilt in degrees as CTFFIND 5 states them: 270 - axis, and the angle's sign reversed (Elferich
-    et al. 2024, the microscope's convention); here the sign is given to the axis, so that the angle is positive.
-    """
-    return (90.0 - ctf.tilt_axis) % 360 if ctf.tilt_angle else 0.0, ctf.tilt_angle
 
 
 def ctffind_profile_text(ctfs: Sequence[Ctf], header: CtffindHeader) -> str:
     """CTFFIND's ``_avrot.txt``: five comment lines and six lines for each micrograph."""
     rows = (
-        "# 6 lines per micrograph: #1 - spatial frequency (1/Angstroms); #2 - 1D rotational average of spectrum (assuming "
-        "no astigmatism); #3 - 1D rotational average of spectrum; #4 - CTF fit; #5 - cross-correlation between spectrum "
-        "and CTF fit; #6 - 2sigma of expected cross correlation of noise"
+        "# 6 lines per micrograph: #1 - spatial frequency (1/Angstroms); #2 - 1D rotational average of spectrum "
+        "(assuming no astigmatism); #3 - 1D rotational average of spectrum; #4 - CTF fit; #5 - cross-correlation "
+        "between spectrum and CTF fit; #6 - 2sigma of expected cross correlation of noise"
     )
     lines = [*_head(header, ctfs[0]), rows]
     for ctf in ctfs:
@@ -123,8 +118,7 @@ def summary_lines(ctf: Ctf) -> list[str]:
             f"({radians / np.pi:.3f} pi)"
         )
     if ctf.tilt_angle:
-        axis, angle = ctffind_tilt(ctf)
-        lines.append(f"Tilt_axis, tilt angle           : {axis:.2f} , {angle:.2f} degrees")
+        lines.append(f"Tilt_axis, tilt angle           : {ctf.tilt_axis:.2f} , {ctf.tilt_angle:.2f} degrees")
     resolution = ctf.quality.fit_resolution
     lines += [
         f"Score                           : {ctf.quality.score:.5f}",
