@@ -11,6 +11,7 @@ import restframe
 from restframe.settings import Settings, with_choices
 
 PUBLIC = [
+    "Ctf",
     "MotionField",
     "Result",
     "Session",
@@ -18,6 +19,7 @@ PUBLIC = [
     "__version__",
     "correct",
     "errors",
+    "estimate_ctf",
     "measure_motion",
     "open_movie",
 ]
@@ -53,6 +55,8 @@ result: restframe.Result = restframe.correct("m.tif", gain="g.mrc", patches=(5, 
 field: restframe.MotionField = restframe.measure_motion(np.zeros((3, 8, 8)), pixel_size=0.85).field
 with restframe.Session(restframe.Settings(), gpus=(0,)) as session:
     again: restframe.Result = session.correct(restframe.open_movie("m.tif"), field=field, report=print)
+ctf: restframe.Ctf = restframe.estimate_ctf(again, voltage=200.0, phase_shift=(0, 180))
+defocus: float = float(ctf.defocus_at(10, 20)) + ctf.errors.defocus + ctf.quality.score
 weighted = again.dose_weighted
 assert weighted is not None
 mean: float = float(weighted.mean()) + sum(again.numbers.values())
@@ -71,6 +75,7 @@ BAD = {
     "restframe.Session().correct(5)": "Argument 1",
     "restframe.correct(3)": "Argument 1",
     'restframe.correct("m.tif").sums': 'has no attribute "sums"',
+    'restframe.estimate_ctf([[1.0]], pixel_size=1.0)': 'Argument 1',
     "restframe.nothing": 'has no attribute "nothing"',
 }
 

@@ -12,6 +12,7 @@ from restframe.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from restframe import errors
+    from restframe.ctf.estimate import Ctf, estimate_ctf
     from restframe.movie import open_movie
     from restframe.result import Result
     from restframe.session import Session, correct, measure_motion
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "correct": "restframe.session",
+    "estimate_ctf": "restframe.ctf.estimate",
     "measure_motion": "restframe.session",
     "open_movie": "restframe.movie",
+    "Ctf": "restframe.ctf.estimate",
     "MotionField": "restframe.track.field",
     "Result": "restframe.result",
     "Session": "restframe.session",
@@ -29,6 +32,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Ctf",
     "MotionField",
     "Result",
     "Session",
@@ -36,6 +40,7 @@ __all__ = [
     "__version__",
     "correct",
     "errors",
+    "estimate_ctf",
     "measure_motion",
     "open_movie",
 ]

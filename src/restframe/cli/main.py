@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ MAX_FAILURE_NAMES = 20  # in the message on stderr; stdout has all
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; ``argv`` without the program's name. Returns the exit code (restframe.errors says which)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and Path(sys.argv[0]).name.lower().startswith("ctffind"):  # a link
+        arguments.insert(0, "ctffind")
     return errors_as_messages(lambda: _run(arguments))
 
 
@@ -38,6 +41,14 @@ def _run(arguments: list[str]) -> int:
         from restframe.cli.doctor import main as doctor
 
         return doctor(say)
+    if words[:1] == ["ctf"]:
+        from restframe.cli.ctf import main as estimate
+
+        return estimate(arguments[1:])
+    if words[:1] == ["ctffind"]:
+        from restframe.cli.ctffind import main as ctffind
+
+        return ctffind(arguments[1:])
     if not words or {"--help", "-help", "-h"} & set(words):
         say(Lines.verbatim(help_text()))
     elif words in (["--version"], ["-version"], ["-v"]):

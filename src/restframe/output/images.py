@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,14 +23,21 @@ def mrc_writer(image: FloatArray, pixel_size: float) -> Writer:
 
     The header holds true statistics and no time: equal images give equal bytes.
     """
+    return mrc_stack_writer([image], pixel_size)
+
+
+def mrc_stack_writer(images: Sequence[FloatArray], pixel_size: float) -> Writer:
+    """The same for several images of one size."""
 
     def write(path: Path) -> None:
-        pixels, statistics = np.ascontiguousarray(image, "<f4"), Statistics()
-        statistics.add(pixels)
-        height, width = pixels.shape
+        frames, statistics = [np.ascontiguousarray(image, "<f4") for image in images], Statistics()
+        for frame in frames:
+            statistics.add(frame)
+        height, width = frames[0].shape
         with open(path, "wb") as file:
-            file.write(mrc_header((1, height, width), FLOAT32_MODE, pixel_size, 0, statistics))
-            file.write(pixels.data)
+            file.write(mrc_header((len(frames), height, width), FLOAT32_MODE, pixel_size, 0, statistics))
+            for frame in frames:
+                file.write(frame.data)
 
     return write
 
