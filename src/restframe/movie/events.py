@@ -98,4 +98,9 @@ def _add_symbols(words, bit_count, run_bits, x_bits, y_bits, position_always_sto
     # the position of the last symbol may be missing, unless it is that of an electron
     needed_bits = used_bits if has_electron else used_bits - x_bits - y_bits
     complete = row == height and column == 0 and needed_bits <= bit_count
+    if complete and has_electron and used_bits + run_bits <= bit_count:  # an electron in the last pixel
+        word_index = used_bits >> 5
+        two_words = uint64(words[word_index]) | (uint64(words[word_index + 1]) << uint64(32))
+        if (two_words >> uint64(used_bits & 31)) & longest_run == uint64(0):  # and a run of no pixels behind it
+            used_bits += run_bits + x_bits + y_bits
     return used_bits if complete else -1

@@ -128,8 +128,10 @@ def open_tiff(path: Path) -> TiffMovie:
         raise InputError(f"{path} holds thumbnails only; expected frames of full size.")
     first_page = pages[0]
     for frame_number, page in enumerate(pages, 1):
-        _check_page(f"{path}: frame {frame_number}", page, first_page)
-        _check_segments(f"{path}: frame {frame_number}", page, file_bytes)
+        subject = f"{path}: frame {frame_number}"
+        _check_numbers(subject, page)
+        _check_page(subject, page, first_page)
+        _check_segments(subject, page, file_bytes)
     claimed_bytes = sum(sum(page.databytecounts) for page in pages)
     if claimed_bytes > file_bytes:
         raise InputError(
@@ -153,6 +155,14 @@ def _stored_dtype(page: tifffile.TiffPage) -> DataType:
     if page.bitspersample == 8:
         return np.dtype(np.uint8)  # counts, whatever the sample format says
     return np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+
+
+def _check_numbers(subject: str, page: tifffile.TiffPage) -> None:
+    """Raise `InputError` unless tags that hold one number do so."""
+    for name in ("rowsperstrip", "tilewidth", "tilelength", "predictor", "fillorder", "compression", "bitspersample"):
+        value = getattr(page, name)
+        if not isinstance(value, int):
+            raise InputError(f"{subject} has {value!r} for {name}; expected one number. Copy the movie again.")
 
 
 def _check_page(subject: str, page: tifffile.TiffPage, first_page: tifffile.TiffPage) -> None:

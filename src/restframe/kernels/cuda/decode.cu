@@ -148,7 +148,15 @@ __device__ void lzw_stream(const u4* words, i8 first_bit, i8 last_bit, u1* out, 
         }
         __syncwarp();
     }
-    if (lane == 0) *status = wrong != GOOD ? wrong : done < size ? DAMAGED : GOOD;
+    // The last string must end with the strip, and only the code for the end and padding may follow; what programs do
+    // otherwise is left to the CPU (movie/lzw.py).
+    bool ends_well = done == size;
+    if (last_bit - bit >= 8) {
+        const int width = lzw_width(max(n, 0));
+        const i8 padding = last_bit - bit - width;
+        ends_well = ends_well && padding >= 0 && padding <= 15 && (int)(high_first(words, bit) >> (32 - width)) == END;
+    }
+    if (lane == 0) *status = wrong != GOOD ? wrong : ends_well ? GOOD : DAMAGED;
 }
 
 // Streams ``which`` (null: all n): count[i] bytes from start[i] on are decoded to size[i] bytes at out + place[i].
