@@ -12,6 +12,7 @@ from restframe.kernels.cuda.device_frames import DeviceFrames
 from restframe.movie import RawFrames, open_movie, read_frames
 from restframe.movie.compressed import compressed_events
 from restframe.movie.events import CODINGS, Coding
+from restframe.movie.lzw import decode_strips
 from restframe.movie.rendered import RenderedMovie
 from restframe.simulate.eer import encode, write_eer
 
@@ -76,6 +77,28 @@ def test_damage_is_found(codec):
     data = np.frombuffer(b"".join(cases) + bytes(PADDING_BYTES), np.uint8)
     _, failed = decode(codec, cupy.asarray(data), start, count, np.full(len(cases), len(plain)))
     assert failed.all()
+
+
+def test_flipped_bits_of_lzw_as_on_the_cpu():
+    """What the GPU accepts, the CPU accepts, with the same bytes."""
+    rng = np.random.default_rng(3)
+    plain = rng.poisson(1, 20_000).astype(np.uint8).tobytes()
+    packed = imagecodecs.lzw_encode(plain)
+    cases = []
+    for bit in rng.choice(8 * len(packed), 300, replace=False):
+        flipped = bytearray(packed)
+        flipped[bit // 8] ^= 1 << bit % 8
+        cases.append(bytes(flipped))
+    count = np.full(len(cases), len(packed))
+    data = np.frombuffer(b"".join(cases) + bytes(PADDING_BYTES), np.uint8)
+    out, failed = decode("lzw", cupy.asarray(data), np.cumsum(count) - count, count, np.full(len(cases), len(plain)))
+    decoded = out.get().reshape(len(cases), -1)
+    for case, on_gpu, is_bad in zip(cases, decoded, failed, strict=True):
+        rows = np.zeros((1, len(plain)), np.uint8)
+        if not is_bad:
+            assert decode_strips([case], [len(plain)], rows)
+            np.testing.assert_array_equal(on_gpu, rows[0])
+    assert failed.mean() > 0.7
 
 
 @pytest.mark.parametrize("compression", ["lzw", "zlib", None])

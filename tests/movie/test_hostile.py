@@ -249,3 +249,17 @@ def test_flipped_bits_in_small_frames(tmp_path):
         else:
             unseen += not np.array_equal(image, truth[0])
     assert unseen <= 25  # of 500
+
+
+@pytest.mark.parametrize("offset", [2**63 - 1, 2**63, 2**64 - 1, 1 << 40])
+@pytest.mark.parametrize("place", ["first", "next"])
+def test_directories_far_beyond_the_file(tmp_path, offset, place):
+    frames, _ = eer_frames(2)
+    write_eer(tmp_path / "m.eer", (40, 56), frames, 65001)
+    raw = bytearray((tmp_path / "m.eer").read_bytes())
+    first = directory_of(raw, 0)
+    at = 8 if place == "first" else first + 8 + 20 * struct.unpack_from("<Q", raw, first)[0]
+    struct.pack_into("<Q", raw, at, offset)
+    (tmp_path / "m.eer").write_bytes(raw)
+    with pytest.raises(InputError, match=r"only \d whole frames can be found"):
+        open_movie(tmp_path / "m.eer")

@@ -11,6 +11,7 @@ from restframe.errors import InputError
 from restframe.files import why_unreadable
 
 EXTENSIONS = {"mrc": (".mrc", ".mrcs", ".st"), "tiff": (".tif", ".tiff"), "eer": (".eer",)}
+COMPRESSED_ENDS = (".gz", ".bz2", ".xz", ".zst")  # after the extension of an MRC file
 SERIAL_ENDS = (".mrc", ".tif", ".eer", ".st")  # the first of these in a name ends its serial part
 
 
@@ -61,7 +62,11 @@ def serial_part(name: str, prefix: str = "", suffix: str = "") -> str:
 
 def _is_movie(name: str, prefix: str, suffix: str, kind: str) -> bool:
     without_prefix = name[len(prefix) :].lower()
-    return suffix.lower() in without_prefix if suffix else without_prefix.endswith(EXTENSIONS[kind])
+    if suffix:
+        return suffix.lower() in without_prefix
+    ends = EXTENSIONS[kind]
+    compressed = tuple(end + compressed_end for end in ends for compressed_end in COMPRESSED_ENDS)
+    return without_prefix.endswith(ends + compressed if kind == "mrc" else ends)
 
 
 def _file_names(folder: str) -> list[str]:

@@ -24,6 +24,8 @@ def check_directory_chain(path: Path) -> None:
         pointer, visited = (8 if is_big else 4), set[int]()
         while True:
             offset = _read_number(file, pointer, byte_order + offset_format)
+            if offset is not None and offset >= file_bytes:
+                offset = None
             if offset == 0 and visited:
                 return
             is_new = offset and offset not in visited
