@@ -26,12 +26,13 @@ from restframe.kernels.reference.frames import decimate
 CLEAR_DIFFERENCE = 8.0  # of the log likelihoods
 CHANCE_DEVIATIONS = 3.0  # standard deviations of the difference by chance, in addition
 OWN_DRIFTS = (-3.0, -1.5, 0.0, 1.5, 3.0)  # pixels along an axis over the movie, beside the track or in its place
-SINGLE_PIXEL_REGION = 9  # pixels of a region of one suspect pixel and its neighbours
+SINGLE_PIXEL_REGION = 25  # pixels of a region of one suspect pixel and its margin
 LARGE_REGION = 4000  # pixels; larger regions have no motion of their own
 MAX_OWN_MOTION = 40  # pixels
 SMOOTH_SD_CELLS = 5.0  # cells of the binned frames: finest scale of the light on the detector
 UNEVEN_LIGHT = 0.3  # standard deviations of a frame's noise, from which on light is taken off
 TOUCHING_PX = 4  # binned pixels between a broad suspect and specimen that it belongs to
+NOTABLE_MOTION = 1.5  # pixels along an axis over the movie
 FILTER_MARGIN = 2  # binned pixels that the decimation filter spreads a suspect over
 GOLDEN_RATIO = 0.6180339887  # steps of a sequence that covers an interval evenly
 
@@ -72,10 +73,16 @@ def decide_narrow(suspects: Suspects, track: FloatArray) -> tuple[BoolArray, Boo
         suspects.region_count,
         suspects.values,
     )
-    verdict = decide_regions(regions, track)
-    verdict = np.where(suspects.constant, 1, verdict)
-    camera = (verdict > 0) | ((verdict == 0) & suspects.impossible)
+    verdict = np.where(suspects.constant, 1, decide_regions(regions, track))
+    # what no specimen makes, unless it seems to go with a motion that is there
+    impossible = suspects.impossible & ((fixed_against_moving(regions, track) > 0) | (not is_notable_motion(track)))
+    camera = (verdict > 0) | ((verdict == 0) & impossible)
     return camera[suspects.region], (verdict < 0)[suspects.region]
+
+
+def is_notable_motion(track: FloatArray) -> bool:
+    """Whether displacements (t, 2) in pixels differ enough to tell what moves from what does not."""
+    return bool(np.ptp(track, axis=0).max() > NOTABLE_MOTION)
 
 
 def decide_regions(regions: PixelRegions, track: FloatArray) -> IntArray:
