@@ -21,6 +21,7 @@ RESTORE_TAKES_FROM_TRACK = {"restframe.track.field"}  # the motion field, not ho
 
 # files outside kernels/ that import CuPy or Numba, and why
 DEVICE_EXCEPTIONS = {
+    "compiled_cache.py",  # checksums of Numba's cached loops
     "loops.py",  # how every Numba function is compiled, and where it is kept
     "simulate/cuda.py",  # the simulator's own CUDA kernels
     "cli/devices.py",  # asks which GPUs there are

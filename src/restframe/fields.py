@@ -25,6 +25,14 @@ _ROWS: dict[type, tuple[SettingInfo, ...]] = {}  # of the classes seen so far: r
 
 
 @dataclass(frozen=True)
+class Ranges:
+    """Plausible values of a setting, least and largest."""
+
+    usual: tuple[float, float]  # a value outside it is used, with a warning
+    possible: tuple[float, float] | None = None  # what can be computed, beside 0, which means unknown
+
+
+@dataclass(frozen=True)
 class Rule:
     """What a field's metadata says about its values. ``description`` names other fields in braces."""
 
@@ -44,10 +52,10 @@ def setting(
     unit: str = "",
     low: float | None = None,
     high: float | None = None,
-    usual: tuple[float, float] | None = None,
-    possible: tuple[float, float] | None = None,
+    ranges: Ranges | None = None,
 ) -> Default:
     """A dataclass field with its `Rule`. Type, number of values and choices are those of the annotation."""
+    usual, possible = (None, None) if ranges is None else (ranges.usual, ranges.possible)
     return field(default=default, metadata={"rule": Rule(description, flag, unit, low, high, usual, possible)})
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from restframe.arrays import AnyArray
 from restframe.errors import SettingsError
-from restframe.fields import Checked, SettingInfo, bounds_text, fields_of, setting
+from restframe.fields import Checked, Ranges, SettingInfo, bounds_text, fields_of, setting
 from restframe.messages import Setting
 from restframe.optics import VOLTAGE_RANGE_KV
 
@@ -99,8 +99,7 @@ class Exposure(Checked):
         "-PixSize",
         unit="A",
         low=0,
-        usual=(0.1, 20),
-        possible=(1e-3, 1e3),
+        ranges=Ranges((0.1, 20), (1e-3, 1e3)),
     )
     voltage: float = setting(
         300.0,
@@ -108,7 +107,7 @@ class Exposure(Checked):
         "-kV",
         unit="kV",
         low=0,
-        usual=VOLTAGE_RANGE_KV,
+        ranges=Ranges(VOLTAGE_RANGE_KV),
     )
     frame_dose: float = setting(
         0.0,
@@ -116,8 +115,7 @@ class Exposure(Checked):
         "-FmDose",
         unit="e/A²",
         low=0,
-        usual=(1e-4, 100),
-        possible=(1e-9, 1e5),
+        ranges=Ranges((1e-4, 100), (1e-9, 1e5)),
     )
     initial_dose: float = setting(
         0.0,
@@ -125,8 +123,7 @@ class Exposure(Checked):
         "-InitDose",
         unit="e/A²",
         low=0,
-        usual=(0, USUAL_TOTAL_DOSE),
-        possible=(1e-9, 1e5),
+        ranges=Ranges((0, USUAL_TOTAL_DOSE), (1e-9, 1e5)),
     )
     throw: int = setting(
         0, "Number of raw frames left out at the start. Their dose counts.", "-Throw", unit="frames", low=0
@@ -171,9 +168,16 @@ class Motion(Checked):
     patches: tuple[int, int] = setting(
         (0, 0), "Number of patches across x and y for local motion; below 2: global motion only.", "-Patch", low=0
     )
-    iterations: int = setting(15, "Maximum number of iterations of the alignment.", "-Iter", low=1, usual=(1, 1000))
+    iterations: int = setting(
+        15, "Maximum number of iterations of the alignment.", "-Iter", low=1, ranges=Ranges((1, 1000))
+    )
     tolerance: float = setting(
-        0.1, "The alignment ends when shifts change by less than this.", "-Tol", unit="unbinned px", low=0, usual=(0, 5)
+        0.1,
+        "The alignment ends when shifts change by less than this.",
+        "-Tol",
+        unit="unbinned px",
+        low=0,
+        ranges=Ranges((0, 5)),
     )
     bfactor: tuple[float, float] = setting(
         (500.0, 100.0),
@@ -183,8 +187,7 @@ class Motion(Checked):
         "-Bft",
         unit="px²",
         low=0,
-        usual=(0, 10000),
-        possible=(1e-9, 1e6),
+        ranges=Ranges((0, 10000), (1e-9, 1e6)),
     )
     group: tuple[int, int] = setting(
         (1, 1), "Number of frames aligned together: for global and for local motion.", "-Group", unit="frames", low=1
@@ -208,7 +211,7 @@ class Sums(Checked):
     """Which sums are made, and their size."""
 
     bin: float = setting(
-        1.0, "Bin the sums by this factor, by cropping in Fourier space.", "-FtBin", low=1, usual=(1, 16)
+        1.0, "Bin the sums by this factor, by cropping in Fourier space.", "-FtBin", low=1, ranges=Ranges((1, 16))
     )
     crop: tuple[int, int] = setting(
         (0, 0),
@@ -272,8 +275,7 @@ class Machine(Checked):
         "Number of CPU threads; 0: all cores that this process may use.",
         "--threads",
         low=0,
-        usual=(0, 1024),
-        possible=(1, 100000),
+        ranges=Ranges((0, 1024), (1, 100000)),
     )
     gpu_memory: float = setting(
         0.75,
