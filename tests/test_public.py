@@ -75,7 +75,7 @@ BAD = {
     "restframe.Session().correct(5)": "Argument 1",
     "restframe.correct(3)": "Argument 1",
     'restframe.correct("m.tif").sums': 'has no attribute "sums"',
-    'restframe.estimate_ctf([[1.0]], pixel_size=1.0)': 'Argument 1',
+    "restframe.estimate_ctf([[1.0]], pixel_size=1.0)": "Argument 1",
     "restframe.nothing": 'has no attribute "nothing"',
 }
 

@@ -8,7 +8,10 @@
         OutputError            4  the output cannot be written
             StdoutError           stdout cannot
         DeviceError            5  the requested GPU cannot be used
+        NoFreeGpuError         1  all GPUs that may be used are in use
         BatchError             6  some movies of a batch failed
+        ClusterError           6  there is no such cluster
+        LockedError            6  another run uses the folder of the results
         DetectorError          6  a reference does not fit the movie
         ResultError            6  the result is not finite
         WorkerError            6  the process of a movie ended too early
@@ -77,8 +80,22 @@ class DeviceError(RestframeError):
     exit_code = 5
 
 
+class NoFreeGpuError(RestframeError):
+    """All GPUs that may be used are in use by other processes."""
+
+    exit_code = 1
+
+
 class BatchError(RestframeError):
     """Some movies of a batch failed. The others are corrected."""
+
+
+class ClusterError(RestframeError):
+    """The cluster that should correct movies cannot be used."""
+
+
+class LockedError(RestframeError):
+    """Another run uses the folder of the results."""
 
 
 class DetectorError(RestframeError):

@@ -62,6 +62,7 @@ class State:
 
     def __init__(self) -> None:
         self.signal_number = 0  # of the signal that ends this process; 0: none
+        self.on_first_signal: Callable[[str], None] | None = None  # called with its name, instead of an end
         self.files = TemporaryFiles()
 
 
@@ -120,6 +121,32 @@ def ending_in_time(say: Callable[[str], None], grace: float = GRACE_SECONDS) -> 
             signal.signal(number, handler)
 
 
+@contextmanager
+def ending_after_work(stop: Callable[[str], None]) -> Iterator[None]:
+    """Within `ending_in_time`: the first signal calls ``stop`` with its name, in another thread, and ends nothing. The
+    next one ends the program as usual.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier_handlers = {number: signal.getsignal(number) for number in (*END_SIGNALS, INTERRUPTED)}
+
+    def ignore_once(number: int, frame: FrameType | None) -> None:
+        for other, handler in earlier_handlers.items():
+            signal.signal(other, handler)
+
+    STATE.on_first_signal = stop
+    for number, handler in earlier_handlers.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, ignore_once)
+    try:
+        yield
+    finally:
+        STATE.on_first_signal = None
+        for number, handler in earlier_handlers.items():
+            signal.signal(number, handler)
+
+
 class Watch:
     """A thread that ends the process some time after a signal, unless it is stopped before."""
 
@@ -143,13 +170,21 @@ class Watch:
     def _run(self) -> None:
         while not self._stopped.is_set():
             for number in os.read(self._read_end, 16):
-                if self._ends_process(number):
-                    STATE.signal_number = number
-                    for process in multiprocessing.active_children():
-                        with suppress(OSError, ValueError):
-                            process.terminate()
-                    if not self._stopped.wait(self._grace):
-                        end_now(number, self._say)
+                if not self._ends_process(number):
+                    continue
+                on_first_signal, STATE.on_first_signal = STATE.on_first_signal, None
+                if on_first_signal:
+                    on_first_signal(signal.Signals(number).name)
+                else:
+                    self._end(number)
+
+    def _end(self, number: int) -> None:
+        STATE.signal_number = number
+        for process in multiprocessing.active_children():
+            with suppress(OSError, ValueError):
+                process.terminate()
+        if not self._stopped.wait(self._grace):
+            end_now(number, self._say)
 
     def _ends_process(self, number: int) -> bool:
         if number == 0:

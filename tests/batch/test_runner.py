@@ -58,6 +58,7 @@ class Sink:
     """Keeps what was saved, and whether it was discarded."""
 
     done: list
+    failures: list = dataclasses.field(default_factory=list)
     stack = None
 
     def save(self, corrected, say):
@@ -65,6 +66,9 @@ class Sink:
             raise OSError(28, "No space left on device", corrected.result)
         say(f"saved {corrected.result}")
         self.done.append(f"save {corrected.result}")
+
+    def fail(self, movie, reason, lasting):
+        self.failures.append((movie.name, reason, lasting))
 
     def discard(self):
         pass

@@ -139,6 +139,9 @@ class Sink:
         np.save(folder / f"{movie.stem}.npy", corrected.result.sum)
         say(f"saved {movie.name}")
 
+    def fail(self, movie, reason, lasting):
+        """Leaves nothing."""
+
     def discard(self):
         """Says that the first process was done with this movie."""
         (self.folder / f"{self.movie.stem}.discarded").touch()

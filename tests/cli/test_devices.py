@@ -2,33 +2,47 @@
 
 import pytest
 
+from restframe.batch.leases import GpuLeases
 from restframe.cli import devices
-from restframe.cli.devices import choose_gpus
-from restframe.errors import DeviceError
+from restframe.cli.devices import WantedGpus, choose_gpus
+from restframe.errors import DeviceError, NoFreeGpuError
 
 FREE = {0: lambda: 10, 1: lambda: 30, 2: lambda: 20}
 
 
 def test_the_cpu_when_asked_for_or_without_cuda():
-    assert choose_gpus((-1,), 0, lambda: FREE) == ((), "The CPU is used, as asked for.")
-    assert choose_gpus((0, 1), 0, lambda: "there is no CUDA device.") == (
+    assert choose_gpus(WantedGpus((-1,)), lambda: FREE, GpuLeases()) == ((), "The CPU is used, as asked for.")
+    assert choose_gpus(WantedGpus((0, 1)), lambda: "there is no CUDA device.", GpuLeases()) == (
         (),
         "The CPU is used: there is no CUDA device.",
     )
 
 
 def test_all_that_are_listed():
-    assert choose_gpus((2, 0, 2), 0, lambda: FREE)[0] == (2, 0)
-    assert choose_gpus((2, 0), 5, lambda: FREE)[0] == (2, 0)
+    assert choose_gpus(WantedGpus((2, 0, 2)), lambda: FREE, GpuLeases())[0] == (2, 0)
+    assert choose_gpus(WantedGpus((2, 0), 5), lambda: FREE, GpuLeases())[0] == (2, 0)
 
 
-def test_those_with_the_most_free_memory():
-    assert choose_gpus((0, 1, 2), 2, lambda: FREE)[0] == (1, 2)
+def test_some_of_them_are_those_that_are_free(tmp_path):
+    path = tmp_path / "free.txt"
+    with GpuLeases(path) as first, GpuLeases(path) as second, GpuLeases(path) as third:
+        assert choose_gpus(WantedGpus((2, 0, 1), 2), lambda: FREE, first) == ((2, 0), "GPU used: 2 0")
+        assert choose_gpus(WantedGpus((2, 0, 1), 2), lambda: FREE, second) == ((1,), "GPU used: 1")
+        with pytest.raises(NoFreeGpuError, match="All GPUs are in use: 2 0 1") as error:
+            choose_gpus(WantedGpus((2, 0, 1), 2), lambda: FREE, third)
+        assert error.value.exit_code == 1
+
+
+def test_one_movie_is_corrected_on_one(tmp_path):
+    assert choose_gpus(WantedGpus((2, 0), is_for_one_movie=True), lambda: FREE, GpuLeases())[1] == "GPU used: 2"
+    with GpuLeases(tmp_path / "free.txt") as leases:
+        assert choose_gpus(WantedGpus((1, 0, 2), 2, is_for_one_movie=True), lambda: FREE, leases)[0] == (1,)
+        assert leases.gpus == (1,)
 
 
 def test_one_that_is_not_there():
     with pytest.raises(DeviceError, match=r"-Gpu 7: no such GPU, there are 0 1 2"):
-        choose_gpus((0, 7), 0, lambda: FREE)
+        choose_gpus(WantedGpus((0, 7)), lambda: FREE, GpuLeases())
 
 
 class AtOnce:

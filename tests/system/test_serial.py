@@ -51,7 +51,10 @@ def test_names_of_the_results(project):
     logs = {f"log{i}-Patch-{s}.log" for i in (0, 1, 3) for s in ("Full", "Patch", "Frame")}
     stars = {f"movie-{n}.star" for n in numbers}
     assert {p.name for p in (folder / "output").iterdir()} == images | logs | stars | {"restframe"}
-    assert {p.name for p in (folder / "output/restframe").iterdir()} == {f"aligned_-{n}.json" for n in numbers}
+    records = {f"aligned_-{n}.json" for n in [*numbers, "000005"]}
+    assert {p.name for p in (folder / "output/restframe").iterdir()} == records | {"state"}
+    failed = json.loads((folder / "output/restframe/aligned_-000005.json").read_text())
+    assert failed["status"] == "failed" and failed["reason"].startswith("movie-000005.tif ")
     expected = {f"movie-{n}-Patch-{s}.log" for n in numbers for s in ("Full", "Patch", "Frame")}
     assert {p.name for p in (folder / "log").iterdir()} == expected
 
@@ -164,7 +167,6 @@ def test_mrc_movies_of_a_folder_beside_their_results(tmp_path):
         ("-InTiff ./none -OutMrc output/", 6, "Error: no input image files are found.\n"),
         ("-InTiff nowhere/x -OutMrc output/", 3, "nowhere cannot be read"),
         ("-InTiff ./movie -OutMrc nowhere/", 4, "nowhere does not exist"),
-        ("-InTiff ./movie -OutMrc output/ -Serial 30", 6, "-Serial waits for no new movies yet"),
         ("-InTiff ./movie -OutMrc output/ -InSuffix -0000", 6, "would both be saved as output/.mrc"),
         ("-InTiff ./movie -OutMrc output/y -Gain none.mrc", 3, "none.mrc"),
     ],

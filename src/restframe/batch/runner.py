@@ -18,10 +18,11 @@ from typing import TypeVar
 import numpy as np
 
 from restframe.batch.blocks import Blocks
-from restframe.batch.source import Task, TaskQueue
+from restframe.batch.source import Earlier, Task, TaskQueue
+from restframe.batch.status import RunCounts
 from restframe.batch.worker import Worker
 from restframe.blas import single_blas_thread
-from restframe.errors import ReferenceInputError, StdoutError, error_message
+from restframe.errors import DetectorError, InputError, ReferenceInputError, SettingsError, StdoutError, error_message
 from restframe.kernels import thread_count
 from restframe.messages import Lines, Message
 from restframe.movie import Movie, open_movie
@@ -31,10 +32,12 @@ from restframe.output.text import movie_lines
 from restframe.pipeline import Prepared, Report
 from restframe.session import Session
 from restframe.settings import Machine, Settings
+from restframe.termination import raise_if_ended
 from restframe.track.field import MotionField
 
 Value = TypeVar("Value")
 
+LASTING_ERRORS = (InputError, DetectorError, SettingsError)  # the same movie fails again with the same settings
 MOVIES_PER_START = 4  # movies that are corrected while another process starts
 
 
@@ -44,6 +47,18 @@ class Failure:
 
     movie: Path
     reason: str
+
+
+class Transcript:
+    """Passes lines of text on and keeps them, for the record."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+        self._report(line)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,19 +71,21 @@ class Ready:
     settings: Settings
     field: MotionField | None
     reading_seconds: float
+    transcript: Transcript
 
 
-def run(source: Iterable[Task], settings: Settings, report: Report) -> list[Failure]:
+def run(source: Iterable[Task], settings: Settings, report: Report, counts: RunCounts | None = None) -> list[Failure]:
     """Correct and save all movies of ``source``. Returns those that failed; a failure does not stop the others.
 
     ``source``: any iterable of tasks, also one that waits for movies. Each movie is begun as soon as the source yields
     it and there is room, and saved without waiting for the next one. Results are those of the movie alone. On the CPU
     at most two raw movies are in memory, the one that is corrected and the next, and one result that waits to be saved.
-    With a limit on memory that has no room for two movies, each is read when its turn comes.
+    With a limit on memory that has no room for two movies, each is read when its turn comes. ``counts`` is kept up to
+    date.
 
     Raises `ReferenceInputError`, as no movie can be corrected then, and any error of a task that is alone.
     """
-    with single_blas_thread(), Session(settings) as session, RunState(source, report) as state:
+    with single_blas_thread(), Session(settings) as session, RunState(source, report, counts) as state:
         first = [state.read_next(session)]  # whoever corrects it takes it out, so that its memory can be released
         if first[0] is None:
             pass
@@ -82,8 +99,9 @@ def run(source: Iterable[Task], settings: Settings, report: Report) -> list[Fail
 class RunState:
     """The movies of one run: which are waiting, in work, and failed, and their text. Used by several threads."""
 
-    def __init__(self, source: Iterable[Task], report: Report) -> None:
+    def __init__(self, source: Iterable[Task], report: Report, counts: RunCounts | None = None) -> None:
         self.queue = TaskQueue(source)
+        self.counts = counts or RunCounts()
         self._blocks = Blocks(report)
         self._failures: dict[int, Failure] = {}
         self._unfinished: dict[int, Task] = {}
@@ -107,20 +125,40 @@ class RunState:
         return self._blocks.writer_for(number)
 
     def take(self) -> tuple[int, Task] | None:
-        """The next task, whose title is printed; None after the last one."""
-        taken = self.queue.take()
-        if taken:
+        """The next task to be done, whose title is printed; None after the last one. Others are printed again."""
+        while taken := self.queue.take():
             number, task = taken
-            self._unfinished[number] = task
+            for earlier_number, failure in list(self._failures.items()):  # of a movie that has changed since
+                if failure.movie == task.movie:
+                    del self._failures[earlier_number]
             if not task.alone:
                 self.writer_for(number)(task.title)
-        return taken
+            if task.earlier is None:
+                self._unfinished[number] = task
+                self.counts.begin(number, task)
+                return taken
+            self._repeat(number, task, task.earlier)
+        return None
+
+    def _repeat(self, number: int, task: Task, earlier: Earlier) -> None:
+        """Print what an earlier run printed."""
+        report = self.writer_for(number)
+        report(earlier.heading or ("Failed in an earlier run:" if earlier.failure else "Done in an earlier run:"))
+        for line in earlier.lines:
+            report(Lines.verbatim(line))
+        if earlier.failure:
+            self._failures[number] = Failure(task.movie, earlier.failure)
+        self.counts.skip(task, failed=bool(earlier.failure))
+        self._blocks.close(number)
+        self.queue.finished(task)
 
     def finish(self, number: int) -> None:
         """Nothing more is to be done for this movie."""
         task = self._unfinished.pop(number)
         task.sink.discard()
+        self.counts.end(number, task, failed=number in self._failures)
         self._blocks.close(number)
+        self.queue.finished(task)
 
     def attempt(self, number: int, stage: Callable[[], Value]) -> Value | None:
         """The value of a stage of a movie. None where it fails, which is noted and printed."""
@@ -133,7 +171,9 @@ class RunState:
             if task.alone:
                 raise
             reason = error_message(error)[0]  # not the error: it would keep the frames in memory
+            raise_if_ended()  # a process of ours that a signal ends has not failed
             self._failures[number] = Failure(task.movie, reason)
+            task.sink.fail(task.movie, reason, isinstance(error, LASTING_ERRORS))
             report(Message("Error: ", reason))
             if os.environ.get("RESTFRAME_DEBUG") == "1":
                 report(Lines.verbatim("".join(traceback.format_exception(error))))
@@ -168,7 +208,7 @@ def run_in_stages(state: RunState, session: Session, first: list[tuple[int, Read
         while upcoming:
             number, ready = upcoming
             reading = reader.submit(state.read_next, session)
-            corrected = state.attempt(number, partial(correct, session, ready, state.writer_for(number)))
+            corrected = state.attempt(number, partial(correct, session, ready))
             if saving:
                 saving.result()
             saving = None
@@ -267,12 +307,13 @@ def correct_task(session: Session, task: Task, report: Report) -> None:
 
 def finish(session: Session, ready: Ready, report: Report) -> None:
     """Correct a movie that has been read, and save its results."""
-    ready.task.sink.save(correct(session, ready, report), report)
+    ready.task.sink.save(correct(session, ready), report)
 
 
 def read(session: Session, task: Task, report: Report) -> Ready:
     """Open the movie, and read its frames where another movie may be corrected meanwhile. Raises `RestframeError`."""
     start = perf_counter()
+    report = transcript = Transcript(report)
     settings, sampling = session.settings, session.settings.exposure.eer_sampling
     movie = open_movie(task.movie, task.kind, sampling, settings.machine.max_memory)
     lines = movie_lines(movie, task.kind, sampling)
@@ -290,7 +331,7 @@ def read(session: Session, task: Task, report: Report) -> Ready:
     if not task.alone:
         for line in (loaded_line(movie, seconds), *lines):
             report(line)
-    return Ready(task, movie, prepared, settings, field, seconds)
+    return Ready(task, movie, prepared, settings, field, seconds, transcript)
 
 
 def loaded_line(movie: Movie, seconds: float) -> str:
@@ -300,9 +341,12 @@ def loaded_line(movie: Movie, seconds: float) -> str:
     return f"*** {movie.path}: loaded in {seconds:.2f} seconds."
 
 
-def correct(session: Session, ready: Ready, report: Report) -> Corrected:
+def correct(session: Session, ready: Ready) -> Corrected:
     """Measure and correct the motion of a movie that has been read."""
     stack = ready.task.sink.stack
-    result = session.correct_prepared(ready.prepared, ready.settings, field=ready.field, stack=stack, report=report)
+    result = session.correct_prepared(
+        ready.prepared, ready.settings, field=ready.field, stack=stack, report=ready.transcript
+    )
     references = ready.prepared.references
-    return Corrected(result, ready.movie, references, session.kernels, ready.reading_seconds)
+    lines = tuple(ready.transcript.lines)
+    return Corrected(result, ready.movie, references, session.kernels, ready.reading_seconds, lines)

@@ -2,7 +2,8 @@
 
 A source is any iterable of tasks: a list with a single movie, the movies of a folder, or an object that waits for new
 movies and may never end. One that waits has a method ``stop``, after which it yields no more tasks; it is called when a
-run ends early. `TaskQueue` hands out the tasks to several threads.
+run ends early. One that yields a movie again when it has changed has a method ``finished``, which is called with each
+task when nothing more is done for it. `TaskQueue` hands out the tasks to several threads.
 """
 
 from __future__ import annotations
@@ -34,9 +35,22 @@ class Sink(Protocol):
         """Put the results in place and say where."""
         ...
 
+    def fail(self, movie: Path, reason: str, lasting: bool) -> None:
+        """Note that the movie could not be corrected. ``lasting``: trying again would fail again."""
+        ...
+
     def discard(self) -> None:
         """Remove what was written and not put in place, if anything."""
         ...
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier run did with a movie, so that nothing is left to do."""
+
+    lines: tuple[str, ...]  # that it printed
+    failure: str = ""  # why the movie could not be corrected; empty: it is done
+    heading: str = ""  # printed before the lines; empty: that they are of an earlier run
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,7 @@ class Task:
     kind: str  # format that the user says: mrc, tiff, eer
     sink: Sink
     known_motion: Path | None = None  # file of motion to be applied instead of measured
+    earlier: Earlier | None = None  # nothing is left to do but to print the text again
     title: str = ""  # printed before all other lines of this movie; empty: it is the only movie
 
     @property
@@ -83,6 +98,12 @@ class TaskQueue:
             number = self._next_number
             self._next_number += 1
             return number, task
+
+    def finished(self, task: Task) -> None:
+        """Nothing more is done for a task; a source that hands movies out again is told."""
+        tell_source = getattr(self._source, "finished", None)
+        if tell_source:
+            tell_source(task)
 
     def stop(self) -> None:
         """Hand out no more tasks; a source that waits for movies is told to end."""

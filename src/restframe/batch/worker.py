@@ -103,13 +103,13 @@ def _work_on_items(
             except Exception as error:
                 if os.environ.get("RESTFRAME_DEBUG") == "1":
                     connection.send(Lines.verbatim(traceback.format_exc()))
-                answer = _as_sent(error)
+                answer = as_sent(error)
             connection.send(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _as_sent(error: Exception) -> Exception:
+def as_sent(error: Exception) -> Exception:
     """The error, or one with the same message where it cannot be pickled and read again."""
     try:
         copy: Exception = pickle.loads(pickle.dumps(error))

@@ -5,24 +5,36 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from threading import Thread
 
+from restframe.batch.leases import GpuLeases
 from restframe.errors import DeviceError
 
 FreeMemory = Mapping[int, Callable[[], int]]
 """A GPU's id: a function that returns its free memory in bytes, called only where it matters."""
 
 
+@dataclass(frozen=True)
+class WantedGpus:
+    """What the flags say about GPUs."""
+
+    ids: tuple[int, ...]  # as after -Gpu; one below 0 means the CPU
+    maximum: int = 0  # as after -UseGpus; 0: all
+    is_for_one_movie: bool = False  # which runs on one GPU
+
+
 def choose_gpus(
-    requested_ids: Sequence[int], maximum: int, find_devices: Callable[[], FreeMemory | str]
+    wanted: WantedGpus, find_devices: Callable[[], FreeMemory | str], leases: GpuLeases
 ) -> tuple[tuple[int, ...], str]:
     """The GPUs to use, none for the CPU, and a sentence for stdout.
 
-    ``requested_ids`` as after -Gpu, ``maximum`` as after -UseGpus (0: all), ``find_devices`` as `find_gpus`.
-    Raises DeviceError when CUDA is there and an id is not.
+    ``find_devices`` as `find_gpus`. ``leases`` holds the GPUs where only some of the list are wanted; otherwise nobody
+    is asked, as in MotionCor2. Raises DeviceError when CUDA is there and an id is not, NoFreeGpuError.
     """
+    requested_ids, maximum = wanted.ids, wanted.maximum
     if any(device_id < 0 for device_id in requested_ids):
         return (), "The CPU is used, as asked for."
     free_memory = find_devices()
@@ -36,7 +48,9 @@ def choose_gpus(
             f"-Gpu {missing[0]}: no such GPU, there are {available}. Give one of them, or -1 for the CPU."
         )
     if 0 < maximum < len(device_ids):
-        device_ids = tuple(sorted(device_ids, key=lambda device_id: -free_memory[device_id]())[:maximum])
+        device_ids = leases.acquire(device_ids, 1 if wanted.is_for_one_movie else maximum)
+    if wanted.is_for_one_movie:
+        device_ids = device_ids[:1]
     return device_ids, f"GPU used: {' '.join(map(str, device_ids))}"
 
 

@@ -70,6 +70,11 @@ def _integer_flag(name: str, description: str, manual: str = "", **properties: A
     return replace(Flag(name, int, (0,), description, manual=manual), **properties)
 
 
+def _switch_flag(name: str, description: str) -> Flag:
+    """A flag that is off unless it is given; alone it means 1."""
+    return _integer_flag(name, f"{description} The flag alone means 1.", low=0, high=1, switch=True)
+
+
 def _inert_flag(name: str, description: str) -> Flag:
     """A flag of MotionCor2 or MotionCor3 that is accepted with any value and has no effect."""
     return Flag(name, str, (), description, status=Status.INERT, many=True)
@@ -117,7 +122,8 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         _integer_flag(
             "-Serial",
             "1: correct all movies of a folder. The text after -InTiff, -InMrc or -InEer is the folder, a / and the "
-            "start of the movies' names. More than 1, to wait for new movies, does not work yet.",
+            "start of the movies' names. More than 1: also wait for new movies, until there were none for so many "
+            "seconds.",
             "12",
             low=0,
         ),
@@ -134,6 +140,30 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
             manual="12",
             many=True,
         ),
+    ),
+    "Batch": (
+        _text_flag(
+            "--slice",
+            "With -Serial: correct only a share of the movies, such as 3/8: for jobs that share the movies of a "
+            "folder. The names of the movies decide who corrects which.",
+        ),
+        _text_flag(
+            "--cluster",
+            "With -Serial: workers of a Dask cluster correct the movies. The address of its scheduler "
+            "(tcp://host:8786), its file (NAME.json), or slurm, to start workers as jobs. Needs restframe[cluster].",
+        ),
+        _switch_flag("--recursive", "With -Serial: also correct movies in folders within the folder."),
+        Flag(
+            "--settle",
+            float,
+            (5.0,),
+            "When new movies are awaited: a movie is complete when its size and time have not changed for so long.",
+            unit="s",
+            low=0,
+        ),
+        _switch_flag("--newest-first", "When new movies are awaited: correct the newest one first, not the oldest."),
+        _switch_flag("--redo", "With -Serial: also correct movies again that an earlier run has corrected."),
+        _switch_flag("--retry-failed", "With -Serial: also correct movies again that failed in an earlier run."),
     ),
     "Output": (
         _text_flag(
@@ -238,7 +268,11 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
             "-Gpu", int, (0,), "GPUs to use; -1: the CPU. Without CUDA the CPU is used.", manual="3", many=True, low=-1
         ),
         _integer_flag(
-            "-UseGpus", "Use only this number of them, those with the most free memory. 0: all.", "3.1", low=0
+            "-UseGpus",
+            "Use only this number of them, free ones, noted in MotionCor2's file of free GPUs. 0, or as many as are "
+            "listed: all, whoever else uses them.",
+            "3.1",
+            low=0,
         ),
         _setting_flag("threads"),
         _text_flag(

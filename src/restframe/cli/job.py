@@ -11,8 +11,10 @@ from functools import cache
 from pathlib import Path
 
 from restframe.batch.folder import EXTENSIONS, Listing, list_movies
+from restframe.batch.leases import GpuLeases
+from restframe.batch.slices import Slice
 from restframe.cli.clients import RELION_EER_GROUPING, is_called_by_relion, is_relions_eer
-from restframe.cli.devices import choose_gpus, find_gpus
+from restframe.cli.devices import WantedGpus, choose_gpus, find_gpus
 from restframe.cli.flags import FLAGS, FlagValue
 from restframe.cli.parse import Options
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
@@ -89,72 +91,75 @@ class Batch:
     notes: tuple[str, ...]
 
 
-def job_from(options: Options) -> Job:
+def job_from(options: Options, leases: GpuLeases | None = None) -> Job:
     """Check everything that can be checked before the movie is opened.
 
     Raises InputError, SameFileError, OutputError, SettingsError or DeviceError.
     """
-    input_flag, name = _input(options)
+    input_flag, name = input_of(options)
     movie = Path(name)
-    job = _make_job(options, movie, INPUT_FORMATS[input_flag])
-    _check_inputs_survive(options, [job])
-    _check_outputs_differ(job)
+    job = make_job(options, movie, INPUT_FORMATS[input_flag])
+    check_inputs_survive(options, [job])
+    check_outputs_differ(job)
     check_regular(movie)
     if not os.path.isfile(movie):
         problem = "is a folder (with -Serial 1 all its movies)" if os.path.isdir(movie) else "does not exist"
         raise InputError(f"{movie} {problem}. Give the name of a movie after {input_flag}.")
     if not os.access(movie, os.R_OK):
         raise InputError(f"{movie} cannot be read: permission denied.")
-    _check_places(job)
-    settings, notes = _settings_and_notes(options)
+    check_places(job)
+    settings, notes = settings_and_notes(options, leases, is_for_one_movie=True)
     if is_relions_eer(options, name):
         settings = relions_fractions(movie, settings)
         notes += (RELION_NOTE,)
     return replace(job, settings=settings, notes=notes)
 
 
-def batch_from(options: Options) -> Batch:
+def batch_from(options: Options, leases: GpuLeases | None = None) -> Batch:
     """The movies of a folder as jobs, sorted by name, after a check of their names.
 
     Raises as `job_from`, and SettingsError when there are no movies or two would give files of the same name.
     """
-    if options.integer("-Serial") > 1:
-        raise SettingsError("-Serial waits for no new movies yet: -Serial 1 corrects those that are there.")
-    input_flag, folder_and_prefix = _input(options)
+    input_flag, folder_and_prefix = input_of(options)
     kind, suffix = INPUT_FORMATS[input_flag], options.text("-InSuffix")
     skips = [skip for value in options.values["-InSkips"] for skip in re.split(r"[,\s]+", str(value)) if skip]
-    listing = list_movies(folder_and_prefix, kind, suffix, skips)
+    listing = list_movies(folder_and_prefix, kind, suffix, skips, options.is_on("--recursive"))
+    share = Slice.parse(options.text("--slice"))
+    names = [(name, serial) for name, serial in listing.movies if share.holds(os.path.basename(name))]
     all_jobs = [
-        _make_job(options, Path(listing.folder, name), kind, serial, number)
-        for number, (name, serial) in enumerate(listing.movies)
+        make_job(options, Path(listing.folder, name), kind, serial, number)
+        for number, (name, serial) in enumerate(names)
     ]
     earlier_results = _earlier_results(all_jobs)
     jobs = [job for job in all_jobs if job not in earlier_results]
-    if not jobs:
+    if not jobs and not (listing.movies and share.count > 1):
         raise _no_movies(listing, kind, suffix)
     _check_names_differ(jobs)
-    _check_inputs_survive(options, jobs)
+    check_inputs_survive(options, jobs)
     for job in jobs:
-        _check_outputs_differ(job)
-    _check_places(jobs[0])
-    settings, notes = _settings_and_notes(options)
+        check_outputs_differ(job)
+    for job in jobs[:1]:
+        check_places(job)
+    settings, notes = settings_and_notes(options, leases)
     lines = [
         f"Directory: {listing.folder}",
         f"Prefix:    {listing.prefix}",
         f"Suffix:    {suffix}",
         f"Skips:     {' '.join(skips)}",
-        *(f"added: {listing.folder}{job.movie.name}" for job in jobs),
+        *(f"added: {listing.folder}{os.path.relpath(job.movie, listing.folder)}" for job in jobs),
         *(f"left out: {job.movie}, an earlier result" for job in earlier_results),
         *(f"left out: {listing.folder}{reason}" for reason in listing.left_out),
     ]
     output = options.text("-OutMrc")
-    if os.path.isdir(output) and not output.endswith("/"):
+    if jobs and os.path.isdir(output) and not output.endswith("/"):
         lines.append(
             f"Note: results are called {jobs[0].images['sum']}, ...; -OutMrc {output}/ would put them in that folder."
         )
     if listing.passed_over:
         reason = f"without {suffix} in the name" if suffix else "without the extension of such movies"
         lines.append(f"Files passed over, {reason}: {listing.passed_over}")
+    if share.count > 1:
+        lines.append(f"Slice:     {share.index}/{share.count}: {len(jobs)} of {len(listing.movies)} movies")
     return Batch(tuple(replace(job, settings=settings) for job in jobs), settings, tuple(lines), notes)
 
 
@@ -174,7 +179,7 @@ def _no_movies(listing: Listing, kind: str, suffix: str) -> SettingsError:
     return error
 
 
-def _make_job(options: Options, movie: Path, kind: str, serial: str | None = None, number: int = 0) -> Job:
+def make_job(options: Options, movie: Path, kind: str, serial: str | None = None, number: int = 0) -> Job:
     """A movie and the files that it gives. In a batch, ``serial`` is its part of their names and ``number`` counts."""
     output, log_dir, log_file = (options.text(flag) for flag in ("-OutMrc", "-LogDir", "-LogFile"))
     in_aln, out_aln, archive_folder = (options.text(flag) for flag in ("-InAln", "-OutAln", "-ArcDir"))
@@ -240,7 +245,7 @@ def _alignment_to_read(in_aln: str, movie: Path) -> Path | None:
     return alignment_path(in_aln, movie) if is_folder else Path(in_aln)
 
 
-def _input(options: Options) -> tuple[str, str]:
+def input_of(options: Options) -> tuple[str, str]:
     """The flag of the input and its text."""
     inputs = {flag: options.text(flag) for flag in INPUT_FORMATS if options.text(flag)}
     if not inputs:
@@ -264,7 +269,7 @@ def _check_names_differ(jobs: Sequence[Job]) -> None:
             job_by_name[name] = job
 
 
-def _check_outputs_differ(job: Job) -> None:
+def check_outputs_differ(job: Job) -> None:
     """Raise SettingsError where two files of one movie would have one name."""
     outputs = [*job.images.values(), *job.extras, *job.logs]
     real_paths = [os.path.abspath(path) for path in outputs]
@@ -273,8 +278,13 @@ def _check_outputs_differ(job: Job) -> None:
             raise SettingsError(f"Two outputs would both be {outputs[number]}. Give one of them another name.")
 
 
-def _check_inputs_survive(options: Options, jobs: Sequence[Job]) -> None:
-    references = [Path(options.text(flag)) for flag in REFERENCE_INPUTS if options.text(flag)]
+def references_of(options: Options) -> list[Path]:
+    """The files of references, defects and exposures."""
+    return [Path(options.text(flag)) for flag in REFERENCE_INPUTS if options.text(flag)]
+
+
+def check_inputs_survive(options: Options, jobs: Sequence[Job]) -> None:
+    references = references_of(options)
     known_motion = (job.in_aln for job in jobs if job.in_aln)
     inputs = (*(job.movie for job in jobs), *references, *known_motion)
     real_folder = cache(os.path.realpath)  # a batch has thousands of files in few folders
@@ -298,7 +308,7 @@ def _identities(path: Path, real_folder: Callable[[Path], str]) -> list[object]:
     return identities
 
 
-def _check_places(job: Job) -> None:
+def check_places(job: Job) -> None:
     """Raise OutputError where a file cannot be written. Removes what a run that was killed left in the folders."""
     outputs = (*job.images.values(), *job.extras, *job.logs)
     remove_abandoned(path.parent for path in outputs)
@@ -311,9 +321,19 @@ def _check_places(job: Job) -> None:
             check_place(path)
 
 
-def _settings_and_notes(options: Options) -> tuple[Settings, tuple[str, ...]]:
-    """The settings and lines for stdout about them. Raises SettingsError or DeviceError."""
-    gpus, device = choose_gpus(options.integers("-Gpu"), options.integer("-UseGpus"), find_gpus)
+def settings_and_notes(
+    options: Options, leases: GpuLeases | None = None, is_for_one_movie: bool = False
+) -> tuple[Settings, tuple[str, ...]]:
+    """The settings and lines for stdout about them. ``leases`` holds the GPUs where some of several are wanted.
+
+    Raises SettingsError, DeviceError or NoFreeGpuError.
+    """
+    if options.text("--cluster"):  # whose workers have GPUs or not
+        gpus = tuple(gpu for gpu in options.integers("-Gpu") if gpu >= 0)
+        settings = settings_from(options, gpus)
+        return settings, tuple(_notes(options, settings))
+    wanted = WantedGpus(options.integers("-Gpu"), options.integer("-UseGpus"), is_for_one_movie)
+    gpus, device = choose_gpus(wanted, find_gpus, leases or GpuLeases())
     settings = settings_from(options, gpus)
     return settings, (device, *_notes(options, settings))
 

@@ -6,21 +6,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
+from restframe.batch.leases import GpuLeases
+from restframe.cli.batch import correct_batch, task_of
 from restframe.cli.devices import start_cuda
 from restframe.cli.help import echo, help_text, version_text
-from restframe.cli.job import Batch, Job, batch_from, job_from
+from restframe.cli.job import Job, batch_from, job_from
 from restframe.cli.parse import parse
 from restframe.cli.streams import errors_as_messages, say, working
-from restframe.cli.wording import with_flags
-from restframe.errors import BatchError
+from restframe.cli.watch import correct_arriving, watch_folder_of
 from restframe.messages import Lines
-
-if TYPE_CHECKING:
-    from restframe.batch.source import Task
-
-MAX_FAILURE_NAMES = 20  # in the message on stderr; stdout has all
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +32,10 @@ def _run(arguments: list[str]) -> int:
         from restframe.cli.simulate import main as simulate
 
         return simulate(arguments[1:])
+    if words[:1] == ["status"]:
+        from restframe.cli.status import main as status
+
+        return status(arguments[1:])
     if words == ["doctor"]:
         from restframe.cli.doctor import main as doctor
 
@@ -59,16 +58,22 @@ def _run(arguments: list[str]) -> int:
 
 
 def _correct(arguments: list[str]) -> None:
-    """Read, correct, write: one movie, or with -Serial all of a folder."""
+    """Read, correct, write: one movie, with -Serial all of a folder, or movies as they arrive."""
     start = perf_counter()
+    watched = ""
+    if arguments[:1] == ["watch"]:
+        watched, arguments = watch_folder_of(arguments)
     options = parse(arguments)
     start_cuda(options.integers("-Gpu"))
     say(Lines((*echo(options), *options.notes)))
-    if options.integer("-Serial"):
-        failed = _correct_batch(batch_from(options))
-    else:
-        failed = None
-        _correct_one(job_from(options))
+    failed = None
+    with GpuLeases() as leases:
+        if watched or options.integer("-Serial") > 1:
+            failed = correct_arriving(options, leases, watched)
+        elif options.integer("-Serial"):
+            failed = correct_batch(batch_from(options, leases), options)
+        else:
+            _correct_one(job_from(options, leases))
     say(f"Total time: {perf_counter() - start:f} sec")
     if failed:
         raise failed
@@ -80,37 +85,4 @@ def _correct_one(job: Job) -> None:
     from restframe.batch.runner import run
 
     with working(f"correcting {job.movie.name}"):
-        run([_task(job)], job.settings, say)
-
-
-def _correct_batch(batch: Batch) -> BatchError | None:
-    """The error to raise at the end if movies failed."""
-    say(Lines((*batch.notes, *batch.listing)))
-
-    from restframe.batch.runner import run
-    from restframe.batch.source import with_titles
-
-    movie_count = len(batch.jobs)
-    with working(f"correcting {movie_count} movies"):
-        failures = run(with_titles([_task(job) for job in batch.jobs]), batch.settings, say)
-    say(Lines(["", f"Movies corrected: {movie_count - len(failures)} of {movie_count}"]))
-    if not failures:
-        return None
-    reasons = (f"   {failure.movie}: {with_flags(failure.reason)}" for failure in failures)
-    say(Lines(["Movies that failed:", *reasons]))
-    names = ", ".join(str(failure.movie) for failure in failures[:MAX_FAILURE_NAMES])
-    more = f" and {len(failures) - MAX_FAILURE_NAMES} more" if len(failures) > MAX_FAILURE_NAMES else ""
-    return BatchError(f"{len(failures)} of {movie_count} movies failed: {names}{more}. stdout says why.")
-
-
-def _task(job: Job) -> Task:
-    """What is to be done for a movie, and where its files go."""
-    from restframe.batch.source import Task
-    from restframe.output.sink import FileSink, Outputs
-    from restframe.output.stack import StackFile
-
-    outputs = Outputs(
-        job.images, job.folders, job.log_bases, job.out_aln, job.star, job.archive, job.record, job.defects
-    )
-    stack = StackFile(job.images["stack"], job.settings.output_pixel_size) if "stack" in job.images else None
-    return Task(job.movie, job.kind, FileSink(outputs, stack), job.in_aln)
+        run([task_of(job)], job.settings, say)

@@ -27,15 +27,19 @@ def say(text: str) -> None:
     A text is one line, unless it is `Lines`. Raises BrokenPipeError when the reader has gone, `StdoutError` when
     stdout cannot be written.
     """
-    printed = text if isinstance(text, Lines) else one_line(with_flags(text))
     try:
-        sys.stdout.write(f"{printed}\n")
+        sys.stdout.write(f"{printed(text)}\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:  # ValueError: it was closed
         reason = getattr(error, "strerror", None) or "it is closed"
         raise StdoutError(f"stdout cannot be written: {reason}. Make room there, or send it elsewhere.") from error
+
+
+def printed(text: str) -> str:
+    """What `say` prints."""
+    return str(text) if isinstance(text, Lines) else one_line(with_flags(text))
 
 
 def errors_as_messages(run: Callable[[], int]) -> int:

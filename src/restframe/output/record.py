@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,9 +47,67 @@ class StepSeconds:
     saving: float
 
 
-def write_record(path: Path, result: Result, files: Sequence[OutputFile], seconds: StepSeconds) -> None:
+@dataclass(frozen=True)
+class RunEntry:
+    """What a later run needs to go on where this one stopped."""
+
+    fingerprint: str = ""  # of what the outputs depend on; empty: not known
+    text: tuple[str, ...] = ()  # that was printed about the movie
+
+
+@dataclass(frozen=True)
+class FailedMovie:
+    """A movie that could not be corrected."""
+
+    path: Path
+    reason: str
+    lasting: bool  # the same file fails again with the same settings
+
+
+def write_record(
+    path: Path, result: Result, files: Sequence[OutputFile], seconds: StepSeconds, entry: RunEntry | None = None
+) -> None:
     """Put the record in place; its folder is made where it is missing. ``files`` must exist. Raises `OutputError`."""
-    text = json.dumps(make_record(result, files, path.parent, seconds), indent=1, allow_nan=False) + "\n"
+    place_record(path, make_record(result, files, path.parent, seconds, entry))
+
+
+def write_failure(path: Path, movie: FailedMovie, entry: RunEntry) -> None:
+    """Put the record of a movie that could not be corrected in place. Raises `OutputError`."""
+    info = MovieInfo(movie.path, format="")
+    with suppress(OSError):
+        status = os.stat(movie.path)
+        info = dataclasses.replace(info, size=status.st_size, modified=status.st_mtime)
+    record = {
+        **program_entry("failed"),
+        "reason": movie.reason,
+        "lasting": movie.lasting,
+        "input": input_entry(info) | {"format": None, "shape": None, "dtype": None},
+        "outputs": [],
+        "machine": {"host": socket.gethostname()},
+    }
+    place_record(path, record | run_entry(entry))
+
+
+def run_entry(entry: RunEntry) -> dict[str, Any]:
+    """The keys that a later run reads."""
+    return {"fingerprint": entry.fingerprint or None, "text": list(entry.text)}
+
+
+def program_entry(status: str) -> dict[str, Any]:
+    """The first keys of every record."""
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "status": status,
+        "program": "restframe",
+        "program_version": VERSION,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def place_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write it and put it in place."""
+    text = json.dumps(as_json(record), indent=1, allow_nan=False) + "\n"
 
     def write(draft: Path) -> None:
         draft.write_text(text, encoding="ascii")
@@ -58,16 +117,14 @@ def write_record(path: Path, result: Result, files: Sequence[OutputFile], second
     place_all([(path, write)])
 
 
-def make_record(result: Result, files: Sequence[OutputFile], folder: Path, seconds: StepSeconds) -> dict[str, Any]:
+def make_record(
+    result: Result, files: Sequence[OutputFile], folder: Path, seconds: StepSeconds, entry: RunEntry | None = None
+) -> dict[str, Any]:
     """The record as JSON holds it; ``folder``: where it will lie. Numbers that are not finite become None."""
     settings, motion = result.settings, motion_entry(result)
     record = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "status": "done",
-        "program": "restframe",
-        "program_version": VERSION,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **program_entry("done"),
+        **run_entry(entry or RunEntry()),
         "input": input_entry(result.movie),
         "settings": settings_entry(settings),
         "frames": frames_entry(result),

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from restframe.detector.defect_list import defect_file_text
 from restframe.detector.references import References
+from restframe.errors import OutputError
 from restframe.kernels import thread_count
 from restframe.kernels.interface import Kernels
-from restframe.messages import Lines
+from restframe.messages import Lines, Message
 from restframe.movie import Movie
 from restframe.output.alignment import alignment_text
 from restframe.output.archive import archive_writer
 from restframe.output.logs import log_files
 from restframe.output.names import log_paths
 from restframe.output.place import Writer
-from restframe.output.record import OutputFile, StepSeconds, write_record
+from restframe.output.record import FailedMovie, OutputFile, RunEntry, StepSeconds, write_failure, write_record
 from restframe.output.relion_gain import RelionGain, relion_gain
 from restframe.output.stack import StackFile
 from restframe.output.star import polynomial_distance_px, star_text, unequal
@@ -38,6 +40,7 @@ class Corrected:
     references: References
     kernels: Kernels  # where the references lie
     reading_seconds: float = 0.0
+    lines: tuple[str, ...] = ()  # of text that were reported
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class FileSink:
 
     outputs: Outputs
     stack_file: StackFile | None = None  # takes the corrected frames
+    fingerprint: str = ""  # of what the outputs depend on, for the record
+    wording: Callable[[str], str] = str  # from a line of text to what is printed and recorded
 
     @property
     def stack(self) -> TakeStack | None:
@@ -71,35 +76,59 @@ class FileSink:
         ``report`` is told where they are. Raises `OutputError`; then no new image, log or motion is left.
         """
         start = perf_counter()
-        report("Saving motion corrected images ......")
+        lines = list(corrected.lines)
+
+        def say(line: str) -> None:
+            lines.append(line)
+            report(line)
+
+        say("Saving motion corrected images ......")
         outputs, result = self.outputs, corrected.result
         texts = self._texts(result)
         others: dict[Path, Writer] = {}
-        star_problem = self._add_star(corrected, texts, others, report)
+        star_problem = self._add_star(corrected, texts, others, say)
         for folder in outputs.folders:
             folder.mkdir(parents=True, exist_ok=True)
         if outputs.archive:
-            others |= archive_writers(outputs.archive, corrected, report)
+            others |= archive_writers(outputs.archive, corrected, say)
         if self.stack_file:
             self.stack_file.set_pixel_size(result.pixel_size)
             others[self.stack_file.target] = self.stack_file.write
         logs = [path for base, _ in outputs.log_bases for path in log_paths(base)]
-        obsolete = [path for path in logs if path not in texts]
+        record = [outputs.record] if outputs.record else []  # of other outputs than those that are put in place now
+        obsolete = [*record, *(path for path in logs if path not in texts)]
         images = write_result(result, outputs.images, texts, others, obsolete)
+        last_lines = self._last_lines(images, list(others))
+        if star_problem is None:
+            last_lines.append("Motion corrected images saved.")
         if outputs.record:
             files = self._files(images, list(texts), list(others))
             seconds = StepSeconds(corrected.reading_seconds, perf_counter() - start)
-            write_record(outputs.record, result, files, seconds)
-        for path in images:
-            report(Lines(["Corrected sum has been saved in:", f"   {path}"]))
-        if self.stack_file:
-            report(Lines(["Corrected frames have been saved in:", f"   {self.stack_file.target}"]))
-        for path in outputs.images.values():
-            if path not in (*images, *others) and path.exists():
-                report(f"Warning: {path} is of an earlier run; this run makes no such image.")
+            entry = RunEntry(self.fingerprint, tuple(map(self.wording, (*lines, *last_lines))))
+            write_record(outputs.record, result, files, seconds, entry)
+        for line in last_lines:
+            report(line)
         if star_problem is not None:
             raise star_problem
-        report("Motion corrected images saved.")
+
+    def fail(self, movie: Path, reason: str, lasting: bool) -> None:
+        """Write the record of a movie that could not be corrected. Its earlier outputs, if any, are left."""
+        if self.outputs.record:
+            text = self.wording(Message("Error: ", reason))
+            entry = RunEntry(self.fingerprint, (text,))
+            with suppress(OutputError):  # the disk may be full, which then is the reason
+                write_failure(self.outputs.record, FailedMovie(movie, self.wording(reason), lasting), entry)
+
+    def _last_lines(self, images: list[Path], others: list[Path]) -> list[str]:
+        """Where the outputs are."""
+        lines: list[str] = [Lines(["Corrected sum has been saved in:", f"   {path}"]) for path in images]
+        if self.stack_file:
+            lines.append(Lines(["Corrected frames have been saved in:", f"   {self.stack_file.target}"]))
+        return lines + [
+            f"Warning: {path} is of an earlier run; this run makes no such image."
+            for path in self.outputs.images.values()
+            if path not in (*images, *others) and path.exists()
+        ]
 
     def discard(self) -> None:
         """Remove what was written and not put in place."""
