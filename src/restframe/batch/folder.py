@@ -68,7 +68,9 @@ def extensions_of(kind: str) -> tuple[str, ...]:
     """Endings of the names of movies of a kind. MRC files may be compressed."""
     compressed = tuple(end + compression for end in EXTENSIONS["mrc"] for compression in COMPRESSED_ENDS)
     with_compressed = EXTENSIONS | {"mrc": EXTENSIONS["mrc"] + compressed}
-    return tuple(end for ends in with_compressed.values() for end in ends) if kind == ANY_KIND else with_compressed[kind]
+    if kind == ANY_KIND:
+        return tuple(end for ends in with_compressed.values() for end in ends)
+    return with_compressed[kind]
 
 
 def kind_of(name: str, kind: str) -> str:
