@@ -96,7 +96,7 @@ def stages(monkeypatch):
     class Movie(ArrayMovie):
         name = ""
 
-    def open_movie(path, kind, eer_sampling):
+    def open_movie(path, kind, eer_sampling, max_memory=0):
         movie = Movie(np.zeros((2, 4, 4), np.uint8))
         object.__setattr__(movie, "name", path.name)
         return movie

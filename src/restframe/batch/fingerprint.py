@@ -35,7 +35,7 @@ def settings_digest(settings: Settings) -> str:
                 values[one.name] = content_digest(value)
             elif value != one.default:
                 values[one.name] = value
-            if one.name in settings.given:  # metadata of a movie then do not replace it
+            if topic == "exposure" and one.name in settings.given:  # metadata of a movie then do not replace it
                 values[f"{one.name} is given"] = True
     return digest(values)
 

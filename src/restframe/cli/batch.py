@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from restframe.cli.job import Batch, Job
 from restframe.cli.parse import Options
-from restframe.cli.streams import printed, say, working
+from restframe.cli.progress import showing_progress
+from restframe.cli.streams import printed, say
 from restframe.cli.wording import with_flags
 from restframe.errors import BatchError
 from restframe.messages import Lines
@@ -63,8 +64,12 @@ def correct_batch(batch: Batch, options: Options) -> BatchError | None:
         records, part = records_folder(batch.jobs[0]), Slice.parse(options.text("--slice")).name
         stack.enter_context(FolderLock(state_path(records, "lock", part)))
         source = LedgerSource(with_titles([task_of(job) for job in batch.jobs]), ledger_of(options, batch.settings))
-        stack.enter_context(StatusFile(state_path(records, "running", part), counts, lambda: Waiting(source.remaining)))
-        stack.enter_context(working(f"correcting {source.remaining} movies"))
+
+        def waiting() -> Waiting:
+            return Waiting(source.remaining)
+
+        stack.enter_context(StatusFile(state_path(records, "running", part), counts, waiting))
+        stack.enter_context(showing_progress(counts, waiting))
         failures = runner_of(options)(source, batch.settings, say, counts)
     return summary(failures, movie_count, counts.count("skipped"))
 

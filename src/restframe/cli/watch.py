@@ -27,7 +27,8 @@ from restframe.cli.job import (
     settings_and_notes,
 )
 from restframe.cli.parse import Options
-from restframe.cli.streams import say, working
+from restframe.cli.progress import showing_progress
+from restframe.cli.streams import say
 from restframe.errors import BatchError, InputError, RestframeError, SettingsError, error_message
 from restframe.files import why_unreadable
 from restframe.messages import Lines
@@ -170,7 +171,7 @@ def _watch(
     with ExitStack() as stack:
         stack.enter_context(FolderLock(state_path(records, "lock", part), source.stop))
         stack.enter_context(StatusFile(state_path(records, "running", part), counts, source.waiting))
-        stack.enter_context(working("watching"))
+        stack.enter_context(showing_progress(counts, source.waiting))
         stack.enter_context(ending_after_work(stop))
         failures = runner_of(options)(source, settings, say, counts)
     return summary(failures, counts.count(), counts.count("skipped"))
