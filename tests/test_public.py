@@ -22,6 +22,7 @@ PUBLIC = [
     "estimate_ctf",
     "measure_motion",
     "open_movie",
+    "read_motion",
 ]
 
 

@@ -13,6 +13,7 @@ from restframe.version import VERSION as __version__
 if TYPE_CHECKING:
     from restframe import errors
     from restframe.ctf.estimate import Ctf, estimate_ctf
+    from restframe.motion_files import read_motion
     from restframe.movie import open_movie
     from restframe.result import Result
     from restframe.session import Session, correct, measure_motion
@@ -23,6 +24,7 @@ _MODULES = {
     "correct": "restframe.session",
     "estimate_ctf": "restframe.ctf.estimate",
     "measure_motion": "restframe.session",
+    "read_motion": "restframe.motion_files",
     "open_movie": "restframe.movie",
     "Ctf": "restframe.ctf.estimate",
     "MotionField": "restframe.track.field",
@@ -43,6 +45,7 @@ __all__ = [
     "estimate_ctf",
     "measure_motion",
     "open_movie",
+    "read_motion",
 ]
 
 

@@ -431,7 +431,11 @@ def restore(
         gain_check=survey.gain_check,
         motion_report=measured.report,
         decisions=measured.notes,
-        numbers={"bad_pixels": float(len(survey.bad_rows)), **measured.numbers},
+        numbers={
+            "bad_pixels": float(len(survey.bad_rows)),
+            "counts_per_pixel": float(np.sum(calibration.mean_counts, dtype=float)),
+            **measured.numbers,
+        },
         warnings=tuple(progress.warnings),
         movie=prepared.info,
         settings=settings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,18 @@ class Result:
     movie: MovieInfo = MovieInfo()
     settings: Settings = dataclasses.field(default_factory=Settings)  # those that were used
     timings: Timings = Timings()
+
+    def save(self, folder: str | PathLike[str], name: str | None = None) -> list[Path]:
+        """Write all images, the motion (NAME.aln) and the record (NAME.json) to ``folder``, which is made if missing.
+
+        ``name``: begins all names; by default that of the movie. Returns the paths, the record last. Raises
+        `OutputError`; then nothing new is left.
+
+            restframe.correct("movie.tif", pixel_size=0.85, frame_dose=1.2).save("corrected")
+        """
+        from restframe.output.save import save_result
+
+        return save_result(self, folder, name)
 
     @property
     def stated_error_px(self) -> float | None:

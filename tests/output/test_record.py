@@ -10,7 +10,8 @@ import pytest
 import restframe
 from restframe.output.motion_summary import accumulated_motion, largest_intraframe_motion, local_rms
 from restframe.output.names import record_path
-from restframe.output.record import OutputFile, StepSeconds, make_record, write_record
+from restframe.output.pictures import make_pictures
+from restframe.output.record import OutputFile, PictureFiles, StepSeconds, make_record, write_record
 from restframe.result import Result
 from restframe.settings import Settings, with_choices
 from restframe.track.field import MotionField
@@ -32,10 +33,10 @@ def flat(value, key=""):
     if isinstance(value, dict) and key not in {k for k, words in documented().items() if words == ["object"]}:
         for name, one in value.items():
             yield from flat(one, f"{key}.{name}".strip("."))
-    elif key == "outputs":
+    elif key in ("outputs", "pictures"):
         for one in value:
             for name, entry in one.items():
-                yield f"outputs[].{name}", entry
+                yield f"{key}[].{name}", entry
     else:
         yield key, value
 
@@ -69,8 +70,21 @@ def record_of(result, tmp_path):
     return make_record(result, [OutputFile("sum", path)], tmp_path / "restframe", StepSeconds(0.5, 0.25))
 
 
+def with_pictures(result, tmp_path):
+    pictures = make_pictures(result)
+    paths = tuple(tmp_path / "restframe" / "pictures" / f"{one.kind}.jpg" for one in pictures.pictures)
+    paths[0].parent.mkdir(parents=True)
+    for path in paths:
+        path.write_bytes(b"x")
+    path = tmp_path / "sum.mrc"
+    path.write_bytes(b"x" * 20)
+    files = PictureFiles(pictures, paths)
+    sums, seconds = [OutputFile("sum", path)], StepSeconds(0.5, 0.25)
+    return make_record(result, sums, tmp_path / "restframe", seconds, pictures=files)
+
+
 def test_the_record_is_what_the_document_says(result, tmp_path):
-    values = dict(flat(record_of(result, tmp_path)))
+    values = dict(flat(with_pictures(result, tmp_path)))
     assert set(values) == set(documented())
     wrong = {key: value for key, value in values.items() if not fits(value, documented()[key])}
     assert wrong == {}
@@ -79,9 +93,10 @@ def test_the_record_is_what_the_document_says(result, tmp_path):
 def test_unknown_values_are_null(movie, tmp_path):
     result = restframe.correct(movie, align=False)
     values = dict(flat(record_of(result, tmp_path)))
-    keys = {key for key in documented() if not key.startswith("gain_check.")}
-    assert set(values) == keys | {"gain_check"}
-    assert values.pop("gain_check") is None
+    no_values = ("gain_check.", "spectrum.", "pictures[]")
+    keys = {key for key in documented() if not key.startswith(no_values)}
+    assert set(values) == keys | {"gain_check", "spectrum"}
+    assert values.pop("gain_check") is values.pop("spectrum") is None
     assert {key: value for key, value in values.items() if not fits(value, documented()[key])} == {}
     unknown = ("motion.total", "motion.early", "motion.stated_error_px", "frames.dose", "ispyb.totalMotion")
     assert [values[key] for key in unknown] == [None] * len(unknown)
@@ -162,3 +177,15 @@ def test_settings_hold_paths_and_rows(result, tmp_path):
     other = Result(result.sum, 1.0, result.field, global_shifts=result.global_shifts, settings=settings)
     entry = record_of(other, tmp_path)["settings"]
     assert entry["detector"]["gain"] == "a/gain.mrc" and entry["machine"]["gpus"] == [0, 1]
+
+
+def test_the_field_of_a_record_is_a_motion_field(result, tmp_path):
+    field = MotionField.from_dict(record_of(result, tmp_path)["motion"]["field"])
+    assert np.abs(field.amplitudes - result.field.amplitudes).max() <= 5.1e-5
+    assert field.modes == result.field.modes and field.reference == result.field.reference
+
+
+def test_counts_and_bad_pixels(result, movie, tmp_path):
+    record = record_of(result, tmp_path)
+    assert record["frames"]["counts_per_pixel"] == pytest.approx(movie.sum(0).mean(), rel=0.02)
+    assert len(record["bad_pixels"]["positions"]) == min(record["bad_pixels"]["count"], 500)

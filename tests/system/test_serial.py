@@ -50,9 +50,17 @@ def test_names_of_the_results(project):
     images = {f"aligned_-{n}{s}.mrc" for n in numbers for s in ("", "_DW", "_DWS")}
     logs = {f"log{i}-Patch-{s}.log" for i in (0, 1, 3) for s in ("Full", "Patch", "Frame")}
     stars = {f"movie-{n}.star" for n in numbers}
+    stars.add("corrected_micrographs.star")
     assert {p.name for p in (folder / "output").iterdir()} == images | logs | stars | {"restframe"}
     records = {f"aligned_-{n}.json" for n in [*numbers, "000005"]}
-    assert {p.name for p in (folder / "output/restframe").iterdir()} == records | {"state"}
+    assert {p.name for p in (folder / "output/restframe").iterdir()} == records | {
+        "pictures",
+        "report.html",
+        "report_files",
+        "state",
+    }
+    pictures = {f"aligned_-{n}_{kind}.jpg" for n in numbers for kind in ("thumbnail", "spectrum")}
+    assert {p.name for p in (folder / "output/restframe/pictures").iterdir()} == pictures
     failed = json.loads((folder / "output/restframe/aligned_-000005.json").read_text())
     assert failed["status"] == "failed" and failed["reason"].startswith("movie-000005.tif ")
     expected = {f"movie-{n}-Patch-{s}.log" for n in numbers for s in ("Full", "Patch", "Frame")}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from restframe.cli.job import Batch, Job
 from restframe.cli.parse import Options
 from restframe.cli.progress import showing_progress
+from restframe.cli.set_files import page_of, write_star_set
 from restframe.cli.streams import printed, say
 from restframe.cli.wording import with_flags
 from restframe.errors import BatchError
@@ -34,7 +35,16 @@ def task_of(job: Job) -> Task:
     from restframe.output.stack import StackFile
 
     outputs = Outputs(
-        job.images, job.folders, job.log_bases, job.out_aln, job.star, job.archive, job.record, job.defects
+        images=job.images,
+        folders=job.folders,
+        log_bases=job.log_bases,
+        alignment=job.out_aln,
+        star=job.star,
+        archive=job.archive,
+        record=job.record,
+        defects=job.defects,
+        pictures=job.pictures,
+        plot=job.plot,
     )
     stack = StackFile(job.images["stack"], job.settings.output_pixel_size) if "stack" in job.images else None
     return Task(job.movie, job.kind, FileSink(outputs, stack, wording=printed), job.in_aln)
@@ -63,6 +73,7 @@ def correct_batch(batch: Batch, options: Options) -> BatchError | None:
     with ExitStack() as stack:
         records, part = records_folder(batch.jobs[0]), Slice.parse(options.text("--slice")).name
         stack.enter_context(FolderLock(state_path(records, "lock", part)))
+        stack.enter_context(page_of(options, records))  # ends last, when the run has said that it ended
         source = LedgerSource(with_titles([task_of(job) for job in batch.jobs]), ledger_of(options, batch.settings))
 
         def waiting() -> Waiting:
@@ -71,6 +82,7 @@ def correct_batch(batch: Batch, options: Options) -> BatchError | None:
         stack.enter_context(StatusFile(state_path(records, "running", part), counts, waiting))
         stack.enter_context(showing_progress(counts, waiting))
         failures = runner_of(options)(source, batch.settings, say, counts)
+    write_star_set(options, records)
     return summary(failures, movie_count, counts.count("skipped"))
 
 

@@ -185,7 +185,11 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
             low=0,
         ),
         _integer_flag(
-            "-OutStar", "1: write the motion to a STAR file for RELION, MOVIE.star beside the sums.", low=0, high=1
+            "-OutStar",
+            "1: write the motion to a STAR file for RELION, MOVIE.star beside the sums; with -Serial also "
+            "corrected_micrographs.star, the list of all movies.",
+            low=0,
+            high=1,
         ),
         _text_flag("-FullSum", "File for the plain sum after correction of global motion only."),
         _text_flag(
@@ -197,6 +201,32 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         _integer_flag(
             "--record",
             "Write a JSON record of the correction beside the corrected sum. The flag alone means 1.",
+            low=0,
+            high=1,
+            switch=True,
+        ),
+        _integer_flag(
+            "--thumbnails",
+            "With -Serial: write a small picture of each sum and of its power spectrum, which the record names and "
+            "the session page shows. For one movie they are written where this flag and --record are given.",
+            default=(1,),
+            low=0,
+            high=1,
+            switch=True,
+        ),
+        _integer_flag(
+            "--report",
+            "With -Serial: keep a page of all movies up to date, restframe/report.html beside the sums. It opens in "
+            "any browser.",
+            default=(1,),
+            low=0,
+            high=1,
+            switch=True,
+        ),
+        _integer_flag(
+            "--plot",
+            "Draw each movie's motion, image, spectrum, doses and bad pixels: ROOT_plot.png beside the record, which "
+            "is written too. About a second per movie. Needs matplotlib.",
             low=0,
             high=1,
             switch=True,
@@ -252,8 +282,8 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         _setting_flag("align"),
         _text_flag(
             "-InAln",
-            "Folder with motion that -OutAln saved: it is applied, nothing is measured. -Throw, -Trunc, -Patch and "
-            "-FmRef are taken from the saved motion where they are not given.",
+            "Folder with motion that -OutAln saved, or RELION's MOVIE.star. It is applied, nothing is measured. -Throw,"
+            " -Trunc, -Patch and -FmRef are taken from the saved motion where they are not given.",
         ),
         _text_flag("-OutAln", "Folder for the motion, MOVIE.aln. It is made if missing."),
     ),

@@ -30,6 +30,8 @@ from restframe.output.names import (
     log_dir_base,
     log_file_base,
     log_paths,
+    picture_paths,
+    plot_path,
     record_path,
     stack_path,
     whole_frame_path,
@@ -67,6 +69,8 @@ class Job:
     archive: Path | None = None
     record: Path | None = None  # JSON record of the correction
     defects: Path | None = None  # list of the bad pixels
+    pictures: dict[str, Path] | None = None  # kind of picture: its file
+    plot: Path | None = None
     settings: Settings = field(default_factory=Settings)
     notes: tuple[str, ...] = ()  # lines for stdout
 
@@ -199,6 +203,10 @@ def make_job(options: Options, movie: Path, kind: str, serial: str | None = None
         if global_sum in images.values():
             raise SettingsError(f"Two sums would both be {global_sum}. Give another name after -FullSum.")
         images["global_sum"] = global_sum
+    wants_plot = options.is_on("--plot")
+    wants_record = in_batch or options.is_on("--record") or wants_plot
+    record = record_path(images["sum"], in_batch) if wants_record else None
+    wants_pictures = options.is_on("--thumbnails") and (in_batch or wants_plot or "--thumbnails" in options.given)
     return Job(
         movie,
         kind,
@@ -209,8 +217,10 @@ def make_job(options: Options, movie: Path, kind: str, serial: str | None = None
         out_aln=alignment_path(out_aln, movie) if out_aln else None,
         star=star_path(images["sum"], movie, is_called_by_relion(options)) if options.is_on("-OutStar") else None,
         archive=archive_path(archive_folder, movie) if archive_folder else None,
-        record=record_path(images["sum"], in_batch) if in_batch or options.is_on("--record") else None,
         defects=_defects_path(options.text("--write-defects"), movie, in_batch),
+        record=record,
+        pictures=picture_paths(record) if record and wants_pictures else None,
+        plot=plot_path(record) if record and wants_plot else None,
     )
 
 
@@ -222,7 +232,13 @@ def _defects_path(name: str, movie: Path, in_batch: bool) -> Path | None:
 
 
 def _check_outputs(options: Options, in_batch: bool) -> None:
-    """Raise OutputError without a usable name for the sum, SettingsError for outputs that exclude each other."""
+    """Raise OutputError without a usable name for the sum, SettingsError for outputs that exclude each other, or
+    cannot be made.
+    """
+    if options.is_on("--plot"):
+        from restframe.report.plots import check_matplotlib
+
+        check_matplotlib()
     output = options.text("-OutMrc")
     if not output:
         raise OutputError("No output was given: say -OutMrc and the name of the corrected sum.")
@@ -238,11 +254,15 @@ def _check_outputs(options: Options, in_batch: bool) -> None:
 
 
 def _alignment_to_read(in_aln: str, movie: Path) -> Path | None:
-    """The movie's file in the folder after -InAln; a file is taken as it is."""
+    """The movie's file in the folder after -InAln, MOVIE.aln or MOVIE.star; a file is taken as it is."""
     if not in_aln:
         return None
     is_folder = os.path.isdir(in_aln) or not os.path.lexists(in_aln)
-    return alignment_path(in_aln, movie) if is_folder else Path(in_aln)
+    if not is_folder:
+        return Path(in_aln)
+    alignment = alignment_path(in_aln, movie)
+    star = alignment.with_suffix(".star")
+    return star if star.exists() and not alignment.exists() else alignment
 
 
 def input_of(options: Options) -> tuple[str, str]:

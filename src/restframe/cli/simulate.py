@@ -6,26 +6,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
 
+from restframe.cli.arguments import Parser
 from restframe.errors import SettingsError
 from restframe.simulate.recipe import PRESETS, Recipe
 
 MIN_SIDE_PX = 32  # of a simulated frame
 
 
-class _Parser(argparse.ArgumentParser):
-    """Wrong arguments end with restframe's exit code, not with argparse's."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"restframe simulate: {message}; see restframe simulate --help")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """The arguments of restframe simulate."""
     shapes = {kind: recipe.shape for kind, recipe in PRESETS.items()}
     kinds = ", ".join(f"{kind} ({width}x{height}x{frames})" for kind, (frames, height, width) in shapes.items())
-    parser = _Parser(
+    parser = Parser(
         prog="restframe simulate",
         description="Make a movie with known motion: the movie, its gain, defects, the truth, and how to correct it.",
         epilog=f"Kinds: {kinds}.",

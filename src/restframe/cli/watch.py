@@ -28,6 +28,7 @@ from restframe.cli.job import (
 )
 from restframe.cli.parse import Options
 from restframe.cli.progress import showing_progress
+from restframe.cli.set_files import page_of, write_star_set
 from restframe.cli.streams import say
 from restframe.errors import BatchError, InputError, RestframeError, SettingsError, error_message
 from restframe.files import why_unreadable
@@ -170,8 +171,10 @@ def _watch(
 
     with ExitStack() as stack:
         stack.enter_context(FolderLock(state_path(records, "lock", part), source.stop))
+        stack.enter_context(page_of(options, records))  # ends last, when the run has said that it ended
         stack.enter_context(StatusFile(state_path(records, "running", part), counts, source.waiting))
         stack.enter_context(showing_progress(counts, source.waiting))
         stack.enter_context(ending_after_work(stop))
         failures = runner_of(options)(source, settings, say, counts)
+    write_star_set(options, records)
     return summary(failures, counts.count(), counts.count("skipped"))

@@ -17,12 +17,14 @@ from restframe.errors import InputError, SettingsError
 from restframe.files import check_regular
 from restframe.messages import Setting
 from restframe.output.raw_time import field_at, middles
+from restframe.output.read_star import is_star_of_motion, parse_star_motion
 from restframe.output.text import rounded
 from restframe.result import Result
 from restframe.settings import Settings
 from restframe.track.field import HIGHEST_DEGREE, MAX_SIDE_PX, MotionField, modes_up_to
 
 FRACTION_COUNT = "#restframe-fractions "  # where the rows above are those of raw frames
+STAR_PATCHES = 5, 5  # of logs, where motion with a local part is read from a STAR file
 EXACT_FIELD = "#restframe-field "  # before the field as JSON
 
 
@@ -89,7 +91,7 @@ def _shown_motion(result: Result, trunc: int) -> tuple[MotionField, FloatArray]:
 
 
 def read_alignment(path: str | Path) -> Alignment:
-    """Read a file of ours or MotionCor's, whose shifts at patches are fitted by a smooth field.
+    """Read a file of ours or MotionCor's, whose shifts at patches are fitted by a smooth field, or RELION's STAR file.
 
     Raises `InputError` for a file that is missing, cut short or of another kind.
     """
@@ -102,11 +104,10 @@ def read_alignment(path: str | Path) -> Alignment:
             f"The motion in {path} cannot be read: {reason}. Save the motion of this movie first."
         ) from error
     try:
-        alignment = _parsed(text.splitlines())
+        alignment = _of_star(text) if is_star_of_motion(text) else _parsed(text.splitlines())
     except (ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
-        raise InputError(
-            f"{path} is no complete .aln file ({type(error).__name__}: {str(error)[:200]}). Save the motion again."
-        ) from error
+        kind, reason = "STAR" if is_star_of_motion(text) else ".aln", f"{type(error).__name__}: {str(error)[:200]}"
+        raise InputError(f"{path} is no complete {kind} file ({reason}). Save the motion again.") from error
     impossibility = alignment.field.impossibility()
     if impossibility:
         raise InputError(f"The motion in {path} cannot be right: {impossibility}. Save the motion again.")
@@ -137,6 +138,13 @@ def settings_with(alignment: Alignment, settings: Settings) -> Settings:
     if motion.reference < 0 and alignment.exact:
         motion = replace(motion, reference=alignment.field.reference)
     return replace(settings, exposure=replace(exposure, throw=saved[0], trunc=saved[1]), motion=motion)
+
+
+def _of_star(text: str) -> Alignment:
+    """The motion of RELION's STAR file."""
+    motion = parse_star_motion(text)
+    patches = STAR_PATCHES if motion.has_local_motion else (0, 0)
+    return Alignment(motion.field, motion.throw, motion.trunc, patches, exact=False)
 
 
 def _parsed(lines: list[str]) -> Alignment:

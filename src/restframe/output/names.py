@@ -8,6 +8,8 @@ from pathlib import Path
 STACK_SUFFIX = "_Stk"
 LOG_ENDINGS = ("-Full.log", "-Patch-Full.log", "-Patch-Patch.log", "-Patch-Frame.log")
 RECORD_FOLDER = "restframe"  # of the records of a batch, beside the sums
+PICTURE_FOLDER = "pictures"  # beside the records
+PICTURE_KINDS = ("thumbnail", "spectrum")
 SUFFIXES = {  # Result's images, in the order in which they are put in place: the unweighted sum comes last
     "dose_weighted": "_DW",
     "dose_weighted_range": "_DWS",
@@ -40,6 +42,16 @@ def record_path(sum_path: Path, in_batch: bool) -> Path:
     """Where the record goes: beside the sum; in a batch to a folder there. Its name is the sum's with .json."""
     folder = sum_path.parent / RECORD_FOLDER if in_batch else sum_path.parent
     return folder / f"{sum_path.stem}.json"
+
+
+def picture_paths(record: Path) -> dict[str, Path]:
+    """Where the pictures of a movie go, by kind: a folder beside the record, which can be deleted."""
+    return {kind: record.parent / PICTURE_FOLDER / f"{record.stem}_{kind}.jpg" for kind in PICTURE_KINDS}
+
+
+def plot_path(record: Path) -> Path:
+    """Where the figure of a movie goes: beside its record."""
+    return record.with_name(f"{record.stem}_plot.png")
 
 
 def _root(output: str) -> str:

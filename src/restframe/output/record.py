@@ -20,15 +20,18 @@ import numpy as np
 from restframe.detector.defect_list import KINDS, LARGEST_LISTED, defect_regions
 from restframe.detector.orientation import combined_turn
 from restframe.output.motion_summary import accumulated_motion, largest_intraframe_motion, local_rms
+from restframe.output.pictures import POWER_DIGITS, Pictures
 from restframe.output.place import explaining, place_all
 from restframe.output.text import rounded
 from restframe.result import MovieInfo, Result
 from restframe.settings import Settings
+from restframe.track.field import MotionField
 from restframe.version import VERSION
 
 FORMAT = "restframe record"
 FORMAT_VERSION = 1  # changes when a key is removed or gets another meaning; new keys do not change it
 SHIFT_DIGITS = 4  # of pixels and A in lists
+LISTED_BAD_PIXELS = 500  # positions in a record, at most
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ class OutputFile:
 
     kind: str  # Result's name of an image, or stack, log, alignment, star, archive
     path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class PictureFiles:
+    """Pictures and where they were written, in the same order."""
+
+    pictures: Pictures
+    paths: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -65,10 +76,18 @@ class FailedMovie:
 
 
 def write_record(
-    path: Path, result: Result, files: Sequence[OutputFile], seconds: StepSeconds, entry: RunEntry | None = None
+    path: Path,
+    result: Result,
+    files: Sequence[OutputFile],
+    seconds: StepSeconds,
+    entry: RunEntry | None = None,
+    pictures: PictureFiles | None = None,
 ) -> None:
-    """Put the record in place; its folder is made where it is missing. ``files`` must exist. Raises `OutputError`."""
-    place_record(path, make_record(result, files, path.parent, seconds, entry))
+    """Put the record in place; its folder is made where it is missing. ``files`` and pictures must exist.
+
+    Raises `OutputError`.
+    """
+    place_record(path, make_record(result, files, path.parent, seconds, entry, pictures))
 
 
 def write_failure(path: Path, movie: FailedMovie, entry: RunEntry) -> None:
@@ -118,7 +137,12 @@ def place_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def make_record(
-    result: Result, files: Sequence[OutputFile], folder: Path, seconds: StepSeconds, entry: RunEntry | None = None
+    result: Result,
+    files: Sequence[OutputFile],
+    folder: Path,
+    seconds: StepSeconds,
+    entry: RunEntry | None = None,
+    pictures: PictureFiles | None = None,
 ) -> dict[str, Any]:
     """The record as JSON holds it; ``folder``: where it will lie. Numbers that are not finite become None."""
     settings, motion = result.settings, motion_entry(result)
@@ -135,6 +159,7 @@ def make_record(
         "decisions": {"sentences": result.decisions, "values": result.numbers},
         "warnings": result.warnings,
         "outputs": [output_entry(one, folder) for one in files],
+        **picture_entries(pictures, result, folder),
         "machine": {"host": socket.gethostname(), "gpus": settings.machine.gpus, "threads": settings.machine.threads},
         "seconds": {
             "reading": seconds.reading,
@@ -192,6 +217,7 @@ def frames_entry(result: Result) -> dict[str, Any]:
         "dose": result.dose if dose_known else None,
         "accumulated_dose": result.accumulated_dose if dose_known else None,
         "total_dose": result.accumulated_dose[-1] if dose_known else None,
+        "counts_per_pixel": result.numbers.get("counts_per_pixel"),
     }
 
 
@@ -219,7 +245,13 @@ def motion_entry(result: Result) -> dict[str, Any]:
         "local_rms_px": local_px,
         "largest_intraframe_px": intraframe_px,
         "stated_error_px": error_px,
+        "field": rounded_field(result.field),
     }
+
+
+def rounded_field(field: MotionField) -> dict[str, Any]:
+    """The motion field as `MotionField.from_dict` takes it, amplitudes rounded."""
+    return {**field.to_dict(), "amplitudes": rounded(field.amplitudes, SHIFT_DIGITS)}
 
 
 def ispyb_entry(result: Result, motion: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +294,7 @@ def bad_pixels_entry(result: Result) -> dict[str, Any]:
         "fraction": count / pixel_count if pixel_count else None,
         "regions": {kind.replace(" ", "_"): sum(region.kind == kind for region in regions) for kind in KINDS},
         "largest": [list(region[1:5]) for region in regions[:LARGEST_LISTED]],
+        "positions": result.bad_pixels[:: max(-(-count // LISTED_BAD_PIXELS), 1)],
     }
 
 
@@ -272,6 +305,24 @@ def output_entry(file: OutputFile, folder: Path) -> dict[str, Any]:
     except ValueError:  # on another drive of a Windows computer
         path = os.path.abspath(file.path)
     return {"kind": file.kind, "path": Path(path).as_posix(), "size": os.stat(file.path).st_size}
+
+
+def picture_entries(files: PictureFiles | None, result: Result, folder: Path) -> dict[str, Any]:
+    """The pictures of the movie, and the spectrum that one of them shows."""
+    if files is None:
+        return {"pictures": [], "spectrum": None}
+    entries = []
+    for picture, path in zip(files.pictures.pictures, files.paths, strict=True):
+        height, width = picture.pixels.shape
+        place = output_entry(OutputFile(picture.kind, path), folder)
+        entries.append({**place, "image": picture.image, "width": width, "height": height})
+    log_power = files.pictures.log_power
+    spectrum = {
+        "image": "sum",
+        "pixel_size": result.pixel_size or None,
+        "log10_power": [round(float(value), POWER_DIGITS) for value in log_power],
+    }
+    return {"pictures": entries, "spectrum": spectrum}
 
 
 def peak_memory_bytes() -> int | None:

@@ -19,8 +19,17 @@ from restframe.output.alignment import alignment_text
 from restframe.output.archive import archive_writer
 from restframe.output.logs import log_files
 from restframe.output.names import log_paths
-from restframe.output.place import Writer
-from restframe.output.record import FailedMovie, OutputFile, RunEntry, StepSeconds, write_failure, write_record
+from restframe.output.pictures import jpeg_writer, make_pictures
+from restframe.output.place import Writer, explaining, place_all
+from restframe.output.record import (
+    FailedMovie,
+    OutputFile,
+    PictureFiles,
+    RunEntry,
+    StepSeconds,
+    write_failure,
+    write_record,
+)
 from restframe.output.relion_gain import RelionGain, relion_gain
 from restframe.output.stack import StackFile
 from restframe.output.star import polynomial_distance_px, star_text, unequal
@@ -55,6 +64,8 @@ class Outputs:
     archive: Path | None = None
     record: Path | None = None
     defects: Path | None = None  # list of the bad pixels
+    pictures: Mapping[str, Path] | None = None  # kind of picture: its file; only those with a record are made
+    plot: Path | None = None  # a figure, drawn from the record
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,10 @@ class FileSink:
             files = self._files(images, list(texts), list(others))
             seconds = StepSeconds(corrected.reading_seconds, perf_counter() - start)
             entry = RunEntry(self.fingerprint, tuple(map(self.wording, (*lines, *last_lines))))
-            write_record(outputs.record, result, files, seconds, entry)
+            pictures = write_pictures(result, outputs.pictures) if outputs.pictures else None
+            write_record(outputs.record, result, files, seconds, entry, pictures)
+            if outputs.plot:
+                draw_plot(outputs.record, outputs.plot)
         for line in last_lines:
             report(line)
         if star_problem is not None:
@@ -182,6 +196,24 @@ class FileSink:
         if self.stack_file:
             kinds[self.stack_file.target] = "stack"
         return [OutputFile(kinds[path], path) for path in (*others, *texts, *images)]
+
+
+def write_pictures(result: Result, paths: Mapping[str, Path]) -> PictureFiles:
+    """Put the pictures of a movie in place; their folders are made. Raises `OutputError`."""
+    pictures = make_pictures(result)
+    targets = tuple(paths[picture.kind] for picture in pictures.pictures)
+    for folder in {target.parent for target in targets}:
+        with explaining(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    place_all([(path, jpeg_writer(one.pixels)) for path, one in zip(targets, pictures.pictures, strict=True)])
+    return PictureFiles(pictures, targets)
+
+
+def draw_plot(record: Path, target: Path) -> None:
+    """The figure of a movie, from its record. matplotlib is loaded only here. Raises `OutputError`."""
+    from restframe.report.plots import plot_record
+
+    plot_record(record, target)
 
 
 def say_about_star(star: Path, result: Result, gain: RelionGain, report: Report) -> None:

@@ -77,6 +77,17 @@ def polynomial(field: MotionField) -> tuple[FloatArray, float]:
     return in_frames.reshape(18, 2).T, distance_px
 
 
+def polynomial_shifts(
+    coefficients: FloatArray, x: FloatArray, y: FloatArray, shape: tuple[int, int], frame_count: int
+) -> FloatArray:
+    """Local shifts (t, points, 2) that RELION's coefficients (2, 18) stand for, at pixels ``x``, ``y`` (points,)."""
+    height, width = shape
+    in_space = _space_polynomials(x / width - 0.5, y / height - 0.5)
+    in_time = _time_polynomials(np.arange(frame_count, dtype=float))
+    shifts = np.einsum("ask,sp,tk->tpa", np.reshape(coefficients, (2, 6, 3)), in_space, in_time)
+    return np.asarray(shifts)
+
+
 def star_text(result: Result, movie: str | Path, settings: Settings, gain: StarGain | None = None) -> str:
     """The content of the file. ``gain``: what RELION is told about the gain; None: nothing."""
     exposure = settings.exposure
@@ -104,7 +115,7 @@ def star_text(result: Result, movie: str | Path, settings: Settings, gain: StarG
         general["rlnMicrographGainName"] = gain.name
     comment = f"# {gain.comment}\n" if gain is not None and gain.comment else ""
     blocks = [
-        "data_general\n\n" + comment + "".join(f"_{label:<35} {_word(value)}\n" for label, value in general.items()),
+        f"data_general\n\n{comment}" + "".join(f"_{name:<35} {star_word(value)}\n" for name, value in general.items()),
         _loop("global_shift", (FRAME_LABEL, *SHIFT_LABELS), _global_rows(field, frames)),
     ]
     if result.patches is not None:
@@ -171,11 +182,11 @@ def _local_rows(patches: PatchShifts, times: FloatArray, frames: RelionFrames) -
 
 def _loop(name: str, labels: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     head = "".join(f"_{label} #{number}\n" for number, label in enumerate(labels, 1))
-    lines = (" ".join(map(_word, row)) + "\n" for row in rows)
+    lines = (" ".join(map(star_word, row)) + "\n" for row in rows)
     return f"data_{name}\n\nloop_\n{head}" + "".join(lines)
 
 
-def _word(value: object) -> str:
+def star_word(value: object) -> str:
     """A value as one word of a STAR file: in quotes where a bare one would have another meaning."""
     if isinstance(value, (float, np.floating)):
         return f"{value:.10g}"

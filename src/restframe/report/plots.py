@@ -1,0 +1,194 @@
+"""A figure of one movie, from its record and the pictures that it names. Needs matplotlib (the extra ``plot``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+
+from restframe.arrays import AnyArray, FloatArray
+from restframe.errors import InputError, SettingsError
+from restframe.optics import critical_dose
+from restframe.output.place import place_all
+from restframe.report.motion import LocalMotion, local_motion
+from restframe.report.records import Record, read_record
+
+FIGURE_INCHES = 13.0, 8.0
+DOTS_PER_INCH = 110
+FORMATS = ("png", "svg", "pdf")
+MAGNIFICATIONS = 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000
+LONGEST_ARROW = 0.12  # of the width of a frame, in the figure
+WEIGHT_RESOLUTIONS = 20.0, 10.0, 6.0, 4.0, 3.0  # A
+TRACK_COLOUR, ACCENT_COLOUR, BAD_PIXEL_COLOUR = "#2563a8", "#d9480f", "#c2255c"
+OPTIMAL_FACTOR = 2.0  # in the exponent of dose weights: exp(-dose / (2 critical dose))
+
+
+def plot_record(record_path: Path, target: Path) -> None:
+    """Draw a movie's motion, image, spectrum, doses and defects to ``target`` (png, svg or pdf).
+
+    Raises `InputError` where the file is no record of a corrected movie, `SettingsError` without matplotlib or for
+    another format, `OutputError`.
+    """
+    check_format(target)
+    record = read_record(record_path)
+    if not record.done:
+        raise InputError(f"{record_path}: this movie failed, nothing can be drawn. {record.content.get('reason')}")
+    figure = make_figure(record)
+    options = {"format": target.suffix[1:].lower(), "dpi": DOTS_PER_INCH, "metadata": {"Creator": None}}
+    if target.suffix.lower() != ".pdf":
+        options["metadata"] = {"Date": None} if target.suffix.lower() == ".svg" else {"Software": None}
+    place_all([(target, lambda draft: figure.savefig(draft, **options))])
+
+
+def check_format(target: Path) -> None:
+    """Raise SettingsError unless a figure of this name can be drawn."""
+    if target.suffix[1:].lower() not in FORMATS:
+        raise SettingsError(f"{target}: a plot is .png, .svg or .pdf. Give a name that ends in one of these.")
+    check_matplotlib()
+
+
+def check_matplotlib() -> None:
+    """Raise SettingsError where matplotlib is not installed."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise SettingsError("Plots need matplotlib, which is not installed: pip install 'restframe[plot]'.") from error
+
+
+def make_figure(record: Record) -> Any:
+    """The figure, without pyplot, so that any thread can make it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
+    axes = figure.subplots(2, 3)
+    figure.suptitle(_title(record), fontsize=12, parse_math=False)
+    local = local_motion(record)
+    draw_track(axes[0, 0], record)
+    draw_image(axes[0, 1], record, local)
+    draw_spectrum_picture(axes[0, 2], record)
+    draw_doses(axes[1, 0], record)
+    draw_bad_pixels(axes[1, 1], record)
+    draw_spectrum_curve(axes[1, 2], record)
+    return figure
+
+
+def _title(record: Record) -> str:
+    name = record.value("input.name") or record.name
+    motion, error = record.number("motion.total"), record.number("motion.stated_error")
+    if motion is None:
+        return str(name)
+    return f"{name}\ntotal motion {motion:.1f} A" + ("" if error is None else f", stated error {error:.2f} A")
+
+
+def draw_track(axes: Any, record: Record) -> None:
+    """Global motion of the specimen, relative to the first used frame."""
+    pixel_size = record.number("motion.pixel_size")
+    scale, unit = (pixel_size, "A") if pixel_size else (1.0, "px")
+    positions = -scale * np.array(record.value("motion.global_shifts_px") or np.zeros((0, 2)), float).reshape(-1, 2)
+    dose = record.numbers("frames.accumulated_dose")
+    order = dose or list(range(1, len(positions) + 1))
+    axes.plot(*positions.T, color=TRACK_COLOUR, lw=1, zorder=1)
+    points = axes.scatter(*positions.T, c=order, cmap="viridis", s=22, zorder=2)
+    axes.figure.colorbar(points, ax=axes, label="e/A² received" if dose else "frame", shrink=0.8)
+    error = record.number("motion.stated_error_px")
+    if error is not None and len(positions):
+        corner = positions.min(0)
+        axes.errorbar(*corner, xerr=scale * error, yerr=scale * error, color=ACCENT_COLOUR, capsize=3, lw=1)
+        axes.annotate("stated error", corner, textcoords="offset points", xytext=(7, 7), fontsize=8)
+    axes.set(title="Global motion of the specimen", xlabel=f"x ({unit})", ylabel=f"y ({unit})")
+    axes.set_aspect("equal", "datalim")
+    axes.grid(alpha=0.25)
+
+
+def draw_image(axes: Any, record: Record, local: LocalMotion | None) -> None:
+    """The corrected image with the local motion as magnified paths."""
+    width, height = int(record.value("frames.width") or 1), int(record.value("frames.height") or 1)
+    _show_picture(axes, record, "thumbnail", (-0.5, width - 0.5, -0.5, height - 0.5))
+    if local is None:
+        axes.set(title="Corrected image (global motion only)", xlabel="x (px)", ylabel="y (px)")
+    else:
+        factor = magnification(local, width)
+        for x, y, path in zip(local.x, local.y, local.paths, strict=True):
+            axes.plot(x + factor * path[:, 0], y + factor * path[:, 1], color="#ffd43b", lw=1.2)
+            axes.plot(x + factor * path[-1, 0], y + factor * path[-1, 1], ".", color="#ff6b6b", ms=5)
+        axes.set(title=f"Corrected image, local motion x {factor}", xlabel="x (px)", ylabel="y (px)")
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(-0.5, height - 0.5)
+    axes.set_aspect("equal")
+
+
+def magnification(local: LocalMotion, width: int) -> int:
+    """The largest round factor with which no path is drawn longer than `LONGEST_ARROW`."""
+    longest = float(np.hypot(*np.moveaxis(local.paths, -1, 0)).max(initial=0.0))
+    fitting = [factor for factor in MAGNIFICATIONS if factor * longest <= LONGEST_ARROW * width]
+    return max(fitting, default=1)
+
+
+def draw_spectrum_picture(axes: Any, record: Record) -> None:
+    """The power spectrum as an image."""
+    pixel_size = record.number("spectrum.pixel_size")
+    nyquist = 0.5 / pixel_size if pixel_size else 0.5
+    _show_picture(axes, record, "spectrum", (-nyquist, nyquist, -nyquist, nyquist))
+    unit = "1/A" if pixel_size else "cycles per pixel"
+    axes.set(title="Power spectrum of the sum", xlabel=f"x frequency ({unit})", ylabel=f"y frequency ({unit})")
+
+
+def _show_picture(axes: Any, record: Record, kind: str, extent: tuple[float, float, float, float]) -> None:
+    path = record.file(kind)
+    if path is None or not path.is_file():
+        axes.text(0.5, 0.5, "no picture (--thumbnails)", ha="center", va="center", transform=axes.transAxes)
+        return
+    pixels: AnyArray = imagecodecs.jpeg8_decode(path.read_bytes())
+    axes.imshow(pixels, cmap="gray", extent=extent, vmin=0, vmax=255)
+
+
+def draw_spectrum_curve(axes: Any, record: Record) -> None:
+    """Mean power of rings."""
+    log_power = record.numbers("spectrum.log10_power")
+    pixel_size = record.number("spectrum.pixel_size")
+    frequency = np.linspace(0, 0.5 / (pixel_size or 1), len(log_power)) if log_power else np.zeros(0)
+    axes.plot(frequency[2:], log_power[2:], color=TRACK_COLOUR, lw=1)
+    unit = "1/A" if pixel_size else "cycles per pixel"
+    axes.set(title="Power of rings", xlabel=f"frequency ({unit})", ylabel="log10 of the power")
+    axes.grid(alpha=0.25)
+
+
+def draw_doses(axes: Any, record: Record) -> None:
+    """Dose of each frame, and the weights of frames at some resolutions."""
+    dose, accumulated = record.numbers("frames.dose"), record.numbers("frames.accumulated_dose")
+    axes.set(title="Dose weights of frames", xlabel="frame, from 1", ylabel="weight, relative to the first frame")
+    if not dose:
+        axes.text(0.5, 0.5, "no dose was given", ha="center", va="center", transform=axes.transAxes)
+        return
+    frames = np.arange(1, len(dose) + 1)
+    voltage = record.number("settings.exposure.voltage") or 300.0
+    for resolution in WEIGHT_RESOLUTIONS:
+        weights = dose_weights(np.array(accumulated), 1 / resolution, voltage)
+        axes.plot(frames, weights, lw=1.3, label=f"{resolution:g} A")
+    axes.set_ylim(0, 1.05)
+    axes.legend(title="resolution", fontsize=8, loc="lower left")
+    other = axes.twinx()
+    other.step(frames, dose, where="mid", color="0.6", lw=1)
+    other.set_ylim(0, 1.6 * max(dose))
+    other.set_ylabel("dose of a frame (e/A², grey)", color="0.4")
+
+
+def dose_weights(accumulated: FloatArray, frequency: float, voltage: float) -> FloatArray:
+    """exp(-dose / (2 critical dose)) of each frame over that of the first; ``frequency`` in 1/A."""
+    critical = float(critical_dose(np.array([frequency]), voltage)[0])
+    return np.asarray(np.exp(-(accumulated - accumulated[0]) / (OPTIMAL_FACTOR * critical)))
+
+
+def draw_bad_pixels(axes: Any, record: Record) -> None:
+    """Where pixels were filled with the local mean."""
+    width, height = int(record.value("frames.width") or 1), int(record.value("frames.height") or 1)
+    positions = np.array(record.value("bad_pixels.positions") or np.zeros((0, 2)), float).reshape(-1, 2)
+    count = int(record.value("bad_pixels.count") or 0)
+    shown = "" if len(positions) == count else f", {len(positions)} shown"
+    axes.scatter(*positions.T, s=6, color=BAD_PIXEL_COLOUR, marker="s")
+    axes.set(title=f"Bad pixels: {count}{shown}", xlabel="x (px)", ylabel="y (px)")
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(-0.5, height - 0.5)
+    axes.set_aspect("equal")
