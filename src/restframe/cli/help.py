@@ -24,6 +24,7 @@ def help_text() -> str:
         "  restframe -InTiff movie.tif -OutMrc sum.mrc -Gain gain.mrc -Patch 5 5 -PixSize 0.85 -kV 300 -FmDose 1.2",
         "",
         "Tags may be written in any case, lists with blanks or commas; the first of a repeated tag counts.",
+        "restframe watch DIR -OutMrc OUT/ ...: correct movies as they arrive. restframe status OUT: how far it is.",
         "restframe simulate --help: make movies with known motion. restframe --version: version and build date.",
         "restframe doctor: versions, devices and folders of this installation, a short test, and advice.",
     ]
