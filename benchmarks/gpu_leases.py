@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from restframe.batch.leases import GpuLeases
@@ -31,6 +32,12 @@ import os, random, sys, time
 from pathlib import Path
 from restframe.batch.leases import GpuLeases
 from restframe.errors import NoFreeGpuError
+
+def is_alive(pid):
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 folder = Path(sys.argv[1])
 random.seed(os.getpid())
@@ -47,8 +54,7 @@ for line in sys.stdin:
                     descriptor = os.open(holder, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
                 except FileExistsError:
                     other = holder.read_text()
-                    command = Path(f"/proc/{other}/cmdline")
-                    if other and command.exists() and command.read_bytes():
+                    if other and is_alive(other):
                         answer = "TWICE"
                         break
                     descriptor = os.open(holder, os.O_WRONLY | os.O_TRUNC)  # of one that was killed
@@ -75,6 +81,15 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+def holder_pids(folder: Path) -> list[int]:
+    """The processes that hold a GPU now."""
+    pids = []
+    for path in folder.glob("holder-*"):
+        with suppress(OSError, ValueError):  # it is just given back
+            pids.append(int(path.read_text()))
+    return pids
+
+
 def run_rounds(folder: Path, rounds: int, round_seconds: float = 0.2, seed: int = 0) -> Counter[str]:
     """How often GPUs were taken, processes killed, files deleted, and each fault."""
     rng, counts = random.Random(seed), Counter[str]()
@@ -89,7 +104,7 @@ def run_rounds(folder: Path, rounds: int, round_seconds: float = 0.2, seed: int 
             if number % ROUNDS_PER_DELETION == 0:
                 (folder / "free.txt").unlink(missing_ok=True)
                 counts["deletions"] += 1
-            holders = [int(path.read_text() or 0) for path in folder.glob("holder-*")]
+            holders = holder_pids(folder)
             victims = [racer for racer in racers if racer.pid in holders][:2]
             for victim in victims:
                 end(victim)

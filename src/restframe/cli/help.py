@@ -26,6 +26,7 @@ def help_text() -> str:
         "Tags may be written in any case, lists with blanks or commas; the first of a repeated tag counts.",
         "restframe report FOLDER: a page of all movies of a batch. restframe plot RECORD: a figure of one movie.",
         "restframe star FOLDER: corrected_micrographs.star for RELION. Each has --help.",
+        "restframe watch DIR -OutMrc OUT/ ...: correct movies as they arrive. restframe status OUT: how far it is.",
         "restframe simulate --help: make movies with known motion. restframe --version: version and build date.",
         "restframe doctor: versions, devices and folders of this installation, a short test, and advice.",
     ]
