@@ -263,3 +263,19 @@ def test_directories_far_beyond_the_file(tmp_path, offset, place):
     (tmp_path / "m.eer").write_bytes(raw)
     with pytest.raises(InputError, match=r"only \d whole frames can be found"):
         open_movie(tmp_path / "m.eer")
+
+
+def test_lengths_beyond_every_file(tmp_path):
+    frames, _ = eer_frames(40)
+    write_eer(tmp_path / "m.eer", (40, 56), frames, 65001)
+    raw = bytearray((tmp_path / "m.eer").read_bytes())
+    offset = directory_of(raw, 0)
+    for index in range(struct.unpack_from("<Q", raw, offset)[0]):
+        entry = offset + 8 + 20 * index
+        if struct.unpack_from("<H", raw, entry)[0] == 279:
+            struct.pack_into("<Q", raw, entry + 12, 2**64 - 9)
+    (tmp_path / "m.eer").write_bytes(raw)
+    movie = open_movie(tmp_path / "m.eer")
+    assert movie.has_zero_padding and movie.read(1).sum() == 150
+    with pytest.raises(InputError, match="frame 1 is damaged: its data are not in the file"):
+        movie.read(0)

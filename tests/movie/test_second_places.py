@@ -162,3 +162,26 @@ def test_pixel_and_voltage_of_thermo_fisher_headers(tmp_path, kind, byte_order, 
     sections["Bitmask 1"], sections["HT"] = 0, np.nan
     path.write_bytes(head + sections.tobytes() + bytes(2 * 6 * 8 * 2))
     assert open_movie(path).metadata.voltage == 0
+
+
+@pytest.mark.parametrize("description", ["ImageJ=1.53\nslices=4\n", "ImageJ=1.53\nchannels=2\nframes=2\n"])
+def test_imagej_without_the_number_of_images(tmp_path, description):
+    frames = counts((4, 10, 12))
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, frames[0], description=description, metadata=None)
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages[0].tags["StripOffsets"]
+    raw = bytearray(path.read_bytes())
+    raw[tag.valueoffset : tag.valueoffset + 4] = struct.pack("<I", len(raw))
+    path.write_bytes(raw + frames.tobytes())
+    np.testing.assert_array_equal(read_frames(open_movie(path)), frames[:, ::-1])
+
+
+def test_bytes_that_belong_to_no_frame(tmp_path):
+    frames = counts((3, 100, 120))
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, frames, photometric="minisblack", metadata=None)
+    assert open_movie(path).metadata.notes == ()
+    with open(path, "ab") as file:
+        file.write(bytes(40_000))
+    assert "bytes belong to none of its 3 frames" in open_movie(path).metadata.notes[0]

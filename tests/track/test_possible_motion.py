@@ -103,3 +103,10 @@ def test_json_nested_for_ever(tmp_path, opening):
     (tmp_path / "field.json").write_text(opening * 100_000)
     with pytest.raises(InputError, match="holds no motion field"):
         MotionField.load(tmp_path / "field.json")
+
+
+@pytest.mark.parametrize("line", ["patches: 0 0 0", "throw: 0 0"])
+def test_numbers_of_many_digits_in_the_head(tmp_path, line):
+    (tmp_path / "m.aln").write_text(alignment(shifts("1")).replace(line, line.replace("0", "9" * 400, 1)))
+    with pytest.raises(InputError, match=r"no complete \.aln file"):
+        read_alignment(tmp_path / "m.aln")

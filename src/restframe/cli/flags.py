@@ -331,4 +331,11 @@ FLAGS: tuple[Flag, ...] = tuple(replace(flag, group=group) for group, flags in _
 
 def values_text(values: tuple[FlagValue, ...]) -> str:
     """Values as the parameter echo, the help and messages write them."""
-    return " ".join(value if isinstance(value, str) else f"{value:.10g}" for value in values)
+    return " ".join(value if isinstance(value, str) else _number_text(value) for value in values)
+
+
+def _number_text(value: float) -> str:
+    try:
+        return f"{value:.10g}"
+    except OverflowError:  # an integer of hundreds of digits
+        return f"{str(value)[:20]}..."

@@ -66,6 +66,8 @@ class EerMovie:
         shape = self.shape[1] >> self.level, self.shape[2] >> self.level
         votes = []
         for frame_strips in self.strips[::step][:SAMPLED_FRAMES]:
+            if any(not 0 < length <= self.file_size - offset or offset <= 0 for offset, length in frame_strips):
+                continue
             try:
                 encoded = b"".join(read_bytes(self.path, offset, length) for offset, length in frame_strips)
             except (OSError, ValueError):

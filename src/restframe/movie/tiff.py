@@ -57,6 +57,7 @@ PACKED_DESCRIPTION = "4 bits packed"  # by SerialEM: two pixels in each byte, th
 PACKED_SHAPES = {(8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838)}
 """Rows and bytes of a row of packed K2 and K3 super-resolution frames. Older SerialEM versions do not describe them."""
 METAMORPH_STACK_TAG = 33629  # its count is the number of frames
+MAX_DIRECTORY_BYTES = 4096  # of tags for each frame that are no reason for a warning
 MAX_GAP_BYTES = 1 << 20
 """Bytes between the strips or tiles of a frame up to which they are read together."""
 RESOLUTION_UNITS = {2: 2.54e8, 3: 1e8}
@@ -138,6 +139,7 @@ def open_tiff(path: Path) -> TiffMovie:
             f"{path}: its frames claim {claimed_bytes} bytes of data, the file has {file_bytes}. Copy the movie again."
         )
     pages, count_notes = _described_pages(path, pages, file_bytes)
+    count_notes += _unused_bytes(path, pages, file_bytes)
     packed, packing_notes = _packing(first_page)
     height, stored_width = first_page.shape
     shape = len(pages), height, stored_width * 2 if packed else stored_width
@@ -271,12 +273,28 @@ def _described_pages(
     return moved_pages, [f"The file has one directory; its {program} says {count} frames."]
 
 
+def _unused_bytes(path: Path, pages: tuple[tifffile.TiffPage, ...], file_bytes: int) -> list[str]:
+    """A warning where the file is so much larger than its frames that others may be in it."""
+    frame_bytes = [sum(page.databytecounts) for page in pages]
+    unused_bytes = file_bytes - sum(frame_bytes) - MAX_DIRECTORY_BYTES * len(pages)
+    if unused_bytes < max(frame_bytes):
+        return []
+    return [
+        f"Warning: {path}: {unused_bytes} of its {file_bytes} bytes belong to none of its {len(pages)} frames. Are "
+        "frames missing?"
+    ]
+
+
 def _described_count(page: tifffile.TiffPage) -> tuple[str, int]:
     """Which text tells the number of frames, and the number; 0 where there is none."""
     description = page.description or ""
     if description.startswith("ImageJ="):
-        match = re.search(r"^images=(\d{1,9})\s*$", description, re.MULTILINE)
-        return "ImageJ description", int(match[1]) if match else 0
+        numbers = {
+            name: int(digits)
+            for name, digits in re.findall(r"^(images|channels|slices|frames)=(\d{1,9})\s*$", description, re.MULTILINE)
+        }
+        others = math.prod(numbers.get(name, 1) for name in ("channels", "slices", "frames"))
+        return "ImageJ description", numbers.get("images", others)
     stack_planes = page.tags.get(METAMORPH_STACK_TAG)
     if stack_planes is not None:
         return "MetaMorph tag", int(stack_planes.count)

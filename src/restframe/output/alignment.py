@@ -153,7 +153,8 @@ def _parsed(lines: list[str]) -> Alignment:
     width, height, frame_count, *_ = values_by_key["stackSize"]
     columns, rows, *_ = values_by_key["patches"]
     throw, trunc = values_by_key["throw"]
-    if min(width, height, frame_count) < 1 or min(columns, rows, throw, trunc) < 0 or max(width, height) > MAX_SIDE_PX:
+    numbers = width, height, frame_count, columns, rows, throw, trunc
+    if min(width, height, frame_count) < 1 or min(numbers) < 0 or max(numbers) > MAX_SIDE_PX:
         raise ValueError("a size or number in its head is impossible")
     exact_line = next((line for line in lines if line.startswith(EXACT_FIELD)), None)
     if exact_line is not None:
