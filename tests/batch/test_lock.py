@@ -93,3 +93,15 @@ def test_a_holder_notices_that_another_one_took_over(tmp_path, monkeypatch):
         while not lost and time.monotonic() < deadline:
             time.sleep(0.01)
     assert lost and path.exists()
+
+
+def test_a_disk_without_links(tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(lock.os, "link", refuse)
+    path = tmp_path / "lock.json"
+    with FolderLock(path), pytest.raises(LockedError), FolderLock(path):
+        pass
+    with FolderLock(path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()

@@ -77,7 +77,7 @@ class FolderLock:
             draft.write_text(json.dumps(self._entry), encoding="ascii")
             while True:
                 try:
-                    os.link(draft, self.path)  # unlike renaming it fails where the file exists, on network disks too
+                    put_new(draft, self.path)
                     return
                 except FileExistsError:
                     self._remove_dead_lock(draft)
@@ -102,7 +102,7 @@ class FolderLock:
             os.rename(self.path, grave)
             if _read(grave) != holder:  # another host was faster: the lock is alive
                 with suppress(FileExistsError):
-                    os.link(grave, self.path)
+                    put_new(grave, self.path)
             grave.unlink()
 
     def _is_ours(self) -> bool:
@@ -117,6 +117,17 @@ class FolderLock:
                 os.utime(self.path)
             except OSError:  # the disk does not answer: the next time it may
                 continue
+
+
+def put_new(source: Path, target: Path) -> None:
+    """Give a file a second name. Raises FileExistsError where there is one of that name, on network disks too."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without links
+        with open(target, "xb") as file:
+            file.write(source.read_bytes())
 
 
 def is_alive(holder: dict[str, Any], silent_seconds: float) -> bool:
