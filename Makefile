@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python benchmarks/demo.py --out demo
@@ -14,13 +14,18 @@ test: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# the site, in build/site; broken links are errors
+docs: $(VENV)/docs.stamp
+	$(BIN)/mkdocs build --strict
+
 clean:
 	rm -rf $(VENV) demo
 
 # installed again only when what has to be installed changes
 $(VENV)/demo.stamp: EXTRA := plot
 $(VENV)/test.stamp: EXTRA := test
-$(VENV)/demo.stamp $(VENV)/test.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
+$(VENV)/docs.stamp: EXTRA := docs
+$(VENV)/demo.stamp $(VENV)/test.stamp $(VENV)/docs.stamp: $(VENV)/python.stamp pyproject.toml constraints.txt
 	$(PIP) --editable '.[$(EXTRA)]'
 	touch $@
 
