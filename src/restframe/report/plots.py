@@ -62,15 +62,15 @@ def make_figure(record: Record) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
-    axes = figure.subplots(2, 3)
+    panels = figure.subplots(2, 3)
     figure.suptitle(_title(record), fontsize=12, parse_math=False)
     local = local_motion(record)
-    draw_track(axes[0, 0], record)
-    draw_image(axes[0, 1], record, local)
-    draw_spectrum_picture(axes[0, 2], record)
-    draw_doses(axes[1, 0], record)
-    draw_bad_pixels(axes[1, 1], record)
-    draw_spectrum_curve(axes[1, 2], record)
+    draw_track(panels[0, 0], record)
+    draw_image(panels[0, 1], record, local)
+    draw_spectrum_picture(panels[0, 2], record)
+    draw_doses(panels[1, 0], record)
+    draw_bad_pixels(panels[1, 1], record)
+    draw_spectrum_curve(panels[1, 2], record)
     return figure
 
 
@@ -82,41 +82,41 @@ def _title(record: Record) -> str:
     return f"{name}\ntotal motion {motion:.1f} A" + ("" if error is None else f", stated error {error:.2f} A")
 
 
-def draw_track(axes: Any, record: Record) -> None:
+def draw_track(panel: Any, record: Record) -> None:
     """Global motion of the specimen, relative to the first used frame."""
     pixel_size = record.number("motion.pixel_size")
     scale, unit = (pixel_size, "A") if pixel_size else (1.0, "px")
     positions = -scale * np.array(record.value("motion.global_shifts_px") or np.zeros((0, 2)), float).reshape(-1, 2)
     dose = record.numbers("frames.accumulated_dose")
     order = dose or list(range(1, len(positions) + 1))
-    axes.plot(*positions.T, color=TRACK_COLOUR, lw=1, zorder=1)
-    points = axes.scatter(*positions.T, c=order, cmap="viridis", s=22, zorder=2)
-    axes.figure.colorbar(points, ax=axes, label="e/A² received" if dose else "frame", shrink=0.8)
+    panel.plot(*positions.T, color=TRACK_COLOUR, lw=1, zorder=1)
+    points = panel.scatter(*positions.T, c=order, cmap="viridis", s=22, zorder=2)
+    panel.figure.colorbar(points, ax=panel, label="e/A² received" if dose else "frame", shrink=0.8)
     error = record.number("motion.stated_error_px")
     if error is not None and len(positions):
         corner = positions.min(0)
-        axes.errorbar(*corner, xerr=scale * error, yerr=scale * error, color=ACCENT_COLOUR, capsize=3, lw=1)
-        axes.annotate("stated error", corner, textcoords="offset points", xytext=(7, 7), fontsize=8)
-    axes.set(title="Global motion of the specimen", xlabel=f"x ({unit})", ylabel=f"y ({unit})")
-    axes.set_aspect("equal", "datalim")
-    axes.grid(alpha=0.25)
+        panel.errorbar(*corner, xerr=scale * error, yerr=scale * error, color=ACCENT_COLOUR, capsize=3, lw=1)
+        panel.annotate("stated error", corner, textcoords="offset points", xytext=(7, 7), fontsize=8)
+    panel.set(title="Global motion of the specimen", xlabel=f"x ({unit})", ylabel=f"y ({unit})")
+    panel.set_aspect("equal", "datalim")
+    panel.grid(alpha=0.25)
 
 
-def draw_image(axes: Any, record: Record, local: LocalMotion | None) -> None:
+def draw_image(panel: Any, record: Record, local: LocalMotion | None) -> None:
     """The corrected image with the local motion as magnified paths."""
     width, height = int(record.value("frames.width") or 1), int(record.value("frames.height") or 1)
-    _show_picture(axes, record, "thumbnail", (-0.5, width - 0.5, -0.5, height - 0.5))
+    _show_picture(panel, record, "thumbnail", (-0.5, width - 0.5, -0.5, height - 0.5))
     if local is None:
-        axes.set(title="Corrected image (global motion only)", xlabel="x (px)", ylabel="y (px)")
+        panel.set(title="Corrected image (global motion only)", xlabel="x (px)", ylabel="y (px)")
     else:
         factor = magnification(local, width)
         for x, y, path in zip(local.x, local.y, local.paths, strict=True):
-            axes.plot(x + factor * path[:, 0], y + factor * path[:, 1], color="#ffd43b", lw=1.2)
-            axes.plot(x + factor * path[-1, 0], y + factor * path[-1, 1], ".", color="#ff6b6b", ms=5)
-        axes.set(title=f"Corrected image, local motion x {factor}", xlabel="x (px)", ylabel="y (px)")
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(-0.5, height - 0.5)
-    axes.set_aspect("equal")
+            panel.plot(x + factor * path[:, 0], y + factor * path[:, 1], color="#ffd43b", lw=1.2)
+            panel.plot(x + factor * path[-1, 0], y + factor * path[-1, 1], ".", color="#ff6b6b", ms=5)
+        panel.set(title=f"Corrected image, local motion x {factor}", xlabel="x (px)", ylabel="y (px)")
+    panel.set_xlim(-0.5, width - 0.5)
+    panel.set_ylim(-0.5, height - 0.5)
+    panel.set_aspect("equal")
 
 
 def magnification(local: LocalMotion, width: int) -> int:
@@ -126,50 +126,50 @@ def magnification(local: LocalMotion, width: int) -> int:
     return max(fitting, default=1)
 
 
-def draw_spectrum_picture(axes: Any, record: Record) -> None:
+def draw_spectrum_picture(panel: Any, record: Record) -> None:
     """The power spectrum as an image."""
     pixel_size = record.number("spectrum.pixel_size")
     nyquist = 0.5 / pixel_size if pixel_size else 0.5
-    _show_picture(axes, record, "spectrum", (-nyquist, nyquist, -nyquist, nyquist))
+    _show_picture(panel, record, "spectrum", (-nyquist, nyquist, -nyquist, nyquist))
     unit = "1/A" if pixel_size else "cycles per pixel"
-    axes.set(title="Power spectrum of the sum", xlabel=f"x frequency ({unit})", ylabel=f"y frequency ({unit})")
+    panel.set(title="Power spectrum of the sum", xlabel=f"x frequency ({unit})", ylabel=f"y frequency ({unit})")
 
 
-def _show_picture(axes: Any, record: Record, kind: str, extent: tuple[float, float, float, float]) -> None:
+def _show_picture(panel: Any, record: Record, kind: str, extent: tuple[float, float, float, float]) -> None:
     path = record.file(kind)
     if path is None or not path.is_file():
-        axes.text(0.5, 0.5, "no picture (--thumbnails)", ha="center", va="center", transform=axes.transAxes)
+        panel.text(0.5, 0.5, "no picture (--thumbnails)", ha="center", va="center", transform=panel.transAxes)
         return
     pixels: AnyArray = imagecodecs.jpeg8_decode(path.read_bytes())
-    axes.imshow(pixels, cmap="gray", extent=extent, vmin=0, vmax=255)
+    panel.imshow(pixels, cmap="gray", extent=extent, vmin=0, vmax=255)
 
 
-def draw_spectrum_curve(axes: Any, record: Record) -> None:
+def draw_spectrum_curve(panel: Any, record: Record) -> None:
     """Mean power of rings."""
     log_power = record.numbers("spectrum.log10_power")
     pixel_size = record.number("spectrum.pixel_size")
     frequency = np.linspace(0, 0.5 / (pixel_size or 1), len(log_power)) if log_power else np.zeros(0)
-    axes.plot(frequency[2:], log_power[2:], color=TRACK_COLOUR, lw=1)
+    panel.plot(frequency[2:], log_power[2:], color=TRACK_COLOUR, lw=1)
     unit = "1/A" if pixel_size else "cycles per pixel"
-    axes.set(title="Power of rings", xlabel=f"frequency ({unit})", ylabel="log10 of the power")
-    axes.grid(alpha=0.25)
+    panel.set(title="Power of rings", xlabel=f"frequency ({unit})", ylabel="log10 of the power")
+    panel.grid(alpha=0.25)
 
 
-def draw_doses(axes: Any, record: Record) -> None:
+def draw_doses(panel: Any, record: Record) -> None:
     """Dose of each frame, and the weights of frames at some resolutions."""
     dose, accumulated = record.numbers("frames.dose"), record.numbers("frames.accumulated_dose")
-    axes.set(title="Dose weights of frames", xlabel="frame, from 1", ylabel="weight, relative to the first frame")
+    panel.set(title="Dose weights of frames", xlabel="frame, from 1", ylabel="weight, relative to the first frame")
     if not dose:
-        axes.text(0.5, 0.5, "no dose was given", ha="center", va="center", transform=axes.transAxes)
+        panel.text(0.5, 0.5, "no dose was given", ha="center", va="center", transform=panel.transAxes)
         return
     frames = np.arange(1, len(dose) + 1)
     voltage = record.number("settings.exposure.voltage") or 300.0
     for resolution in WEIGHT_RESOLUTIONS:
         weights = dose_weights(np.array(accumulated), 1 / resolution, voltage)
-        axes.plot(frames, weights, lw=1.3, label=f"{resolution:g} A")
-    axes.set_ylim(0, 1.05)
-    axes.legend(title="resolution", fontsize=8, loc="lower left")
-    other = axes.twinx()
+        panel.plot(frames, weights, lw=1.3, label=f"{resolution:g} A")
+    panel.set_ylim(0, 1.05)
+    panel.legend(title="resolution", fontsize=8, loc="lower left")
+    other = panel.twinx()
     other.step(frames, dose, where="mid", color="0.6", lw=1)
     other.set_ylim(0, 1.6 * max(dose))
     other.set_ylabel("dose of a frame (e/A², grey)", color="0.4")
@@ -181,14 +181,14 @@ def dose_weights(accumulated: FloatArray, frequency: float, voltage: float) -> F
     return np.asarray(np.exp(-(accumulated - accumulated[0]) / (OPTIMAL_FACTOR * critical)))
 
 
-def draw_bad_pixels(axes: Any, record: Record) -> None:
+def draw_bad_pixels(panel: Any, record: Record) -> None:
     """Where pixels were filled with the local mean."""
     width, height = int(record.value("frames.width") or 1), int(record.value("frames.height") or 1)
     positions = np.array(record.value("bad_pixels.positions") or np.zeros((0, 2)), float).reshape(-1, 2)
     count = int(record.value("bad_pixels.count") or 0)
     shown = "" if len(positions) == count else f", {len(positions)} shown"
-    axes.scatter(*positions.T, s=6, color=BAD_PIXEL_COLOUR, marker="s")
-    axes.set(title=f"Bad pixels: {count}{shown}", xlabel="x (px)", ylabel="y (px)")
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(-0.5, height - 0.5)
-    axes.set_aspect("equal")
+    panel.scatter(*positions.T, s=6, color=BAD_PIXEL_COLOUR, marker="s")
+    panel.set(title=f"Bad pixels: {count}{shown}", xlabel="x (px)", ylabel="y (px)")
+    panel.set_xlim(-0.5, width - 0.5)
+    panel.set_ylim(-0.5, height - 0.5)
+    panel.set_aspect("equal")

@@ -52,20 +52,20 @@ COLUMNS = (
 
 def movie_row(record: Record, optics: Optics) -> dict[str, Any]:
     """One movie of the table. Keys with no value are left out."""
-    row: dict[str, Any] = {
+    table_row: dict[str, Any] = {
         "name": record.name,
         "status": record.content.get("status"),
         "finished": seconds_since_1970(record.content.get("finished")),
     }
     if not record.done:
-        return row | {"reason": str(record.content.get("reason") or "no reason was recorded"), "values": {}}
-    row["values"] = {key: value for key, value in values_of(record).items() if value is not None}
-    row["errors"] = {key: value for key, value in errors_of(record).items() if value is not None}
-    row["thumbnail"] = picture_address(record, "thumbnail")
-    row["warnings"] = len(record.content.get("warnings") or [])
-    row["star"] = micrograph_row(record, optics)
-    row["file"] = str(record.file("dose_weighted") or record.file("sum") or "")
-    return row
+        return table_row | {"reason": str(record.content.get("reason") or "no reason was recorded"), "values": {}}
+    table_row["values"] = {key: value for key, value in values_of(record).items() if value is not None}
+    table_row["errors"] = {key: value for key, value in errors_of(record).items() if value is not None}
+    table_row["thumbnail"] = picture_address(record, "thumbnail")
+    table_row["warnings"] = len(record.content.get("warnings") or [])
+    table_row["star"] = micrograph_row(record, optics)
+    table_row["file"] = str(record.file("dose_weighted") or record.file("sum") or "")
+    return table_row
 
 
 def values_of(record: Record) -> dict[str, float | None]:
