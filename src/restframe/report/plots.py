@@ -25,27 +25,27 @@ TRACK_COLOUR, ACCENT_COLOUR, BAD_PIXEL_COLOUR = "#2563a8", "#d9480f", "#c2255c"
 OPTIMAL_FACTOR = 2.0  # in the exponent of dose weights: exp(-dose / (2 critical dose))
 
 
-def plot_record(record_path: Path, target: Path) -> None:
-    """Draw a movie's motion, image, spectrum, doses and defects to ``target`` (png, svg or pdf).
+def plot_record(record_path: Path, figure_path: Path) -> None:
+    """Draw a movie's motion, image, spectrum, doses and defects to ``figure_path`` (png, svg or pdf).
 
     Raises `InputError` where the file is no record of a corrected movie, `SettingsError` without matplotlib or for
     another format, `OutputError`.
     """
-    check_format(target)
+    check_format(figure_path)
     record = read_record(record_path)
     if not record.done:
         raise InputError(f"{record_path}: this movie failed, nothing can be drawn. {record.content.get('reason')}")
     figure = make_figure(record)
-    options = {"format": target.suffix[1:].lower(), "dpi": DOTS_PER_INCH, "metadata": {"Creator": None}}
-    if target.suffix.lower() != ".pdf":
-        options["metadata"] = {"Date": None} if target.suffix.lower() == ".svg" else {"Software": None}
-    place_all([(target, lambda draft: figure.savefig(draft, **options))])
+    options = {"format": figure_path.suffix[1:].lower(), "dpi": DOTS_PER_INCH, "metadata": {"Creator": None}}
+    if figure_path.suffix.lower() != ".pdf":
+        options["metadata"] = {"Date": None} if figure_path.suffix.lower() == ".svg" else {"Software": None}
+    place_all([(figure_path, lambda draft: figure.savefig(draft, **options))])
 
 
-def check_format(target: Path) -> None:
+def check_format(figure_path: Path) -> None:
     """Raise SettingsError unless a figure of this name can be drawn."""
-    if target.suffix[1:].lower() not in FORMATS:
-        raise SettingsError(f"{target}: a plot is .png, .svg or .pdf. Give a name that ends in one of these.")
+    if figure_path.suffix[1:].lower() not in FORMATS:
+        raise SettingsError(f"{figure_path}: a plot is .png, .svg or .pdf. Give a name that ends in one of these.")
     check_matplotlib()
 
 
@@ -53,8 +53,10 @@ def check_matplotlib() -> None:
     """Raise SettingsError where matplotlib is not installed."""
     try:
         import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise SettingsError("Plots need matplotlib, which is not installed: pip install 'restframe[plot]'.") from error
+    except ImportError as stated_error:
+        raise SettingsError(
+            "Plots need matplotlib, which is not installed: pip install 'restframe[plot]'."
+        ) from stated_error
 
 
 def make_figure(record: Record) -> Any:
@@ -64,9 +66,9 @@ def make_figure(record: Record) -> Any:
     figure = Figure(figsize=FIGURE_INCHES, layout="constrained")
     panels = figure.subplots(2, 3)
     figure.suptitle(_title(record), fontsize=12, parse_math=False)
-    local = local_motion(record)
+    local_field = local_motion(record)
     draw_track(panels[0, 0], record)
-    draw_image(panels[0, 1], record, local)
+    draw_image(panels[0, 1], record, local_field)
     draw_spectrum_picture(panels[0, 2], record)
     draw_doses(panels[1, 0], record)
     draw_bad_pixels(panels[1, 1], record)
@@ -76,52 +78,56 @@ def make_figure(record: Record) -> Any:
 
 def _title(record: Record) -> str:
     name = record.value("input.name") or record.name
-    motion, error = record.number("motion.total"), record.number("motion.stated_error")
+    motion, stated_error = record.number("motion.total"), record.number("motion.stated_error")
     if motion is None:
         return str(name)
-    return f"{name}\ntotal motion {motion:.1f} A" + ("" if error is None else f", stated error {error:.2f} A")
+    return f"{name}\ntotal motion {motion:.1f} A" + (
+        "" if stated_error is None else f", stated error {stated_error:.2f} A"
+    )
 
 
 def draw_track(panel: Any, record: Record) -> None:
     """Global motion of the specimen, relative to the first used frame."""
     pixel_size = record.number("motion.pixel_size")
-    scale, unit = (pixel_size, "A") if pixel_size else (1.0, "px")
+    scale, unit_name = (pixel_size, "A") if pixel_size else (1.0, "px")
     positions = -scale * np.array(record.value("motion.global_shifts_px") or np.zeros((0, 2)), float).reshape(-1, 2)
-    dose = record.numbers("frames.accumulated_dose")
-    order = dose or list(range(1, len(positions) + 1))
+    frame_doses = record.numbers("frames.accumulated_dose")
+    point_colours = frame_doses or list(range(1, len(positions) + 1))
     panel.plot(*positions.T, color=TRACK_COLOUR, lw=1, zorder=1)
-    points = panel.scatter(*positions.T, c=order, cmap="viridis", s=22, zorder=2)
-    panel.figure.colorbar(points, ax=panel, label="e/A² received" if dose else "frame", shrink=0.8)
-    error = record.number("motion.stated_error_px")
-    if error is not None and len(positions):
+    frame_points = panel.scatter(*positions.T, c=point_colours, cmap="viridis", s=22, zorder=2)
+    panel.figure.colorbar(frame_points, ax=panel, label="e/A² received" if frame_doses else "frame", shrink=0.8)
+    stated_error = record.number("motion.stated_error_px")
+    if stated_error is not None and len(positions):
         corner = positions.min(0)
-        panel.errorbar(*corner, xerr=scale * error, yerr=scale * error, color=ACCENT_COLOUR, capsize=3, lw=1)
+        panel.errorbar(
+            *corner, xerr=scale * stated_error, yerr=scale * stated_error, color=ACCENT_COLOUR, capsize=3, lw=1
+        )
         panel.annotate("stated error", corner, textcoords="offset points", xytext=(7, 7), fontsize=8)
-    panel.set(title="Global motion of the specimen", xlabel=f"x ({unit})", ylabel=f"y ({unit})")
+    panel.set(title="Global motion of the specimen", xlabel=f"x ({unit_name})", ylabel=f"y ({unit_name})")
     panel.set_aspect("equal", "datalim")
     panel.grid(alpha=0.25)
 
 
-def draw_image(panel: Any, record: Record, local: LocalMotion | None) -> None:
+def draw_image(panel: Any, record: Record, local_field: LocalMotion | None) -> None:
     """The corrected image with the local motion as magnified paths."""
     width, height = int(record.value("frames.width") or 1), int(record.value("frames.height") or 1)
     _show_picture(panel, record, "thumbnail", (-0.5, width - 0.5, -0.5, height - 0.5))
-    if local is None:
+    if local_field is None:
         panel.set(title="Corrected image (global motion only)", xlabel="x (px)", ylabel="y (px)")
     else:
-        factor = magnification(local, width)
-        for x, y, path in zip(local.x, local.y, local.paths, strict=True):
-            panel.plot(x + factor * path[:, 0], y + factor * path[:, 1], color="#ffd43b", lw=1.2)
-            panel.plot(x + factor * path[-1, 0], y + factor * path[-1, 1], ".", color="#ff6b6b", ms=5)
+        factor = magnification(local_field, width)
+        for x, y, local_path in zip(local_field.x, local_field.y, local_field.paths, strict=True):
+            panel.plot(x + factor * local_path[:, 0], y + factor * local_path[:, 1], color="#ffd43b", lw=1.2)
+            panel.plot(x + factor * local_path[-1, 0], y + factor * local_path[-1, 1], ".", color="#ff6b6b", ms=5)
         panel.set(title=f"Corrected image, local motion x {factor}", xlabel="x (px)", ylabel="y (px)")
     panel.set_xlim(-0.5, width - 0.5)
     panel.set_ylim(-0.5, height - 0.5)
     panel.set_aspect("equal")
 
 
-def magnification(local: LocalMotion, width: int) -> int:
+def magnification(local_field: LocalMotion, width: int) -> int:
     """The largest round factor with which no path is drawn longer than `LONGEST_ARROW`."""
-    longest = float(np.hypot(*np.moveaxis(local.paths, -1, 0)).max(initial=0.0))
+    longest = float(np.hypot(*np.moveaxis(local_field.paths, -1, 0)).max(initial=0.0))
     fitting = [factor for factor in MAGNIFICATIONS if factor * longest <= LONGEST_ARROW * width]
     return max(fitting, default=1)
 
@@ -131,16 +137,18 @@ def draw_spectrum_picture(panel: Any, record: Record) -> None:
     pixel_size = record.number("spectrum.pixel_size")
     nyquist = 0.5 / pixel_size if pixel_size else 0.5
     _show_picture(panel, record, "spectrum", (-nyquist, nyquist, -nyquist, nyquist))
-    unit = "1/A" if pixel_size else "cycles per pixel"
-    panel.set(title="Power spectrum of the sum", xlabel=f"x frequency ({unit})", ylabel=f"y frequency ({unit})")
+    unit_name = "1/A" if pixel_size else "cycles per pixel"
+    panel.set(
+        title="Power spectrum of the sum", xlabel=f"x frequency ({unit_name})", ylabel=f"y frequency ({unit_name})"
+    )
 
 
 def _show_picture(panel: Any, record: Record, kind: str, extent: tuple[float, float, float, float]) -> None:
-    path = record.file(kind)
-    if path is None or not path.is_file():
+    local_path = record.file(kind)
+    if local_path is None or not local_path.is_file():
         panel.text(0.5, 0.5, "no picture (--thumbnails)", ha="center", va="center", transform=panel.transAxes)
         return
-    pixels: AnyArray = imagecodecs.jpeg8_decode(path.read_bytes())
+    pixels: AnyArray = imagecodecs.jpeg8_decode(local_path.read_bytes())
     panel.imshow(pixels, cmap="gray", extent=extent, vmin=0, vmax=255)
 
 
@@ -150,19 +158,19 @@ def draw_spectrum_curve(panel: Any, record: Record) -> None:
     pixel_size = record.number("spectrum.pixel_size")
     frequency = np.linspace(0, 0.5 / (pixel_size or 1), len(log_power)) if log_power else np.zeros(0)
     panel.plot(frequency[2:], log_power[2:], color=TRACK_COLOUR, lw=1)
-    unit = "1/A" if pixel_size else "cycles per pixel"
-    panel.set(title="Power of rings", xlabel=f"frequency ({unit})", ylabel="log10 of the power")
+    unit_name = "1/A" if pixel_size else "cycles per pixel"
+    panel.set(title="Power of rings", xlabel=f"frequency ({unit_name})", ylabel="log10 of the power")
     panel.grid(alpha=0.25)
 
 
 def draw_doses(panel: Any, record: Record) -> None:
     """Dose of each frame, and the weights of frames at some resolutions."""
-    dose, accumulated = record.numbers("frames.dose"), record.numbers("frames.accumulated_dose")
+    frame_doses, accumulated = record.numbers("frames.dose"), record.numbers("frames.accumulated_dose")
     panel.set(title="Dose weights of frames", xlabel="frame, from 1", ylabel="weight, relative to the first frame")
-    if not dose:
+    if not frame_doses:
         panel.text(0.5, 0.5, "no dose was given", ha="center", va="center", transform=panel.transAxes)
         return
-    frames = np.arange(1, len(dose) + 1)
+    frames = np.arange(1, len(frame_doses) + 1)
     voltage = record.number("settings.exposure.voltage") or 300.0
     for resolution in WEIGHT_RESOLUTIONS:
         weights = dose_weights(np.array(accumulated), 1 / resolution, voltage)
@@ -170,8 +178,8 @@ def draw_doses(panel: Any, record: Record) -> None:
     panel.set_ylim(0, 1.05)
     panel.legend(title="resolution", fontsize=8, loc="lower left")
     other = panel.twinx()
-    other.step(frames, dose, where="mid", color="0.6", lw=1)
-    other.set_ylim(0, 1.6 * max(dose))
+    other.step(frames, frame_doses, where="mid", color="0.6", lw=1)
+    other.set_ylim(0, 1.6 * max(frame_doses))
     other.set_ylabel("dose of a frame (e/A², grey)", color="0.4")
 
 
@@ -185,10 +193,10 @@ def draw_bad_pixels(panel: Any, record: Record) -> None:
     """Where pixels were filled with the local mean."""
     width, height = int(record.value("frames.width") or 1), int(record.value("frames.height") or 1)
     positions = np.array(record.value("bad_pixels.positions") or np.zeros((0, 2)), float).reshape(-1, 2)
-    count = int(record.value("bad_pixels.count") or 0)
-    shown = "" if len(positions) == count else f", {len(positions)} shown"
+    pixel_count = int(record.value("bad_pixels.count") or 0)
+    shown = "" if len(positions) == pixel_count else f", {len(positions)} shown"
     panel.scatter(*positions.T, s=6, color=BAD_PIXEL_COLOUR, marker="s")
-    panel.set(title=f"Bad pixels: {count}{shown}", xlabel="x (px)", ylabel="y (px)")
+    panel.set(title=f"Bad pixels: {pixel_count}{shown}", xlabel="x (px)", ylabel="y (px)")
     panel.set_xlim(-0.5, width - 0.5)
     panel.set_ylim(-0.5, height - 0.5)
     panel.set_aspect("equal")

@@ -37,8 +37,8 @@ class Record:
     def value(self, key: str) -> Any:
         """The value of a key such as ``motion.total``; None where it is missing."""
         value: Any = self.content
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        for key_part in key.split("."):
+            value = value.get(key_part) if isinstance(value, Mapping) else None
         return value
 
     def number(self, key: str) -> float | None:
@@ -61,17 +61,23 @@ class Record:
         return next(iter(self.files(kind)), None)
 
 
-def read_record(path: Path) -> Record:
+def read_record(record_file: Path) -> Record:
     """Raises `InputError` for a file that is no record."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(record_file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. Give a movie's record, a .json file.") from error
+        raise InputError(
+            f"{record_file} cannot be read: {error.strerror}. Give a movie's record, a .json file."
+        ) from error
     except ValueError as error:
-        raise InputError(f"{path} is no record: {error}. Give the file that --record or a batch wrote.") from error
+        raise InputError(
+            f"{record_file} is no record: {error}. Give the file that --record or a batch wrote."
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is no record of restframe. Give the .json file that --record or a batch wrote.")
-    return Record(path, content)
+        raise InputError(
+            f"{record_file} is no record of restframe. Give the .json file that --record or a batch wrote."
+        )
+    return Record(record_file, content)
 
 
 def record_folder(folder: Path) -> Path:
@@ -98,47 +104,51 @@ class RecordReader:
 
     def records(self) -> list[Record]:
         """All that can be read now, in the order in which they were finished."""
-        names = _record_names(self.folder)
-        for gone in set(self._records) - set(names):
+        record_names = _record_names(self.folder)
+        for gone in set(self._records) - set(record_names):
             del self._records[gone]
-        for name in names:
-            path = self.folder / name
+        for record_name in record_names:
+            record_file = self.folder / record_name
             try:
-                status = os.stat(path)
+                status = os.stat(record_file)
                 version = status.st_size, status.st_mtime_ns
-                if name not in self._records or self._records[name][0] != version:
-                    self._records[name] = version, read_record(path)
+                if record_name not in self._records or self._records[record_name][0] != version:
+                    self._records[record_name] = version, read_record(record_file)
             except (OSError, InputError):  # replaced at this moment, or another program's file
-                self._records.pop(name, None)
-        found = [record for _, record in self._records.values()]
-        return sorted(found, key=lambda record: (str(record.content.get("finished")), record.name))
+                self._records.pop(record_name, None)
+        known_records = [record for _, record in self._records.values()]
+        return sorted(known_records, key=lambda record: (str(record.content.get("finished")), record.name))
 
     def running(self) -> Content | None:
         """What the runs of a batch say of themselves; None without one. Runs of parts of the movies are added up."""
-        runs = []
-        for path in sorted((self.folder / STATE_FOLDER).glob("running*.json")):
+        run_states = []
+        for record_file in sorted((self.folder / STATE_FOLDER).glob("running*.json")):
             try:
-                content = json.loads(path.read_text(encoding="utf-8"))
+                content = json.loads(record_file.read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue
             if isinstance(content, dict):
-                runs.append(content)
-        return combined_runs(runs) if runs else None
+                run_states.append(content)
+        return combined_runs(run_states) if run_states else None
 
 
-def combined_runs(runs: Sequence[Content]) -> Content:
+def combined_runs(run_states: Sequence[Content]) -> Content:
     """The state of several runs as one: those that still run count, where there are any."""
-    counted = [run for run in runs if run.get("is_running")] or runs
-    oldest = [run["oldest_waiting"] for run in counted if run.get("oldest_waiting")]
+    counted = [run for run in run_states if run.get("is_running")] or run_states
+    oldest_waiting = [run["oldest_waiting"] for run in counted if run.get("oldest_waiting")]
     return {
         "is_running": any(bool(run.get("is_running")) for run in counted),
         "host": ", ".join(sorted({str(run.get("host")) for run in counted})),
         "heartbeat": max(str(run.get("heartbeat")) for run in counted),
         "waiting": sum(int(run.get("waiting") or 0) for run in counted),
-        "oldest_waiting": min(oldest, default=None),
+        "oldest_waiting": min(oldest_waiting, default=None),
         "running": [str(one.get("movie")) for run in counted for one in run.get("running") or []],
     }
 
 
 def _record_names(folder: Path) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
+    return sorted(
+        record_name
+        for record_name in os.listdir(folder)
+        if record_name.endswith(".json") and not record_name.startswith(".")
+    )

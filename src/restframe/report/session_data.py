@@ -95,12 +95,12 @@ def values_of(record: Record) -> dict[str, float | None]:
 
 def errors_of(record: Record) -> dict[str, float | None]:
     """Standard deviations of values, where they are known."""
-    total, early, late = motion_errors(record)
+    total_error, early_error, late_error = motion_errors(record)
     defocus, astigmatism = record.number("ctf.defocus_error_a"), record.number("ctf.astigmatism_error_a")
     errors = {
-        "total": total,
-        "early": early,
-        "late": late,
+        "total": total_error,
+        "early": early_error,
+        "late": late_error,
         "defocus": None if defocus is None else defocus / 1e4,
         "astigmatism": astigmatism,
         "gain": record.number("gain_check.chance"),
@@ -110,12 +110,12 @@ def errors_of(record: Record) -> dict[str, float | None]:
 
 def details(record: Record) -> dict[str, Any]:
     """What is only shown for one movie."""
-    shared = {"input": record.value("input.path"), "record": record.path.name}
+    shared_entries = {"input": record.value("input.path"), "record": record.path.name}
     if not record.done:
-        return shared | {"retry": retry_command(record)}
+        return shared_entries | {"retry": retry_command(record)}
     pixel_size = record.number("motion.pixel_size")
     shifts = np.array(record.value("motion.global_shifts_px") or np.zeros((0, 2)), float).reshape(-1, 2)
-    return shared | {
+    return shared_entries | {
         "pixel_size": pixel_size,
         "width": record.value("frames.width"),
         "height": record.value("frames.height"),
@@ -129,7 +129,9 @@ def details(record: Record) -> dict[str, Any]:
         "decisions": record.value("decisions.sentences") or [],
         "warnings": record.content.get("warnings") or [],
         "gain_advice": gain_advice(record),
-        "outputs": [str(path) for kind in output_kinds(record) for path in record.files(kind)],
+        "outputs": [
+            str(local_path) for picture_kind in output_kinds(record) for local_path in record.files(picture_kind)
+        ],
         "host": record.value("machine.host"),
         "program": f"{record.content.get('program')} {record.content.get('program_version')}",
     }
@@ -137,21 +139,21 @@ def details(record: Record) -> dict[str, Any]:
 
 def local_paths(record: Record) -> list[Any] | None:
     """For each place x, y and its displacement at a few frames, in unbinned pixels."""
-    local = local_motion(record)
-    if local is None:
+    local_field = local_motion(record)
+    if local_field is None:
         return None
-    frame_count = local.paths.shape[1]
+    frame_count = local_field.paths.shape[1]
     frames = np.unique(np.linspace(0, frame_count - 1, min(frame_count, 6)).round().astype(int))
     return [
-        [round(float(x), 1), round(float(y), 1), path[frames].round(3).tolist()]
-        for x, y, path in zip(local.x, local.y, local.paths, strict=True)
+        [round(float(x), 1), round(float(y), 1), local_path[frames].round(3).tolist()]
+        for x, y, local_path in zip(local_field.x, local_field.y, local_field.paths, strict=True)
     ]
 
 
 def ctf_entry(record: Record) -> Content | None:
     """What the rings of the spectrum are drawn from; None where no CTF was found."""
-    ctf = record.value("ctf")
-    return ctf if isinstance(ctf, dict) and ctf.get("found") is not False else None
+    ctf_values = record.value("ctf")
+    return ctf_values if isinstance(ctf_values, dict) and ctf_values.get("found") is not False else None
 
 
 def gain_advice(record: Record) -> str | None:
@@ -175,18 +177,18 @@ def retry_command(record: Record) -> str:
     return RETRY_HINT
 
 
-def picture_address(record: Record, kind: str) -> str | None:
+def picture_address(record: Record, picture_kind: str) -> str | None:
     """The address of a picture as the page, which lies beside the records, names it."""
     for one in record.content.get("pictures") or []:
-        if one["kind"] == kind:
+        if one["kind"] == picture_kind:
             return quote(f"{PICTURE_FOLDER}/{Path(one['path']).name}")
     return None
 
 
-def seconds_since_1970(text: Any) -> float | None:
+def seconds_since_1970(time_text: Any) -> float | None:
     """A time in ISO 8601 as a number."""
     try:
-        return datetime.fromisoformat(str(text)).timestamp()
+        return datetime.fromisoformat(str(time_text)).timestamp()
     except ValueError:
         return None
 
