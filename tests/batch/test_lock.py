@@ -105,3 +105,16 @@ def test_a_disk_without_links(tmp_path, monkeypatch):
         pass
     with FolderLock(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"from restframe.output.drafts import *; draft_of(Path({str(tmp_path / 'x')!r})).touch()",
+        ]
+    )
+    assert process.wait() == 0 and len(list(tmp_path.glob(".*.part"))) == 1
+    with FolderLock(tmp_path / "lock.json"):
+        assert not list(tmp_path.glob(".*.part"))

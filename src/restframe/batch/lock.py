@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from restframe.errors import LockedError
-from restframe.output.drafts import machine, start_of
+from restframe.output.drafts import discard, draft_of, machine, remove_abandoned, start_of
 from restframe.output.place import explaining
 
 STATE_FOLDER = "state"  # in the folder of the records
@@ -72,7 +72,8 @@ class FolderLock:
                 self.path.unlink()
 
     def _acquire(self) -> None:
-        draft = self.path.with_name(f".{self._entry['token']}.part")
+        remove_abandoned([self.path.parent])
+        draft = draft_of(self.path)
         try:
             draft.write_text(json.dumps(self._entry), encoding="ascii")
             while True:
@@ -82,7 +83,7 @@ class FolderLock:
                 except FileExistsError:
                     self._remove_dead_lock(draft)
         finally:
-            draft.unlink(missing_ok=True)
+            discard(draft)
 
     def _remove_dead_lock(self, draft: Path) -> None:
         """Raise `LockedError` unless the holder is gone."""
@@ -97,13 +98,13 @@ class FolderLock:
                 f"{holder.get('pid')}, since {holder.get('since')}, last sign of life {max(silent_seconds, 0):.0f} s "
                 "ago. Wait for its end, or use another folder for the results."
             )
-        grave = self.path.with_name(f".{self._entry['token']}.dead")
+        grave = draft_of(self.path)
         with suppress(FileNotFoundError):
             os.rename(self.path, grave)
             if _read(grave) != holder:  # another host was faster: the lock is alive
                 with suppress(FileExistsError):
                     put_new(grave, self.path)
-            grave.unlink()
+        discard(grave)
 
     def _is_ours(self) -> bool:
         return bool(_read(self.path).get("token") == self._entry["token"])
