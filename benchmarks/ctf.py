@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from restframe import estimate_ctf
-from restframe.ctf.bins import make_bins
+from restframe.ctf.bins import Bins, make_bins
 from restframe.ctf.estimate import highest_frequency
 from restframe.ctf.model import CtfShape, Microscope, SignalStrength
 from restframe.ctf.refine import Freedom, cramer_rao_covariance
-from restframe.ctf.spectrum import polar_spectrum
+from restframe.ctf.spectrum import AxisWindow, edge_window, polar_spectrum
 from restframe.optics import CtfParameters
 from restframe.simulate.ice_images import IceImage, simulate_ice
 
@@ -97,8 +97,23 @@ class Outcome:
     seconds: float
 
 
-def measure(row: Row, seed: int) -> Outcome:
+def seen_through_edges(bins: Bins, recipe: IceImage, microscope: Microscope) -> Bins:
+    """``bins`` with what remains of the oscillation in an image of finite size: its spectrum is blurred.
+
+    An image whose opposite edges fit together has no edges.
+    """
+    if not recipe.margin:
+        return bins
+    window = AxisWindow(0, edge_window(recipe.side))
+    lag = 2 * microscope.wavelength * recipe.optics.defocus * np.sqrt(bins.squared_frequency) / recipe.pixel_size
+    coherence = window.coherence(lag * np.cos(bins.angle)) * window.coherence(lag * np.sin(bins.angle))
+    return replace(bins, visibility=coherence)
+
+
+def measure(row: Row, seed: int, periodic: bool = False) -> Outcome:
     recipe = recipe_of(row, seed)
+    if periodic:
+        recipe = replace(recipe, margin=0)
     image = simulate_ice(recipe)
     start = time.process_time()
     ctf = estimate_ctf(
@@ -119,7 +134,8 @@ def measure(row: Row, seed: int) -> Outcome:
     microscope = Microscope(recipe.optics.voltage)
     signal = SignalStrength(float(np.log(max(recipe.strength, 1e-6))), recipe.bfactor)
     freedom = Freedom(phase_shift=row.max_phase > 0, thickness=False)
-    covariance = cramer_rao_covariance(make_bins(spectrum, 1 / 30), microscope, truth, signal, freedom)
+    bins = seen_through_edges(make_bins(spectrum, 1 / 30), recipe, microscope)
+    covariance = cramer_rao_covariance(bins, microscope, truth, signal, freedom)
     bound = np.sqrt(np.diag(covariance))[:4] * [1, 1, 1, np.rad2deg(1)]
     return Outcome(ctf.found, np.array(error), bound, np.array(stated), seconds)
 
@@ -164,12 +180,13 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS)
     parser.add_argument("--images", type=int, default=100, help="per row")
     parser.add_argument("--first", type=int, default=10000, help="seed of the first image")
+    parser.add_argument("--periodic", action="store_true", help="opposite edges of the images fit together")
     parser.add_argument("--verbose", action="store_true", help="a line for every image")
     arguments = parser.parse_args()
     for name in arguments.rows:
         outcomes = []
         for seed in range(arguments.first, arguments.first + arguments.images):
-            outcomes.append(measure(ROWS[name], seed))
+            outcomes.append(measure(ROWS[name], seed, arguments.periodic))
             if arguments.verbose:
                 one = outcomes[-1]
                 print(

@@ -17,11 +17,12 @@ from restframe.settings import (
     Row,
     Settings,
     Sums,
+    Transfer,
     usable_dose_range,
     with_choices,
 )
 
-TOPICS = (Detector, Exposure, Motion, Sums, Machine)
+TOPICS = (Detector, Exposure, Motion, Sums, Transfer, Machine)
 
 
 def test_choices_are_the_fields():

@@ -13,6 +13,7 @@ import numpy as np
 
 from restframe import memory, pages
 from restframe.arrays import AnyArray, FloatArray, IntArray
+from restframe.corrected_ctf import amplitude_spectrum, ctf_of_sums, frames_per_spectrum
 from restframe.detector.binned import BinnedFrames, binning_factor
 from restframe.detector.defect_list import defect_regions, defect_sentence
 from restframe.detector.references import References, load_references
@@ -408,6 +409,11 @@ def restore(
     resampling = make_resampling_map(kernels, measured.field, prepared.placement, sizes)
     if stack:
         stack(corrected_frame_groups(kernels, raw, calibration, resampling, settings.sums.stack_group))
+    spectrum_pixel_size = 0.0
+    if settings.transfer.power_spectrum:
+        group_size = frames_per_spectrum(used.dose)
+        groups = corrected_frame_groups(kernels, raw, calibration, resampling, group_size)
+        images["power_spectrum"], spectrum_pixel_size = amplitude_spectrum(groups, settings.output_pixel_size)
     if settings.sums.intraframe_motion:
         moved = intraframe_motion(measured.field.global_displacement(), [len(numbers) for numbers in used.frames])
         images |= blur_weighted_sums(kernels, raw, calibration, resampling, prepared.plan, moved)
@@ -416,8 +422,11 @@ def restore(
         images |= make_sums(kernels, raw, calibration, resampling, prepared.plan)
     progress.say(f"Correction of local motion: {progress.seconds:.6f} sec")
     check_finite(images, measured.field)
+    ctf = ctf_of_sums(images, settings, progress.say)
     return Result(
         **images,
+        ctf=ctf,
+        power_spectrum_pixel_size=spectrum_pixel_size,
         pixel_size=settings.output_pixel_size,
         field=measured.field,
         patches=measured.patches,

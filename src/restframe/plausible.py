@@ -14,7 +14,7 @@ LARGEST_EXPONENT = 700.0  # exp(-x) of a larger x is no usable floating point nu
 
 def unusual_values(settings: Settings) -> tuple[Message, ...]:
     """A warning for each value outside its usual range."""
-    topics = (settings.detector, settings.exposure, settings.motion, settings.sums, settings.machine)
+    topics = (settings.detector, settings.exposure, settings.motion, settings.sums, settings.transfer, settings.machine)
     warnings = []
     for info in SETTINGS.values():
         topic = next(topic for topic in topics if hasattr(topic, info.name))

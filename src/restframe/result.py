@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from restframe.arrays import BoolArray, FloatArray, IntArray
+from restframe.ctf.estimate import Ctf
 from restframe.detector.orientation import GainCheck
 from restframe.settings import Settings
 from restframe.track.field import MotionField
@@ -66,6 +67,9 @@ class Result:
     odd: FloatArray | None = None
     even: FloatArray | None = None
     global_sum: FloatArray | None = None  # the plain sum without local motion
+    ctf: Ctf | None = None  # of the dose-weighted sum where there is one, otherwise of the plain sum
+    power_spectrum: FloatArray | None = None  # (n, n) amplitude spectrum, zero frequency at n // 2
+    power_spectrum_pixel_size: float = 0.0  # A: its edge is the Nyquist frequency of such pixels
     patches: PatchShifts | None = None  # None: global motion only
     # (t, 2) px, relative to the first used frame
     global_shifts: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))

@@ -266,6 +266,36 @@ class Sums(Checked):
 
 
 @dataclass(frozen=True)
+class Transfer(Checked):
+    """Estimation of the contrast transfer function (CTF) from the corrected sum."""
+
+    spherical_aberration: float = setting(
+        0.0,
+        "Spherical aberration. Above 0, and with {pixel_size}, the CTF is estimated from the corrected sum.",
+        "-Cs",
+        unit="mm",
+        low=0,
+    )
+    amplitude_contrast: float = setting(
+        0.07, "Amplitude contrast, for the estimation of the CTF.", "-AmpCont", low=0, high=0.99
+    )
+    expected_phase: float = setting(
+        0.0,
+        "Expected phase shift of a phase plate. Above 0, it is estimated, in a range of twice this value, at most 180, "
+        "around it.",
+        "-ExtPhase",
+        unit="degrees",
+        low=0,
+    )
+    power_spectrum: bool = setting(
+        False,
+        "Also write the amplitude spectrum of the corrected movie (_PS), as RELION does, for programs that estimate "
+        "the CTF.",
+        "--power-spectrum",
+    )
+
+
+@dataclass(frozen=True)
 class Machine(Checked):
     """Where the work is done."""
 
@@ -305,6 +335,7 @@ class Settings:
     exposure: Exposure = field(default_factory=Exposure)
     motion: Motion = field(default_factory=Motion)
     sums: Sums = field(default_factory=Sums)
+    transfer: Transfer = field(default_factory=Transfer)
     machine: Machine = field(default_factory=Machine)
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
@@ -356,6 +387,10 @@ class Choices(TypedDict, total=False):
     global_sum: bool
     stack_group: int
     intraframe_motion: bool
+    spherical_aberration: float
+    amplitude_contrast: float
+    expected_phase: float
+    power_spectrum: bool
     gpus: tuple[int, ...]
     threads: int
     gpu_memory: float
@@ -436,6 +471,6 @@ def _same_value(one: object, other: object) -> bool:
 
 SETTINGS: dict[str, SettingInfo] = {
     info.name: info
-    for settings_class in (Detector, Exposure, Motion, Sums, Machine)
+    for settings_class in (Detector, Exposure, Motion, Sums, Transfer, Machine)
     for info in fields_of(settings_class)
 }

@@ -83,7 +83,8 @@ def test_echo_has_the_tag_in_fifteen_columns_and_its_values():
     assert "-InTiff          a b.tif" in lines
     assert "-SumRange        3 25" in lines
     assert "-Tilt            1 2" in lines
-    assert not any(line.startswith("-Cs ") for line in lines)
+    assert "-Cs              0" in lines
+    assert not any(line.startswith("-StackZ ") for line in lines)
 
 
 def test_version_speaks_for_callers_and_for_people():

@@ -139,7 +139,7 @@ def test_values_that_cannot_be_used(choices):
 
 
 def test_images_that_cannot_be_used():
-    with pytest.raises(SettingsError, match="256"):
+    with pytest.raises(SettingsError, match="128"):
         restframe.estimate_ctf(np.zeros((100, 300)), pixel_size=1.0)
     with pytest.raises(SettingsError, match="defocus"):
         estimate(np.zeros((300, 300)), CtfRequest(1.0, Microscope(), SearchRange(5000, 4000)))

@@ -60,8 +60,9 @@ def movie():
 
 @pytest.fixture(scope="module")
 def result(movie):
+    ctf = {"spherical_aberration": 2.7}
     gain = np.random.default_rng(3).uniform(0.9, 1.1, movie.shape[1:]).astype(np.float32)
-    return restframe.correct(movie, gain=gain, pixel_size=1.1, frame_dose=1.5, patches=(3, 3))
+    return restframe.correct(movie, gain=gain, pixel_size=1.1, frame_dose=1.5, patches=(3, 3), **ctf)
 
 
 def record_of(result, tmp_path):
@@ -93,10 +94,10 @@ def test_the_record_is_what_the_document_says(result, tmp_path):
 def test_unknown_values_are_null(movie, tmp_path):
     result = restframe.correct(movie, align=False)
     values = dict(flat(record_of(result, tmp_path)))
-    no_values = ("gain_check.", "spectrum.", "pictures[]")
+    no_values = ("gain_check.", "spectrum.", "pictures[]", "ctf.")
     keys = {key for key in documented() if not key.startswith(no_values)}
-    assert set(values) == keys | {"gain_check", "spectrum"}
-    assert values.pop("gain_check") is values.pop("spectrum") is None
+    assert set(values) == keys | {"gain_check", "spectrum", "ctf"}
+    assert values.pop("gain_check") is values.pop("spectrum") is values.pop("ctf") is None
     assert {key: value for key, value in values.items() if not fits(value, documented()[key])} == {}
     unknown = ("motion.total", "motion.early", "motion.stated_error_px", "frames.dose", "ispyb.totalMotion")
     assert [values[key] for key in unknown] == [None] * len(unknown)

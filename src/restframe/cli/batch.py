@@ -45,6 +45,8 @@ def task_of(job: Job) -> Task:
         defects=job.defects,
         pictures=job.pictures,
         plot=job.plot,
+        ctf=job.ctf,
+        power_spectrum=job.power_spectrum,
     )
     stack = StackFile(job.images["stack"], job.settings.output_pixel_size) if "stack" in job.images else None
     return Task(job.movie, job.kind, FileSink(outputs, stack, wording=printed), job.in_aln)

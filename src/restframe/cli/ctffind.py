@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from restframe.cli.streams import say
 from restframe.errors import InputError, SettingsError
+from restframe.messages import Lines
 from restframe.version import VERSION
 
 if TYPE_CHECKING:
@@ -158,15 +159,17 @@ def main(words: Sequence[str]) -> int:
     """Ask, estimate, write. ``words``: options; `SPECTRUM_INPUT` says that the input is an amplitude spectrum."""
     lowered = [word.lower() for word in words]
     if "--version" in lowered:
-        say(f"restframe {VERSION}\nctffind version {VERSION_OF_CTFFIND} (the text that this program speaks)")
+        say(
+            Lines([f"restframe {VERSION}", f"ctffind version {VERSION_OF_CTFFIND} (the text that this program speaks)"])
+        )
         return 0
     if "--help" in lowered or "-h" in lowered:
         say("restframe ctffind: asks CTFFIND's questions on stdout and reads the answers from stdin; docs/ctf.md")
         return 0
-    say("\n\n        **   Welcome to Ctffind   **\n")
-    say(f"            Version : {VERSION_OF_CTFFIND} (restframe {VERSION})\n")
+    version = f"            Version : {VERSION_OF_CTFFIND} (restframe {VERSION})"
+    say(Lines(["", "", "        **   Welcome to Ctffind   **", "", version, ""]))
     answers = ask(Dialogue(sys.stdin), _image_count)
-    say("\n")  # the last question ends without a new line
+    say(Lines(["", ""]))  # the last question ends without a new line
     run(answers, spectrum_input=SPECTRUM_INPUT in lowered)
     return 0
 
@@ -209,10 +212,13 @@ def run(answers: Answers, spectrum_input: bool) -> None:
     for note in answers.notes:
         say(note)
     for ctf in ctfs:
-        say("\n".join(summary_lines(ctf)))
-    say(f"\n\nSummary of results                          : {summary}")
-    say(f"Detailed results, including 1D fit profiles : {profile}")
-    say(f"Diagnostic image                            : {output}\n")
+        say(Lines(summary_lines(ctf)))
+    files = (
+        f"Summary of results                          : {summary}",
+        f"Detailed results, including 1D fit profiles : {profile}",
+        f"Diagnostic image                            : {output}",
+    )
+    say(Lines(["", "", *files, ""]))
 
 
 def request_from(answers: Answers) -> CtfRequest:

@@ -293,6 +293,12 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         _setting_flag("intraframe_motion", "19"),
         _setting_flag("crop"),
     ),
+    "CTF": (
+        _setting_flag("spherical_aberration"),
+        _setting_flag("amplitude_contrast"),
+        _setting_flag("expected_phase"),
+        _setting_flag("power_spectrum"),
+    ),
     "Machine": (
         Flag(
             "-Gpu", int, (0,), "GPUs to use; -1: the CPU. Without CUDA the CPU is used.", manual="3", many=True, low=-1
@@ -318,9 +324,6 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
         _inert_flag("-MaskSize", "Size of that area."),
         _inert_flag("-StackZ", "Number of frames: read from the movie."),
         _inert_flag("-Tilt", "Start and step of a tilt series: one movie is one image."),
-        _inert_flag("-Cs", "For CTF estimation, which is not part of restframe."),
-        _inert_flag("-AmpCont", "For CTF estimation."),
-        _inert_flag("-ExtPhase", "For CTF estimation."),
         _inert_flag("-TmpFile", "Temporary files: restframe only makes those of the outputs."),
         _inert_flag("-TiffOrder", "Order in which the frames of a file are read."),
     ),

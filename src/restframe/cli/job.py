@@ -26,12 +26,14 @@ from restframe.output.archive import archive_path
 from restframe.output.drafts import remove_abandoned
 from restframe.output.images import is_ours
 from restframe.output.names import (
+    ctf_paths,
     image_paths,
     log_dir_base,
     log_file_base,
     log_paths,
     picture_paths,
     plot_path,
+    power_spectrum_path,
     record_path,
     stack_path,
     whole_frame_path,
@@ -71,13 +73,17 @@ class Job:
     defects: Path | None = None  # list of the bad pixels
     pictures: dict[str, Path] | None = None  # kind of picture: its file
     plot: Path | None = None
+    ctf: tuple[Path, Path] | None = None  # text and image
+    power_spectrum: Path | None = None
     settings: Settings = field(default_factory=Settings)
     notes: tuple[str, ...] = ()  # lines for stdout
 
     @property
     def extras(self) -> list[Path]:
         """Files that are written beside images and logs."""
-        return [path for path in (self.out_aln, self.star, self.archive, self.record, self.defects) if path]
+        paths = (self.out_aln, self.star, self.archive, self.record, self.defects)
+        paths = (*paths, *(self.ctf or ()), self.power_spectrum)
+        return [path for path in paths if path]
 
     @property
     def logs(self) -> list[Path]:
@@ -217,6 +223,8 @@ def make_job(options: Options, movie: Path, kind: str, serial: str | None = None
         out_aln=alignment_path(out_aln, movie) if out_aln else None,
         star=star_path(images["sum"], movie, is_called_by_relion(options)) if options.is_on("-OutStar") else None,
         archive=archive_path(archive_folder, movie) if archive_folder else None,
+        ctf=ctf_paths(images["sum"]) if options.number("-Cs") > 0 and options.number("-PixSize") > 0 else None,
+        power_spectrum=power_spectrum_path(images["sum"]) if options.is_on("--power-spectrum") else None,
         defects=_defects_path(options.text("--write-defects"), movie, in_batch),
         record=record,
         pictures=picture_paths(record) if record and wants_pictures else None,
@@ -437,6 +445,8 @@ def _notes(options: Options, settings: Settings) -> list[str]:
     has_dose = exposure.frame_dose > 0 or any(row.dose for row in rows)
     if has_dose and exposure.pixel_size == 0 and "-InEer" not in options.given:  # EER movies may state it
         notes.append("Warning: no dose weighting, which needs -PixSize.")
+    if settings.transfer.spherical_aberration > 0 and exposure.pixel_size == 0:
+        notes.append("Warning: no CTF estimation, which needs -PixSize.")
     if not settings.motion.align:
         without_effect = [flag for flag in NO_EFFECT_WITHOUT_ALIGN if flag in options.given]
         notes += [f"Note: {flag} has no effect with -Align 0." for flag in without_effect]

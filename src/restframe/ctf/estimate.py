@@ -20,7 +20,7 @@ from restframe.optics import CtfParameters, ctf
 
 HIGHEST_FREQUENCY = 1 / 3.0  # 1/A
 FRACTION_OF_NYQUIST = 0.98
-MIN_SIDE_PX = 256
+MIN_SIDE_PX = 128
 MIN_SPECTRUM_PX = 64  # of a spectrum that is given
 MAX_PIXEL_SIZE = 10.0  # A
 

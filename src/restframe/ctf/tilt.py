@@ -31,7 +31,7 @@ DEFOCUS_REACH = 1500.0  # A around the defocus of the whole image
 CANDIDATES = 3
 MAX_RANK_LOST = 6.0  # log likelihood of the matched filter: candidates with less are not refined
 ROUNDS = 2  # of folding and refinement
-MIN_PLANE_GAIN = 2.0  # log posterior over that of equal defocus everywhere: below it the image is not tilted
+MIN_PLANE_GAIN = 1.0  # log posterior over that of equal defocus everywhere: below it the image is not tilted
 BFACTOR_RANGE = (60.0, 200.0)  # A², of the signal that decides the size of the tiles
 
 

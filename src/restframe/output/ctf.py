@@ -20,6 +20,7 @@ from restframe.version import VERSION
 DIAGNOSTIC_SIDE = 512  # pixels
 MAX_RESOLUTION_IN_STAR = 25.0  # A: RELION writes no larger value
 NO_RESOLUTION = "inf"
+MOTIONCOR_COLUMNS = "DfMax (A)  DfMin (A)  Azimuth (deg)  Phase (deg)  Score  Resolution (A)"
 STAR_VERSION = "# version 30001"
 
 
@@ -176,15 +177,27 @@ def _smoothed(values: FloatArray, half_width: int) -> FloatArray:
 
 def motioncor_text(ctf: Ctf) -> str:
     """MotionCor3's ROOT_Ctf.txt: a header and one row of six columns, the phase in degrees."""
-    return "# Columns: DfMax (A)  DfMin (A)  Azimuth (deg)  Phase (deg)  Score  Resolution (A)\n" + motioncor_row(ctf)
+    return f"# Columns: {MOTIONCOR_COLUMNS}\n{motioncor_row(ctf)}\n"
+
+
+def motioncor_lines(ctf: Ctf) -> list[str]:
+    """The block that MotionCor3 prints on stdout, and the errors."""
+    lines = ["CTF estimate", MOTIONCOR_COLUMNS, motioncor_row(ctf)]
+    if not ctf.found:
+        return [*lines, "No CTF fit: the sum holds no evidence for Thon rings. The values above are a guess."]
+    errors = ctf.errors
+    return [
+        *lines,
+        f"Errors: mean defocus {errors.defocus:.1f} A, a component of the astigmatism {errors.astigmatism:.1f} A",
+    ]
 
 
 def motioncor_row(ctf: Ctf) -> str:
-    """The six values of MotionCor3's row, with a line's end."""
+    """The six values of MotionCor3's row."""
     resolution = min(ctf.quality.fit_resolution, 999.0)
     return (
         f"{ctf.defocus_u:9.2f}  {ctf.defocus_v:9.2f}  {ctf.astigmatism_angle:7.2f}  {ctf.phase_shift:7.2f}  "
-        f"{ctf.quality.score:9.5f}  {resolution:8.4f}\n"
+        f"{ctf.quality.score:9.5f}  {resolution:8.4f}"
     )
 
 

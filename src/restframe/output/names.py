@@ -54,6 +54,16 @@ def plot_path(record: Path) -> Path:
     return record.with_name(f"{record.stem}_plot.png")
 
 
+def ctf_paths(sum_path: Path) -> tuple[Path, Path]:
+    """Where MotionCor3 puts the CTF of a sum: ROOT_Ctf.txt, and the spectrum beside the fit, ROOT_Ctf.mrc."""
+    return sum_path.with_name(f"{sum_path.stem}_Ctf.txt"), sum_path.with_name(f"{sum_path.stem}_Ctf.mrc")
+
+
+def power_spectrum_path(sum_path: Path) -> Path:
+    """Where RELION puts the power spectrum of a corrected movie: ROOT_PS.mrc."""
+    return sum_path.with_name(f"{sum_path.stem}_PS.mrc")
+
+
 def _root(output: str) -> str:
     return re.sub(r"\.(mrcs?|st)$", "", output, flags=re.IGNORECASE)
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from restframe.detector.defect_list import KINDS, LARGEST_LISTED, defect_regions
 from restframe.detector.orientation import combined_turn
+from restframe.output.ctf import ctf_record
 from restframe.output.motion_summary import accumulated_motion, largest_intraframe_motion, local_rms
 from restframe.output.pictures import POWER_DIGITS, Pictures
 from restframe.output.place import explaining, place_all
@@ -154,6 +155,7 @@ def make_record(
         "frames": frames_entry(result),
         "motion": motion,
         "ispyb": ispyb_entry(result, motion),
+        "ctf": ctf_record(result.ctf) if result.ctf else None,
         "gain_check": gain_check_entry(result),
         "bad_pixels": bad_pixels_entry(result),
         "decisions": {"sentences": result.decisions, "values": result.numbers},

@@ -17,6 +17,8 @@ from restframe.messages import Lines, Message
 from restframe.movie import Movie
 from restframe.output.alignment import alignment_text
 from restframe.output.archive import archive_writer
+from restframe.output.ctf import diagnostic_image, motioncor_lines, motioncor_text
+from restframe.output.images import mrc_writer
 from restframe.output.logs import log_files
 from restframe.output.names import log_paths
 from restframe.output.pictures import jpeg_writer, make_pictures
@@ -66,6 +68,8 @@ class Outputs:
     defects: Path | None = None  # list of the bad pixels
     pictures: Mapping[str, Path] | None = None  # kind of picture: its file; only those with a record are made
     plot: Path | None = None  # a figure, drawn from the record
+    ctf: tuple[Path, Path] | None = None  # text and image
+    power_spectrum: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class FileSink:
         if self.stack_file:
             self.stack_file.set_pixel_size(result.pixel_size)
             others[self.stack_file.target] = self.stack_file.write
+        self._add_ctf(result, texts, others, say)
         logs = [path for base, _ in outputs.log_bases for path in log_paths(base)]
         record = [outputs.record] if outputs.record else []  # of other outputs than those that are put in place now
         obsolete = [*record, *(path for path in logs if path not in texts)]
@@ -180,12 +185,26 @@ class FileSink:
             return error
         return None
 
+    def _add_ctf(self, result: Result, texts: dict[Path, str], others: dict[Path, Writer], report: Report) -> None:
+        """Add the files of the CTF and of the power spectrum, and report the CTF as MotionCor3 does."""
+        if self.outputs.ctf and result.ctf:
+            text, image = self.outputs.ctf
+            texts[text] = motioncor_text(result.ctf)
+            others[image] = mrc_writer(diagnostic_image(result.ctf), 1.0)
+            report(Lines(motioncor_lines(result.ctf)))
+        if self.outputs.power_spectrum and result.power_spectrum is not None:
+            writer = mrc_writer(result.power_spectrum, result.power_spectrum_pixel_size)
+            others[self.outputs.power_spectrum] = writer
+
     def _files(self, images: list[Path], texts: list[Path], others: list[Path]) -> list[OutputFile]:
         """What was written, with the kind of each file."""
         outputs = self.outputs
         kinds = {path: name for name, path in outputs.images.items()}
         kinds |= {path: "log" for path in texts}
+        text, image = outputs.ctf or (None, None)
+        spectra = (("ctf", text), ("ctf_image", image), ("power_spectrum", outputs.power_spectrum))
         known = (
+            *spectra,
             ("alignment", outputs.alignment),
             ("star", outputs.star),
             ("archive", outputs.archive),

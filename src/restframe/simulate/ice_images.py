@@ -16,7 +16,6 @@ import scipy.fft
 from restframe.arrays import ComplexArray, FloatArray
 from restframe.optics import CtfParameters, ctf, wavelength
 
-MARGIN_PX = 64  # that is cut off at each edge
 ICE_RING_FREQUENCY = 1 / 3.66  # 1/A, crystalline ice
 ICE_RING_WIDTH = 0.003  # 1/A, standard deviation
 HIGHEST_TILTED = 1 / 3.2  # 1/A: a tilted layer has no signal beyond
@@ -38,6 +37,7 @@ class IceImage:
     tilt_axis: float = 0.0  # degrees from x
     noise_slope: float = 0.3  # the power of the noise is lower by this fraction at the Nyquist frequency
     ice_ring: float = 0.0  # power of a ring of crystalline ice relative to the noise
+    margin: int = 64  # pixels that are cut off at each edge; 0: opposite edges fit together
     seed: int = 1
 
 
@@ -47,7 +47,7 @@ def simulate_ice(recipe: IceImage) -> FloatArray:
     The defocus of a tilted layer is higher by tan(tilt) (y cos axis - x sin axis), x and y from the image's centre.
     """
     generator = np.random.default_rng(recipe.seed)
-    side = scipy.fft.next_fast_len(recipe.side + 2 * MARGIN_PX, real=True)
+    side = scipy.fft.next_fast_len(recipe.side + 2 * recipe.margin, real=True)
     frequency_x, frequency_y = frequencies(side, recipe.pixel_size)
     squared = frequency_x**2 + frequency_y**2
     signal = np.float32(recipe.strength) * np.exp(-0.5 * recipe.bfactor * squared)
