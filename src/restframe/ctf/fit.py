@@ -22,7 +22,7 @@ from restframe.ctf.spectrum import PolarSpectrum
 MAX_RANK_LOST = 30.0  # log likelihood of the matched filter: candidates with less are not refined
 THICKNESS_STARTS = (900.0, 1500.0, 2200.0)  # A, tried besides thin ice
 THIN_START = 300.0  # A
-MIN_GAIN = 14.0  # log posterior over that of noise alone: below it there is no fit
+MIN_GAIN = 12.0  # log posterior over that of noise alone: below it there is no fit
 FREE_GAIN = 4.0  # log posterior that the fitted shape and signal gain by chance
 MAX_CHANCE = 0.75  # of the gain that is put down to chance
 SAME_FIT = 500.0  # A: modes nearer than this are averaged
