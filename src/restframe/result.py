@@ -6,15 +6,18 @@ import dataclasses
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from restframe.arrays import BoolArray, FloatArray, IntArray
-from restframe.ctf.estimate import Ctf
 from restframe.detector.orientation import GainCheck
 from restframe.settings import Settings
 from restframe.track.field import MotionField
 from restframe.track.motion_report import MotionReport
+
+if TYPE_CHECKING:
+    from restframe.ctf.estimate import Ctf
 
 
 @dataclass(frozen=True, eq=False)

@@ -208,7 +208,7 @@ def test_wrong_answers(micrograph, tmp_path, monkeypatch, capsys):
 
 def test_a_link_called_ctffind(micrograph, tmp_path):
     program = tmp_path / "ctffind"
-    program.write_text(f"#!{sys.executable}\nfrom restframe.cli.main import command\ncommand()\n")
+    program.write_text(f"#!{sys.executable}\nfrom restframe.cli.start import command\ncommand()\n")
     program.chmod(0o755)
     answers = RELION.format(mic=micrograph, out=tmp_path / "mic.ctf")
     done = subprocess.run([program], input=answers, capture_output=True, text=True, check=True)

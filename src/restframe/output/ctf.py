@@ -9,13 +9,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from restframe.arrays import FloatArray
-from restframe.ctf.estimate import Ctf
 from restframe.ctf.model import transfer
 from restframe.version import VERSION
+
+if TYPE_CHECKING:
+    from restframe.ctf.estimate import Ctf
 
 DIAGNOSTIC_SIDE = 512  # pixels
 MAX_RESOLUTION_IN_STAR = 25.0  # A: RELION writes no larger value
