@@ -14,7 +14,8 @@ from restframe.messages import Message, Setting
 
 SOURCE = Path(restframe.__file__).parent
 FLAG = re.compile(rf"(?<![\w-])({'|'.join(re.escape(flag.name) for flag in FLAGS)})(?![\w-])")
-COMMAND_LINES = ("cli/", "settings.py", "simulate/files.py")  # the command; the table; a command that is printed
+COMMAND_LINES = ("cli/", "settings.py", "simulate/files.py", "report/session_data.py")
+# the command; the table; a command that is printed; the page, which shows commands
 
 
 def test_a_message_is_a_text_that_names_fields():

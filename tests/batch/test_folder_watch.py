@@ -129,5 +129,5 @@ def test_slices_are_disjoint_and_complete():
     ]
     assert Slice.parse("") == Slice() and Slice().name == "" and Slice(3, 8).name == "3-of-8"
     for text in ("0/8", "9/8", "3", "3/", "a/b", "-1/8"):
-        with pytest.raises(SettingsError, match="--slice"):
+        with pytest.raises(SettingsError, match="expected two integers"):
             Slice.parse(text)

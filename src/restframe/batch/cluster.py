@@ -101,7 +101,7 @@ def run_on_cluster(
 def connected(address: str) -> Iterator[Any]:
     """A client of the cluster that has at least one worker."""
     if find_spec("distributed") is None:
-        raise ClusterError("Dask is not installed, which --cluster needs: pip install 'restframe[cluster]'.")
+        raise ClusterError("Dask is not installed, which a cluster needs: pip install 'restframe[cluster]'.")
     from distributed import Client
 
     logging.getLogger("distributed").setLevel(logging.ERROR)
@@ -113,7 +113,7 @@ def connected(address: str) -> Iterator[Any]:
                 client = stack.enter_context(Client(scheduler_address(address), timeout=CONNECT_SECONDS))
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except (OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
-            raise ClusterError(f"--cluster {address}: {error or type(error).__name__}. Is it running?") from error
+            raise ClusterError(f"The cluster at {address}: {error or type(error).__name__}. Is it running?") from error
         yield client
 
 
@@ -128,7 +128,7 @@ def scheduler_address(address: str) -> str:
 def slurm_cluster() -> Iterator[Any]:
     """Workers as jobs of Slurm, as many as there is work for, as Dask's configuration describes them."""
     if find_spec("dask_jobqueue") is None:
-        raise ClusterError("dask-jobqueue is not installed, which --cluster slurm needs: pip install dask-jobqueue.")
+        raise ClusterError("dask-jobqueue is not installed, which Slurm jobs need: pip install dask-jobqueue.")
     import dask
     from dask_jobqueue import SLURMCluster
 

@@ -68,7 +68,7 @@ class GpuLeases:
         if not self._descriptors:
             numbers = " ".join(map(str, gpus))
             raise NoFreeGpuError(
-                f"All GPUs are in use: {numbers}. Wait until a process ends, or name other GPUs after -Gpu; "
+                f"All GPUs are in use: {numbers}. Wait until a process ends, or give other GPUs; "
                 f"{self.path} lists who uses them."
             )
         return self.gpus

@@ -25,7 +25,7 @@ class Slice:
             return cls()
         match = _SLICE.fullmatch(text.strip())
         if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise SettingsError(f"--slice {text}: expected two integers such as 1/8, 2/8, ... 8/8.")
+            raise SettingsError("expected two integers such as 1/8, 2/8, ... 8/8.")
         return cls(int(match[1]), int(match[2]))
 
     @property

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restframe.cli.job import Batch, Job
+from restframe.cli.job import Batch, Job, slice_of
 from restframe.cli.parse import Options
 from restframe.cli.progress import showing_progress
 from restframe.cli.set_files import page_of, write_star_set
@@ -65,7 +65,6 @@ def correct_batch(batch: Batch, options: Options) -> BatchError | None:
 
     from restframe.batch.ledger import LedgerSource
     from restframe.batch.lock import FolderLock, state_path
-    from restframe.batch.slices import Slice
     from restframe.batch.source import with_titles
     from restframe.batch.status import RunCounts, StatusFile, Waiting
 
@@ -73,7 +72,7 @@ def correct_batch(batch: Batch, options: Options) -> BatchError | None:
     if not movie_count:  # of this slice
         return summary([], 0, 0)
     with ExitStack() as stack:
-        records, part = records_folder(batch.jobs[0]), Slice.parse(options.text("--slice")).name
+        records, part = records_folder(batch.jobs[0]), slice_of(options).name
         stack.enter_context(FolderLock(state_path(records, "lock", part)))
         stack.enter_context(page_of(options, records))  # ends last, when the run has said that it ended
         source = LedgerSource(with_titles([task_of(job) for job in batch.jobs]), ledger_of(options, batch.settings))

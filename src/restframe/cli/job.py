@@ -134,7 +134,7 @@ def batch_from(options: Options, leases: GpuLeases | None = None) -> Batch:
     kind, suffix = INPUT_FORMATS[input_flag], options.text("-InSuffix")
     skips = [skip for value in options.values["-InSkips"] for skip in re.split(r"[,\s]+", str(value)) if skip]
     listing = list_movies(folder_and_prefix, kind, suffix, skips, options.is_on("--recursive"))
-    share = Slice.parse(options.text("--slice"))
+    share = slice_of(options)
     names = [(name, serial) for name, serial in listing.movies if share.holds(os.path.basename(name))]
     all_jobs = [
         make_job(options, Path(listing.folder, name), kind, serial, number)
@@ -271,6 +271,15 @@ def _alignment_to_read(in_aln: str, movie: Path) -> Path | None:
     alignment = alignment_path(in_aln, movie)
     star = alignment.with_suffix(".star")
     return star if star.exists() and not alignment.exists() else alignment
+
+
+def slice_of(options: Options) -> Slice:
+    """The share of the movies that this process corrects. Raises SettingsError."""
+    text = options.text("--slice")
+    try:
+        return Slice.parse(text)
+    except SettingsError as error:
+        raise SettingsError(f"--slice {text}: {error}") from None
 
 
 def input_of(options: Options) -> tuple[str, str]:

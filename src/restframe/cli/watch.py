@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from restframe.batch.folder import ANY_KIND, kind_of, list_movies, serial_part
 from restframe.batch.leases import GpuLeases
-from restframe.batch.slices import Slice
 from restframe.cli.batch import ledger_of, records_folder, runner_of, summary, task_of
 from restframe.cli.job import (
     INPUT_FORMATS,
@@ -25,6 +24,7 @@ from restframe.cli.job import (
     make_job,
     references_of,
     settings_and_notes,
+    slice_of,
 )
 from restframe.cli.parse import Options
 from restframe.cli.progress import showing_progress
@@ -60,7 +60,7 @@ class MovieFinder:
         self._suffix = options.text("-InSuffix")
         self._skips = [skip for value in options.values["-InSkips"] for skip in re.split(r"[,\s]+", str(value)) if skip]
         self._recursive = options.is_on("--recursive")
-        self._slice = Slice.parse(options.text("--slice"))
+        self._slice = slice_of(options)
         self._references = references_of(options)
         self._ledger: Ledger = ledger_of(options, settings)
         self._no_movies: set[Path] = set()  # references and results among the movies
@@ -163,7 +163,7 @@ def _watch(
 
     rules = WatchRules(idle_seconds, options.number("--settle"), options.is_on("--newest-first"))
     source, counts = FolderWatch(finder.find, finder.task, rules), RunCounts()
-    part = Slice.parse(options.text("--slice")).name
+    part = slice_of(options).name
 
     def stop(name: str) -> None:
         say(f"{name}: ends after the movies in hand. A second signal ends at once.")

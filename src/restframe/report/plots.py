@@ -146,7 +146,7 @@ def draw_spectrum_picture(panel: Any, record: Record) -> None:
 def _show_picture(panel: Any, record: Record, kind: str, extent: tuple[float, float, float, float]) -> None:
     local_path = record.file(kind)
     if local_path is None or not local_path.is_file():
-        panel.text(0.5, 0.5, "no picture (--thumbnails)", ha="center", va="center", transform=panel.transAxes)
+        panel.text(0.5, 0.5, "no picture", ha="center", va="center", transform=panel.transAxes)
         return
     pixels: AnyArray = imagecodecs.jpeg8_decode(local_path.read_bytes())
     panel.imshow(pixels, cmap="gray", extent=extent, vmin=0, vmax=255)

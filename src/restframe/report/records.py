@@ -71,11 +71,11 @@ def read_record(record_file: Path) -> Record:
         ) from error
     except ValueError as error:
         raise InputError(
-            f"{record_file} is no record: {error}. Give the file that --record or a batch wrote."
+            f"{record_file} is no record: {error}. Give the record of a movie, which a batch writes."
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(
-            f"{record_file} is no record of restframe. Give the .json file that --record or a batch wrote."
+            f"{record_file} is no record of restframe. Give the .json file of a movie, which a batch writes."
         )
     return Record(record_file, content)
 
@@ -92,7 +92,7 @@ def record_folder(folder: Path) -> Path:
             return candidate
     if os.path.isdir(folder / RECORD_FOLDER):
         return folder / RECORD_FOLDER
-    raise InputError(f"{folder} holds no records. A batch (-Serial) writes them to its folder {RECORD_FOLDER}.")
+    raise InputError(f"{folder} holds no records. A batch writes them to its folder {RECORD_FOLDER}.")
 
 
 class RecordReader:
