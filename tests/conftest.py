@@ -1,5 +1,5 @@
-"""Signals as a terminal leaves them: a test run in the background, or under nohup, ignores some, and its child processes
-would too.
+"""Signals as a terminal leaves them: what runs in the background, or under nohup, ignores some of them, and so would
+its child processes.
 """
 
 import signal

@@ -305,15 +305,16 @@ def measure_binned(
 
 
 def decided_survey(kernels: Kernels, prepared: Prepared, survey: Survey, measured: Measured) -> Survey:
-    """The survey with the bad pixels that are the camera's; motion that is known decides, too."""
+    """The survey with the bad pixels that are the camera's.
+
+    The final motion decides on narrow ones, measured or known, so that motion that is read back gives the same sums.
+    """
     suspects = survey.suspects
     if suspects is None:
         return survey
-    decision = measured.decision
-    if decision is None:
-        camera, _ = decide_narrow(suspects, measured.field.global_displacement())
-        return with_decision(kernels, survey, prepared.references, camera, np.zeros(survey.shape, bool))
-    return with_decision(kernels, survey, prepared.references, decision.camera, decision.broad_camera)
+    camera, _ = decide_narrow(suspects, measured.field.global_displacement())
+    broad_camera = np.zeros(survey.shape, bool) if measured.decision is None else measured.decision.broad_camera
+    return with_decision(kernels, survey, prepared.references, camera, broad_camera)
 
 
 def _reference_frame(frame_count: int, motion: Motion, progress: Progress) -> int:
