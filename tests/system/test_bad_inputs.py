@@ -19,9 +19,9 @@ def benchmarks_in_path(monkeypatch):
 
 
 def test_a_sample_of_broken_inputs():
-    """In a process of their own, which may crash. Others in each run."""
+    """In a process of their own, which may crash. benchmarks/bad_inputs.py --seed tries others."""
     bad_inputs = runpy.run_path(str(BENCHMARKS / "bad_inputs.py"))
-    outcomes = bad_inputs["run_watched"](150, seed=int(np.random.default_rng().integers(1 << 30)))
+    outcomes = bad_inputs["run_watched"](150, seed=3)
     assert len(outcomes) == 150
     assert [outcome for outcome in outcomes if outcome[1] == bad_inputs["BAD"]] == []
 

@@ -127,7 +127,9 @@ def open_eer(path: Path, sampling: int = 1) -> EerMovie:
             coding = _page_coding(path, model)
             metadata = _file_metadata(path, all_pages[0], model, len(pages))
             strips = tuple(
-                tuple(zip(page.dataoffsets, page.databytecounts, strict=True)) if _kind(page) == kind else ()
+                tuple(_whole_numbers(*strip) for strip in zip(page.dataoffsets, page.databytecounts, strict=True))
+                if _kind(page) == kind
+                else ()
                 for page in pages
             )
             damage = {
@@ -155,6 +157,13 @@ def open_eer(path: Path, sampling: int = 1) -> EerMovie:
         )
     shape = len(pages), height << level, width << level
     return EerMovie(path, shape, level, coding, strips, damage, file_size, metadata)
+
+
+def _whole_numbers(offset: object, length: object) -> tuple[int, int]:
+    """Where a strip lies; (0, 0), which no strip has, where a damaged tag holds something else than numbers."""
+    if isinstance(offset, int) and isinstance(length, int):
+        return offset, length
+    return 0, 0
 
 
 def _frame_pages(pages: Sequence[Page]) -> list[Page]:
