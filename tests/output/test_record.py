@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import restframe
 from restframe.output.motion_summary import accumulated_motion, largest_intraframe_motion, local_rms
 from restframe.output.names import record_path
 from restframe.output.pictures import make_pictures
-from restframe.output.record import OutputFile, PictureFiles, StepSeconds, make_record, write_record
+from restframe.output.record import OutputFile, PictureFiles, StepSeconds, make_record, peak_memory_bytes, write_record
 from restframe.result import Result
 from restframe.settings import Settings, with_choices
 from restframe.track.field import MotionField
@@ -190,3 +192,18 @@ def test_counts_and_bad_pixels(result, movie, tmp_path):
     record = record_of(result, tmp_path)
     assert record["frames"]["counts_per_pixel"] == pytest.approx(movie.sum(0).mean(), rel=0.02)
     assert len(record["bad_pixels"]["positions"]) == min(record["bad_pixels"]["count"], 500)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux has /proc")
+def test_the_peak_memory_is_of_this_process_alone():
+    """Linux counts in ru_maxrss also what the parent had in memory when it started the child."""
+    code = "from restframe.output.record import peak_memory_bytes; print(peak_memory_bytes())"
+
+    def peak_of_child() -> int:
+        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+    alone = peak_of_child()
+    before = peak_memory_bytes()
+    held = np.ones(400_000_000, np.uint8)
+    assert peak_memory_bytes() >= max(before, held.nbytes)
+    assert peak_of_child() < alone + 100_000_000

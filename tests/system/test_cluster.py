@@ -94,4 +94,4 @@ def test_there_is_no_such_cluster(kills, tmp_path):
     (tmp_path / "none.json").write_text("no json")
     process = kills.start(tmp_path, f"{kills.WORDS} --cluster none.json")
     text, _ = process.communicate(timeout=100)
-    assert process.returncode == 6 and "--cluster none.json: " in text, text
+    assert process.returncode == 6 and "Error: The cluster at none.json: " in text, text

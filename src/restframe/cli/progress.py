@@ -28,16 +28,20 @@ def showing_progress(counts: RunCounts, waiting: Callable[[], Waiting]) -> Itera
     with Console().status("starting") as status:
 
         def update() -> None:
-            while not ended.wait(UPDATE_SECONDS):
-                status.update(escape(progress_text(counts, waiting().count, time.monotonic() - start)))
+            status.update(escape(progress_text(counts, waiting().count, time.monotonic() - start)))
 
-        thread = threading.Thread(target=update, name="progress", daemon=True)
+        def update_until_end() -> None:
+            while not ended.wait(UPDATE_SECONDS):
+                update()
+
+        thread = threading.Thread(target=update_until_end, name="progress", daemon=True)
         thread.start()
         try:
             yield
         finally:
             ended.set()
             thread.join()
+            update()
 
 
 def progress_text(counts: RunCounts, waiting_count: int, seconds: float) -> str:

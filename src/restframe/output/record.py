@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -328,7 +329,16 @@ def picture_entries(files: PictureFiles | None, result: Result, folder: Path) ->
 
 
 def peak_memory_bytes() -> int | None:
-    """The largest memory of this process so far; None where the system does not tell."""
+    """The largest memory of this process so far; None where the system does not tell.
+
+    Linux counts in ru_maxrss also the memory of the process that started this one, so /proc is read there.
+    """
+    try:
+        match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # not on Linux
+        match = None
+    if match:
+        return 1024 * int(match[1])
     try:
         import resource
     except ImportError:  # on Windows
