@@ -26,7 +26,7 @@ from movies import DEFAULT_CACHE
 from restframe.cores import available_cores
 
 STAGES = {  # functions, by the module that calls them
-    "references": ("restframe.pipeline", "load_references"),
+    "references": ("restframe.prepare", "load_references"),
     "reading, survey, binned frames": ("restframe.pipeline", "survey_frames"),
     "motion": ("restframe.pipeline", "measure"),
     "  coarse motion": ("restframe.track.measure", "measure_coarse_motion"),

@@ -9,7 +9,7 @@ import pytest
 import restframe
 from restframe import session as session_module
 from restframe.errors import DetectorError, InputError, SettingsError
-from restframe.pipeline import Progress
+from restframe.progress import Progress
 from restframe.session import Session
 from restframe.settings import Settings, with_choices
 

@@ -15,7 +15,9 @@ from restframe.detector.references import References
 from restframe.kernels import make_kernels
 from restframe.kernels.interface import Kernels
 from restframe.movie import Movie, open_movie
-from restframe.pipeline import Prepared, Progress, Report, TakeStack, own_references, prepare, restore, track
+from restframe.pipeline import TakeStack, restore, track
+from restframe.prepare import Prepared, own_references, prepare
+from restframe.progress import Progress, Report
 from restframe.result import Result
 from restframe.settings import Choices, Detector, Machine, Settings, with_choices
 from restframe.track.field import MotionField

@@ -361,7 +361,7 @@ def test_frames_that_are_read_again_give_equal_bytes(inputs, patched, tmp_path, 
     from restframe import memory
     from restframe.cli.main import main
     from restframe.movie import make_fractions
-    from restframe.pipeline import wanted_sums
+    from restframe.prepare import wanted_sums
     from restframe.restore.dose import make_plan
     from restframe.settings import Exposure, Settings, Sums
 

@@ -13,7 +13,7 @@ from restframe import memory
 from restframe.cli.main import main
 from restframe.measures import fourier_crop
 from restframe.movie.fractions import make_fractions
-from restframe.pipeline import wanted_sums
+from restframe.prepare import wanted_sums
 from restframe.restore.dose import make_plan
 from restframe.settings import Exposure, Settings
 

@@ -27,7 +27,7 @@ from restframe.batch.status import RunCounts
 from restframe.batch.worker import as_sent
 from restframe.blas import single_blas_thread
 from restframe.errors import ClusterError
-from restframe.pipeline import Report
+from restframe.progress import Report
 from restframe.session import Session
 from restframe.settings import Settings
 

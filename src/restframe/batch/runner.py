@@ -29,7 +29,8 @@ from restframe.movie import Movie, open_movie
 from restframe.output.alignment import read_alignment, settings_with
 from restframe.output.sink import Corrected
 from restframe.output.text import movie_lines
-from restframe.pipeline import Prepared, Report
+from restframe.prepare import Prepared
+from restframe.progress import Report
 from restframe.session import Session
 from restframe.settings import Machine, Settings
 from restframe.termination import raise_if_ended

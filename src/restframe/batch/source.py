@@ -18,7 +18,8 @@ from typing import Protocol
 
 from restframe.messages import Lines
 from restframe.output.sink import Corrected
-from restframe.pipeline import Report, TakeStack
+from restframe.pipeline import TakeStack
+from restframe.progress import Report
 
 UNKNOWN_LENGTH = 1_000_000  # tasks that a source which does not know its length is taken to have
 

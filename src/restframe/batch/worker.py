@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from restframe.errors import WorkerError
 from restframe.messages import Lines
-from restframe.pipeline import Report
+from restframe.progress import Report
 from restframe.termination import CHILD_GRACE_SECONDS, ending_in_time
 
 State = TypeVar("State")

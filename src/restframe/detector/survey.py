@@ -15,37 +15,32 @@ from scipy import ndimage
 from restframe.arrays import Array, BoolArray, FloatArray, IntArray
 from restframe.detector.binned import LEVELS_PER_DEVIATION, BinnedFrames, decimation_taps, empty_binned_frames
 from restframe.detector.calibration import Calibration, compressed_rows
+from restframe.detector.camera_arrays import CameraArrays, camera_arrays
 from restframe.detector.constant import constant_pixels
 from restframe.detector.defects import (
-    counts_per_electron,
     positions_in_mask,
     standing_pixels,
 )
+from restframe.detector.frame_statistics import frame_standard_deviation, outlier_limits
+from restframe.detector.narrow_suspects import NarrowSuspects, SuspectPixels
 from restframe.detector.orientation import GainCheck, check_gain
 from restframe.detector.references import References
 from restframe.detector.smooth import CELL_PX, cell_map, enlarged, smooth_surface
 from restframe.detector.suspects import (
     Suspects,
-    connected_regions,
     find_suspects,
-    impossible_regions,
 )
 from restframe.movie import RawFrames
 
 if TYPE_CHECKING:
     from restframe.kernels.interface import Kernels
 
-OUTLIER_DEVIATIONS = 20.0  # standard deviations of the pixels of one frame: higher counts come from cosmic rays
 FILLING_MEAN_SIDE_PX = 31  # side of the square whose mean replaces a bad pixel
-SAMPLE_STEP = 7  # every so many pixels are used for the standard deviation of a frame
-KEPT_QUANTILE = 0.999  # of a frame's pixels, for its standard deviation
 BEAM_EDGE_PX = 8  # from a place without light
-SUSPECT_MARGIN_PX = 2  # around narrow suspects that is looked at with them, but not filled
 MANY_SUSPECTS = 0.03  # of all pixels: narrow suspects that are as many are the specimen or a wrong gain
 FEW_BAD = 1e-4  # of all pixels: fewer make no region that is wider than the filling square
 FEW_GOOD_CELLS = 0.2  # share of good cells in the filling square; below, a smooth surface gives the local mean
 FILLED_EXCESS = 0.3  # relative excess of broad defects that are filled; weaker ones are left in the sums
-MIN_DEVIATION_ELECTRONS = 0.25  # smallest standard deviation of sparse frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +63,11 @@ class Survey:
         mask[self.bad_rows, self.bad_columns] = True
         return mask
 
+    @property
+    def bad_positions(self) -> IntArray:
+        """Bad pixels, (n, 2) x, y."""
+        return np.stack([self.bad_columns, self.bad_rows], 1)
+
 
 def survey_frames(
     kernels: Kernels, raw: RawFrames, references: References, look_for_defects: bool, factor: int
@@ -78,7 +78,7 @@ def survey_frames(
     counts of the frames and makes the binned frames. ``factor``: unbinned pixels per binned pixel; 0: no binned frames
     are needed. Raises `InputError` for a damaged frame.
     """
-    camera = _camera_arrays(kernels, references, raw.shape[1:])
+    camera = camera_arrays(kernels, references, raw.shape[1:])
     total, sums = _sum_frames(kernels, raw, camera)
     total = _counts_above_dark(total, camera, len(raw))
     gain_check = None
@@ -86,13 +86,13 @@ def survey_frames(
         gain_check = check_gain(total, camera.gain[:: references.enlarged, :: references.enlarged])
     total *= camera.gain
     known = _known_bad_pixels(kernels, camera, references)
-    masks = _SuspectPixels(known) if not look_for_defects else _suspect_pixels(kernels, total, known, raw, sums)
+    masks = SuspectPixels(known) if not look_for_defects else _suspect_pixels(kernels, total, known, raw, sums)
     bad = masks.filled(kernels)
     local = _relative_local_mean(kernels, total, bad | kernels.to_device(masks.broad) if masks.has_broad else bad)
     pixels = _bad_pixels(kernels, bad, camera)
     del bad
     calibration = _calibration_without_counts(kernels, local, pixels, camera, len(raw))
-    narrow = _NarrowPixels(kernels, masks, total, local, camera, len(raw))
+    narrow = NarrowSuspects(kernels, masks, total, local, camera, len(raw))
     relative = _relative_excess(kernels, total, local, masks) if masks.has_broad else None
     del total
     host_local = kernels.to_host(local) if masks.has_broad else None
@@ -128,7 +128,7 @@ def with_decision(
         values[filled] = survey.local[filled]
     rows, columns = positions_in_mask(mask)
     row_start, bad_columns, bad_values = compressed_rows(rows, columns, values[rows, columns], survey.shape[0])
-    gain = _camera_arrays(kernels, references, survey.shape).gain
+    gain = camera_arrays(kernels, references, survey.shape).gain
     calibration = survey.calibration._replace(
         gain=kernels.mark_bad_pixels(gain, rows, columns),
         row_start=row_start,
@@ -147,26 +147,6 @@ def _at_beam_edge(suspects: Suspects) -> BoolArray:
 
 
 @dataclass(frozen=True, eq=False)
-class _CameraArrays:
-    """The references of the camera, where the kernels work."""
-
-    gain: Array  # (h, w) float32, ones where there is no gain reference
-    dark: Array  # (h, w) float32, or (1, 1) zero where there is no dark reference
-    host_dark: FloatArray  # the same on the host
-
-    @property
-    def has_dark(self) -> bool:
-        return self.host_dark.size > 1
-
-
-def _camera_arrays(kernels: Kernels, references: References, shape: tuple[int, int]) -> _CameraArrays:
-    """References for frames of ``shape`` (h, w)."""
-    gain = np.ones(shape, np.float32) if references.gain is None else references.gain
-    dark = np.zeros((1, 1), np.float32) if references.dark is None else references.dark
-    return _CameraArrays(kernels.to_device(gain), kernels.to_device(dark), dark)
-
-
-@dataclass(frozen=True, eq=False)
 class _FrameSums:
     """What the first pass over the frames finds beside their sum."""
 
@@ -176,7 +156,7 @@ class _FrameSums:
     unlit: BoolArray  # (h, w) on the host, what gets no light
 
 
-def _sum_frames(kernels: Kernels, raw: RawFrames, camera: _CameraArrays) -> tuple[Array, _FrameSums]:
+def _sum_frames(kernels: Kernels, raw: RawFrames, camera: CameraArrays) -> tuple[Array, _FrameSums]:
     """The sum of the raw counts of all frames, (h, w), exact for integers; and the sums of single frames."""
     frame_count, height, width = raw.shape
     total = kernels.zeros((height, width), _exact_sum_dtype(raw.dtype))
@@ -206,7 +186,7 @@ def _exact_sum_dtype(counts: np.dtype[Any]) -> npt.DTypeLike:
     return np.float64
 
 
-def _counts_above_dark(total: Array, camera: _CameraArrays, frame_count: int) -> Array:
+def _counts_above_dark(total: Array, camera: CameraArrays, frame_count: int) -> Array:
     """Sum of raw - dark, (h, w) float32."""
     counts = total.astype(np.float32)
     if camera.has_dark:
@@ -214,7 +194,7 @@ def _counts_above_dark(total: Array, camera: _CameraArrays, frame_count: int) ->
     return counts
 
 
-def _known_bad_pixels(kernels: Kernels, camera: _CameraArrays, references: References) -> Array:
+def _known_bad_pixels(kernels: Kernels, camera: CameraArrays, references: References) -> Array:
     """Mask (h, w) of pixels whose gain is zero or that the user lists."""
     known = camera.gain == 0
     if references.bad is not None:
@@ -222,28 +202,7 @@ def _known_bad_pixels(kernels: Kernels, camera: _CameraArrays, references: Refer
     return known
 
 
-@dataclass(frozen=True, eq=False)
-class _SuspectPixels:
-    """Pixels that are bad for certain, (h, w) where the kernels work, and masks (h, w) of suspects on the host."""
-
-    certain: Array
-    narrow: BoolArray | None = None
-    broad: BoolArray | None = None
-    unlit: BoolArray | None = None
-
-    @property
-    def has_broad(self) -> bool:
-        return self.broad is not None and bool(self.broad.any())
-
-    def filled(self, kernels: Kernels) -> Array:
-        """What is filled where motion is measured, (h, w)."""
-        if self.narrow is None:
-            return self.certain
-        filled = self.narrow if self.unlit is None else self.narrow | self.unlit
-        return self.certain | kernels.to_device(filled)
-
-
-def _suspect_pixels(kernels: Kernels, total: Array, known: Array, raw: RawFrames, sums: _FrameSums) -> _SuspectPixels:
+def _suspect_pixels(kernels: Kernels, total: Array, known: Array, raw: RawFrames, sums: _FrameSums) -> SuspectPixels:
     """All that stands out in ``total`` (h, w), corrected counts, beside ``known`` pixels."""
     xp = array_namespace(total)
     constant, unlit = sums.constant, sums.unlit
@@ -256,7 +215,7 @@ def _suspect_pixels(kernels: Kernels, total: Array, known: Array, raw: RawFrames
     narrow = kernels.to_host(single) & ~host_excluded
     if 0 < masks.narrow.sum() < MANY_SUSPECTS * narrow.size:
         narrow |= masks.narrow & ~host_excluded
-    return _SuspectPixels(
+    return SuspectPixels(
         certain, narrow, masks.broad & ~narrow & ~host_excluded if masks.broad.any() else masks.broad, unlit
     )
 
@@ -283,86 +242,10 @@ def _relative_local_mean(kernels: Kernels, total: Array, bad: Array) -> Array:
     return local
 
 
-def _relative_excess(kernels: Kernels, total: Array, local: Array, masks: _SuspectPixels) -> FloatArray:
+def _relative_excess(kernels: Kernels, total: Array, local: Array, masks: SuspectPixels) -> FloatArray:
     """Sum relative to the mean, less the local mean, (h, w) on the host."""
     mean = kernels.mean_of_good_pixels(total, masks.filled(kernels))
     return np.asarray(kernels.to_host(total / np.float32(max(mean, 1e-6)) - 1 - local))
-
-
-class _NarrowPixels:
-    """The narrow suspects and their counts, frame by frame."""
-
-    def __init__(
-        self,
-        kernels: Kernels,
-        masks: _SuspectPixels,
-        total: Array,
-        local: Array,
-        camera: _CameraArrays,
-        frame_count: int,
-    ) -> None:
-        none = np.zeros(local.shape, bool)
-        self.broad = none if masks.broad is None else masks.broad
-        self.unlit = none if masks.unlit is None else masks.unlit
-        narrow = none if masks.narrow is None else masks.narrow
-        core_rows, core_columns = positions_in_mask(narrow)
-        self.rows, self.columns = _with_margin(core_rows, core_columns, narrow.shape)
-        certain = kernels.to_host(masks.certain[kernels.to_device(self.rows), kernels.to_device(self.columns)])
-        self.rows, self.columns = self.rows[~certain], self.columns[~certain]
-        self.is_core = narrow[self.rows, self.columns]
-        self.region = connected_regions(self.rows, self.columns, narrow.shape[1])
-        position = kernels.to_device(self.rows), kernels.to_device(self.columns)
-        self.local = kernels.to_host(local[position])
-        self.gain = kernels.to_host(camera.gain[position])
-        self.dark = camera.host_dark[self.rows, self.columns] if camera.has_dark else 0.0
-        self.counts = np.zeros((frame_count, len(self.rows)), np.float32)
-        self.impossible = np.zeros(0, bool)
-        if len(self.rows):
-            mean = max(kernels.mean_of_good_pixels(total, masks.filled(kernels)), 1e-6)
-            excess = [
-                kernels.to_host(total[place]) / mean - 1 - kernels.to_host(local[place])
-                for place in _neighbour_positions(kernels, self.rows, self.columns, narrow.shape)
-            ]
-            self.impossible = impossible_regions(excess[0], np.stack(excess[1:]), self.region)
-
-    def take(self, kernels: Kernels, part: slice, frames: Array) -> None:
-        """Note the corrected counts of ``frames`` (n, h, w)."""
-        if len(self.rows):
-            counts = kernels.pixel_counts(frames, self.rows, self.columns).astype(np.float32)
-            self.counts[part] = (counts - self.dark) * self.gain
-
-    def suspects(self, mean_counts: FloatArray) -> Suspects:
-        expected = np.maximum(mean_counts, 1e-6)[:, None] * np.maximum(1 + self.local, 0.05)
-        values = (self.counts - expected) / np.sqrt(np.maximum(expected * self.gain, 1e-6))
-        shape = self.broad.shape[0], self.broad.shape[1]
-        return Suspects(
-            shape, self.rows, self.columns, self.is_core, self.region, values, self.impossible, self.broad, self.unlit
-        )
-
-
-def _with_margin(rows: IntArray, columns: IntArray, shape: tuple[int, ...]) -> tuple[IntArray, IntArray]:
-    """The pixels (n,) and those within `SUSPECT_MARGIN_PX` of them in a frame (h, w), row by row."""
-    steps = range(-SUSPECT_MARGIN_PX, SUSPECT_MARGIN_PX + 1)
-    flat = [
-        np.clip(rows + down, 0, shape[0] - 1) * shape[1] + np.clip(columns + across, 0, shape[1] - 1)
-        for down in steps
-        for across in steps
-    ]
-    with_margin = np.unique(np.concatenate(flat))
-    return with_margin // shape[1], with_margin % shape[1]
-
-
-def _neighbour_positions(
-    kernels: Kernels, rows: IntArray, columns: IntArray, shape: tuple[int, ...]
-) -> list[tuple[Array, Array]]:
-    """The pixels (n,) themselves and their four neighbours, where the kernels work."""
-    return [
-        (
-            kernels.to_device(np.clip(rows + down, 0, shape[0] - 1)),
-            kernels.to_device(np.clip(columns + across, 0, shape[1] - 1)),
-        )
-        for down, across in ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
-    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,7 +259,7 @@ class _BadPixels:
     good_count: int  # number of the other pixels, at least 1
 
 
-def _bad_pixels(kernels: Kernels, bad: Array, camera: _CameraArrays) -> _BadPixels:
+def _bad_pixels(kernels: Kernels, bad: Array, camera: CameraArrays) -> _BadPixels:
     device_rows, device_columns = positions_in_mask(bad)
     rows, columns = kernels.to_host(device_rows), kernels.to_host(device_columns)
     gain = kernels.to_host(camera.gain[device_rows, device_columns])
@@ -385,7 +268,7 @@ def _bad_pixels(kernels: Kernels, bad: Array, camera: _CameraArrays) -> _BadPixe
 
 
 def _calibration_without_counts(
-    kernels: Kernels, local: Array, pixels: _BadPixels, camera: _CameraArrays, frame_count: int
+    kernels: Kernels, local: Array, pixels: _BadPixels, camera: CameraArrays, frame_count: int
 ) -> Calibration:
     """A calibration whose mean counts and outlier limits are to be filled in; ``local``: relative local mean (h, w)."""
     values = kernels.to_host(local[kernels.to_device(pixels.rows), kernels.to_device(pixels.columns)])
@@ -410,7 +293,7 @@ def _second_pass(
     pixels: _BadPixels,
     sums: _FrameSums,
     factor: int,
-    narrow: _NarrowPixels,
+    narrow: NarrowSuspects,
 ) -> BinnedFrames:
     """Fill in the mean counts and the outlier limits of ``calibration``; make the binned frames.
 
@@ -448,28 +331,3 @@ def _mean_counts(kernels: Kernels, frames: Array, frame_sums: FloatArray, pixels
     bad_counts = (bad_counts - pixels.dark) * pixels.gain
     means: FloatArray = ((frame_sums - bad_counts.sum(1)) / pixels.good_count).astype(np.float32)
     return means
-
-
-def frame_standard_deviation(kernels: Kernels, frames: Array, calibration: Calibration) -> float:
-    """Standard deviation of the corrected counts of the first of ``frames`` (t, h, w), without its highest thousandth.
-
-    In sparse frames it is at least a quarter of an electron, so that a few electrons in one pixel are no outlier.
-    """
-    sample = kernels.corrected_frame(frames, calibration, 0).ravel()[::SAMPLE_STEP]
-    xp = array_namespace(sample)
-    (highest,) = kernels.order_statistics(sample, (int(KEPT_QUANTILE * (sample.size - 1)),))
-    deviation = kernels.standard_deviation(sample[sample <= highest])
-    none_bad = xp.zeros(sample.shape, dtype=bool)
-    electron = counts_per_electron(kernels, sample + calibration.mean_counts[0], none_bad)
-    return max(deviation, MIN_DEVIATION_ELECTRONS * electron)
-
-
-def outlier_limits(mean_counts: FloatArray, reference_mean: float, reference_deviation: float) -> FloatArray:
-    """Corrected counts (t,) above which a pixel of one frame is taken for a cosmic ray.
-
-    mean + 20 standard deviations, where the standard deviation is ``reference_deviation`` in a frame of mean
-    ``reference_mean`` and grows with the square root of the mean above that.
-    """
-    relative_mean = np.maximum(mean_counts / max(reference_mean, 1e-6), 1)
-    limits: FloatArray = mean_counts + OUTLIER_DEVIATIONS * reference_deviation * np.sqrt(relative_mean)
-    return limits.astype(np.float32)

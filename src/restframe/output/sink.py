@@ -36,7 +36,8 @@ from restframe.output.relion_gain import RelionGain, relion_gain
 from restframe.output.stack import StackFile
 from restframe.output.star import polynomial_distance_px, star_text, unequal
 from restframe.output.write import write_result
-from restframe.pipeline import Report, TakeStack
+from restframe.pipeline import TakeStack
+from restframe.progress import Report
 from restframe.result import Result
 
 POLYNOMIAL_TOLERANCE_PX = 0.5  # rms between the field and RELION's polynomial from which on a warning is printed
