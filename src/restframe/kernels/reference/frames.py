@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from array_api_compat import array_namespace, is_cupy_array
+from array_api_compat import array_namespace
 
 from restframe.arrays import AnyArray, Array, FloatArray, IntArray
 from restframe.detector.calibration import Calibration
@@ -14,7 +14,7 @@ def to_device(array: Array) -> Array:
 
 
 def to_host(array: Array) -> AnyArray:
-    host_array: AnyArray = array.get() if is_cupy_array(array) else np.asarray(array)
+    host_array: AnyArray = array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy's arrays have get()
     return host_array
 
 
