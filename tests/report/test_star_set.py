@@ -4,12 +4,14 @@ import shutil
 import subprocess
 
 import gemmi
+import mrcfile
+import numpy as np
 import pytest
 from made_records import done_record, failed_record, write_records
 
 from restframe.cli.main import main
 
-RELION = shutil.which("relion_star_datablock_stack") or shutil.which("relion_refine")
+STAR_HANDLER, EXTRACTION = shutil.which("relion_star_handler"), shutil.which("relion_preprocess")
 
 
 def without_ctf(record):
@@ -22,7 +24,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     records = [done_record(number, f"m{number:02d}.tif") for number in range(20)]
     records[3] = without_ctf(records[3])
-    records[5]["motion"]["pixel_size"] = 0.9
+    records[5]["motion"]["pixel_size"] = records[5]["spectrum"]["pixel_size"] = 0.9
     for record in records:
         stem = record["input"]["name"][:-4]
         extra = (("odd", "_ODD.mrc"), ("even", "_EVN.mrc"), ("star", ".star"))
@@ -99,23 +101,49 @@ def test_a_label_that_not_every_movie_has_is_left_out(project):
     assert "rlnMicrographNameOdd" not in text and "rlnMicrographNameEven" in text
 
 
-@pytest.mark.skipif(RELION is None, reason="RELION is not installed")
-def test_relion_reads_it(project):
+@pytest.mark.skipif(STAR_HANDLER is None, reason="RELION is not installed")
+@pytest.mark.parametrize("name", ["corrected_micrographs.star", "micrographs_ctf.star"])
+def test_relion_reads_it(project, name):
     """RELION's own table program sorts and writes the table again."""
-    program = shutil.which("relion_star_handler")
-    if program is None:
-        pytest.skip("relion_star_handler is not installed")
     folder, records = project
     main(["star", "corrected"])
-    words = (
-        "--i corrected/corrected_micrographs.star --o kept.star --select rlnAccumMotionTotal --minval 0 --maxval 1e9"
-    )
-    done = subprocess.run(
-        [program, *words.split()], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    words = f"--i corrected/{name} --o kept.star --select rlnAccumMotionTotal --minval 0 --maxval 1e9"
+    relion(STAR_HANDLER, words, folder)
     rows = table(
         folder / "kept.star", "micrographs", "rlnMicrographName", "rlnAccumMotionTotal", "rlnMicrographMetadata"
     )
-    assert len(rows) == 20 and rows[2][0] == "corrected/m02_DW.mrc" and rows[2][2] == "corrected/m02.star"
+    with_ctf = name == "micrographs_ctf.star"
+    assert len(rows) == 20 - with_ctf and rows[2][0] == "corrected/m02_DW.mrc" and rows[2][2] == "corrected/m02.star"
     assert float(rows[2][1]) == pytest.approx(records[2]["motion"]["total"], rel=1e-5)
+
+
+@pytest.mark.skipif(EXTRACTION is None, reason="RELION is not installed")
+def test_particles_that_relion_extracts_have_our_ctf(project):
+    folder, records = project
+    main(["star", "corrected"])
+    rng = np.random.default_rng(0)
+    for record in records:
+        stem = record["input"]["name"][:-4]
+        image = rng.normal(size=(128, 128)).astype(np.float32)
+        with mrcfile.new(folder / f"corrected/{stem}_DW.mrc", image) as mrc:
+            mrc.voxel_size = record["motion"]["pixel_size"]
+        picks = "\ndata_\n\nloop_\n_rlnCoordinateX #1\n_rlnCoordinateY #2\n60 70\n"
+        (folder / f"corrected/{stem}_DW_picks.star").write_text(picks)
+    words = "--i corrected/micrographs_ctf.star --coord_dir ./ --coord_suffix _picks.star --part_star particles.star "
+    relion(EXTRACTION, words + "--part_dir Extract/ --extract --extract_size 32", folder)
+    labels = ("rlnMicrographName", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnOpticsGroup")
+    rows = {row[0]: list(row)[1:] for row in table(folder / "particles.star", "particles", *labels)}
+    assert len(rows) == 19  # the movie without a CTF is not in the file
+    for number in (0, 5, 19):
+        fit = records[number]["ctf"]
+        expected = [fit["defocus_u_a"], fit["defocus_v_a"], fit["astigmatism_angle_deg"], 2 if number == 5 else 1]
+        assert [float(word) for word in rows[f"corrected/m{number:02d}_DW.mrc"]] == pytest.approx(expected, rel=1e-5)
+    optics = table(folder / "particles.star", "optics", "rlnImagePixelSize", "rlnVoltage", "rlnSphericalAberration")
+    assert [[float(word) for word in row] for row in optics] == [[0.85, 300, 2.7], [0.9, 300, 2.7]]
+
+
+def relion(program, words, folder):
+    process = subprocess.run(
+        [program, *words.split()], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert process.returncode == 0, process.stdout[-1000:] + process.stderr[-1000:]

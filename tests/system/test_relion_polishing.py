@@ -1,8 +1,8 @@
 """The STAR file and the gain that it names, read by RELION's polishing itself (relion_motion_refine, 3.1 or later).
 
-Three movies go through restframe and are then listed in a corrected_micrographs.star, written here by hand. RELION
-loads the tracks of particles and writes them without a step of its own optimisation, and cuts particles from the raw
-movies.
+Three movies go through restframe and are then listed in a corrected_micrographs.star, by a batch or here by hand.
+RELION loads the tracks of particles and writes them without a step of its own optimisation, and cuts particles from the
+raw movies.
 """
 
 import re
@@ -27,6 +27,8 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="RELION is not installed
 FRAMES, HEIGHT, WIDTH, BOX, PIXEL = 8, 320, 384, 32, 1.5
 POSITIONS = [(x, y) for x in (70, 190, 310) for y in (60, 160, 250)]
 TRACK_TOLERANCE_PX = 0.06
+OPTICS_LABELS = ["OpticsGroupName", "OpticsGroup", "MicrographOriginalPixelSize", "Voltage", "SphericalAberration"]
+OPTICS_LABELS.append("AmplitudeContrast")
 BFACTOR_LABELS = ["MovieFrameNumber", "BfactorUsedForSharpening", "FittedInterceptGuinierPlot"]
 
 
@@ -122,24 +124,32 @@ def loop(name, labels, rows):
 
 
 def polish(stars, positions, *more, box=BOX, pixel=PIXEL, dose=1.0):
-    """Run RELION: (its stdout, the folder of its results)."""
-    optics = ["OpticsGroupName", "OpticsGroup", "MicrographOriginalPixelSize", "Voltage", "SphericalAberration"]
-    optics.append("AmplitudeContrast")
-    values = ["all", 1, pixel, 300, 2.7, 0.07]
+    """Run RELION on movies' STAR files, listed by hand: (its stdout, the folder of its results)."""
     names = [f"mic{number}.mrc" for number in range(len(stars))]
-    micrographs = loop("optics", [*optics, "MicrographPixelSize"], [[*values, pixel]])
+    micrographs = loop("optics", [*OPTICS_LABELS, "MicrographPixelSize"], [[*optics(pixel), pixel]])
     micrographs += loop(
         "micrographs",
         ["MicrographName", "MicrographMetadata", "OpticsGroup"],
         [(name, star, 1) for name, star in zip(names, stars, strict=True)],
     )
     Path("corrected_micrographs.star").write_text(micrographs)
+    write_particles(names, positions, box, pixel)
+    return refine_motion("corrected_micrographs.star", pixel, "--fdose", str(dose), *more)
+
+
+def optics(pixel):
+    """The values of OPTICS_LABELS."""
+    return ["all", 1, pixel, 300, 2.7, 0.07]
+
+
+def write_particles(names, positions, box, pixel):
+    """particles.star: particles at ``positions`` of each micrograph."""
     labels = ["CoordinateX", "CoordinateY", "ImageName", "MicrographName", "OpticsGroup", "RandomSubset", "AngleRot"]
     labels += ["AngleTilt", "AnglePsi", "OriginXAngst", "OriginYAngst", "DefocusU", "DefocusV", "DefocusAngle"]
     particles = loop(
         "optics",
-        [*optics, "ImagePixelSize", "ImageSize", "ImageDimensionality"],
-        [[*values, pixel, box, 2]],
+        [*OPTICS_LABELS, "ImagePixelSize", "ImageSize", "ImageDimensionality"],
+        [[*optics(pixel), pixel, box, 2]],
     )
     rows = [
         (x, y, f"{number + 1:06d}@parts.mrcs", name, 1, 1 + number % 2, 20, 30, 40, 0, 0, 9000, 9000, 0)
@@ -147,11 +157,15 @@ def polish(stars, positions, *more, box=BOX, pixel=PIXEL, dose=1.0):
         for number, (x, y) in enumerate(positions)
     ]
     Path("particles.star").write_text(particles + loop("particles", labels, rows))
+
+
+def refine_motion(micrographs, pixel, *more):
+    """Run relion_motion_refine without a step of optimisation: (its stdout, the folder of its results)."""
     shutil.rmtree("Polish", ignore_errors=True)
     Path("Polish").mkdir()
     words = [PROGRAM, "--i", "particles.star", "--f", "postprocess.star", "--m1", "half1.mrc", "--m2", "half2.mrc"]
-    words += ["--mask", "mask.mrc", "--corr_mic", "corrected_micrographs.star", "--o", "Polish/", "--max_iters", "0"]
-    words += ["--fdose", str(dose), "--angpix_ref", str(pixel), "--debug_mov", "--j", "1", *more]
+    words += ["--mask", "mask.mrc", "--corr_mic", str(micrographs), "--o", "Polish/", "--max_iters", "0"]
+    words += ["--angpix_ref", str(pixel), "--debug_mov", "--j", "1", *more]
     process = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert process.returncode == 0, process.stdout[-1000:] + process.stderr[-1000:]
     return process.stdout, Path("Polish")
@@ -173,8 +187,13 @@ def correct(name, *words):
 
 
 def check_tracks(folder, number, alignment, start, count):
+    return check_track_file(folder / f"mic{number}_tracks.star", alignment, count)
+
+
+def check_track_file(path, alignment, count):
+    """RELION's tracks of the particles at POSITIONS are the field's."""
     field = read_alignment(alignment).field
-    found = tracks(folder / f"mic{number}_tracks.star")
+    found = tracks(path)
     assert found.shape == (len(POSITIONS), count, 2)
     distance = []
     for (x, y), track in zip(POSITIONS, found, strict=True):
@@ -183,6 +202,22 @@ def check_tracks(folder, number, alignment, start, count):
     rms = np.sqrt((np.array(distance) ** 2).sum(-1).mean())
     assert rms < TRACK_TOLERANCE_PX, f"RELION's tracks are {rms:.3f} px rms from the field"
     return rms
+
+
+@pytest.mark.parametrize("bin_factor", [1, 2])
+def test_relion_reads_the_set_of_a_batch(project, capfd, bin_factor):
+    """corrected_micrographs.star as a batch writes it is all that polishing needs of restframe."""
+    mrcfile.write("gain.mrc", gain_pattern())
+    words = "-Serial 1 -InTiff ./ -OutMrc mc/ -Gain gain.mrc -Patch 3 3 -PixSize 1.5 -FmDose 1 -OutStar 1 -OutAln mc"
+    assert main([*words.split(), "-FmRef", "0", "-FtBin", str(bin_factor), "-Gpu", "-1"]) == 0
+    capfd.readouterr()
+    names = [f"mc/m{number}_DW.mrc" for number in range(3)]
+    coordinates = [(x / bin_factor, y / bin_factor) for x, y in POSITIONS]
+    write_particles(names, coordinates, BOX, PIXEL)
+    output, folder = refine_motion("mc/corrected_micrographs.star", PIXEL, "--fdose", "1")
+    assert output.count("-> gain: gain.mrc") == 3
+    for number in range(3):
+        check_track_file(folder / f"mc/m{number}_DW_tracks.star", f"mc/m{number}.aln", FRAMES)
 
 
 @pytest.mark.parametrize("words", [[], ["-Throw", "2"], ["-Throw", "1", "-Trunc", "1", "-FtBin", "2"]], ids=" ".join)
