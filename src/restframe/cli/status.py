@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from restframe.batch.ledger import read_record
 from restframe.batch.lock import STATE_FOLDER
+from restframe.cli.arguments import Parser
 from restframe.cli.streams import say
 from restframe.errors import InputError
 from restframe.messages import Lines
@@ -50,12 +50,19 @@ class Status:
     runs: list[RunState]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the status. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="restframe status", description=__doc__)
+def make_parser() -> Parser:
+    """The arguments of restframe status."""
+    parser = Parser(
+        prog="restframe status", description="Print how far a batch is, from the records in the folder of its results."
+    )
     parser.add_argument("folder", metavar="DIR", help="folder of the corrected sums")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    values = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the status. Returns the exit code."""
+    values = make_parser().parse_args(arguments)
     status = read_status(Path(values.folder))
     say(Lines.verbatim(json.dumps(asdict(status), indent=1)) if values.json else Lines(status_lines(status)))
     return 0
