@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import numpy as np
 
 from restframe.arrays import FloatArray
 from restframe.errors import InputError
-from restframe.output.alignment import fit_patches, read_alignment
+from restframe.output.alignment import STAR_PATCHES, field_alignment_text, fit_patches, read_alignment
+from restframe.output.place import place_all
+from restframe.output.star import StarMovie, field_star_text
 from restframe.track.field import MotionField
+
+__all__ = ["StarMovie", "read_motion", "write_motion"]
 
 LOG_ENDS = ("-Patch-Patch.log", "-Patch-Full.log", "-Patch-Frame.log", "-Full.log")
 PATCH_LOG, PATCH_GLOBAL_LOG, GLOBAL_LOG = "-Patch-Patch.log", "-Patch-Full.log", "-Full.log"
@@ -35,6 +40,23 @@ def read_motion(path: str | PathLike[str], shape: tuple[int, int] | None = None)
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}.") from error
     return MotionField.load(path) if begins_json else read_alignment(name).field
+
+
+def write_motion(field: MotionField, path: str | PathLike[str], movie: StarMovie) -> None:
+    """Write a field to a file whose format the end of its name says; see `MotionField.save`. Raises `OutputError`."""
+    target = Path(path)
+    match target.suffix.lower():
+        case ".star":
+            text = field_star_text(field, movie, STAR_PATCHES)
+        case ".aln":
+            text = field_alignment_text(field, STAR_PATCHES)
+        case _:
+            text = json.dumps(field.to_dict()) + "\n"
+
+    def write(draft: Path) -> None:
+        draft.write_text(text, encoding="utf-8")
+
+    place_all([(target, write)])
 
 
 def _read_logs(base: str, shape: tuple[int, int] | None) -> MotionField:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import restframe
-from restframe.errors import InputError, SettingsError
+from restframe.errors import InputError, OutputError, SettingsError
 from restframe.output.logs import log_files
 from restframe.output.read_star import field_of_polynomial
 from restframe.output.star import polynomial, polynomial_shifts, star_text
@@ -88,6 +88,36 @@ def test_logs_of_global_motion(result, tmp_path):
 def test_own_files(result, tmp_path):
     result.field.save(tmp_path / "field.json")
     assert distance(restframe.read_motion(tmp_path / "field.json"), result.field) == 0
+
+
+@pytest.mark.parametrize(("name", "most"), [("field.json", 0), ("field.aln", 0), ("FIELD.STAR", 2e-3)])
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_field_alone_there_and_back(result, tmp_path, name, most, is_local):
+    field = result.field if is_local else result.field.global_only()
+    field.save(tmp_path / name, movie="movie.tif", pixel_size=1.1, frame_dose=1.5, voltage=300)
+    assert distance(restframe.read_motion(tmp_path / name), field) <= most
+
+
+def test_star_of_a_field_alone_is_that_of_its_result(movie, tmp_path):
+    """Of a movie whose frames are all used."""
+    rng = np.random.default_rng(1)
+    field = MotionField(((0, 0), (1, 0), (0, 1)), rng.normal(0, 0.5, (3, 6, 2)), movie.shape[1:])
+    result = restframe.correct(movie, field=field, pixel_size=1.1, frame_dose=1.5, patches=(5, 5), find_defects=False)
+    result.field.save(tmp_path / "a.star", movie="movie.tif", pixel_size=1.1, frame_dose=1.5, voltage=300)
+    lines = star_text(result, "movie.tif", result.settings).splitlines()
+    assert (tmp_path / "a.star").read_text().splitlines() == [line for line in lines if "PreExposure" not in line]
+
+
+def test_what_is_not_known_is_left_out(result, tmp_path):
+    result.field.save(tmp_path / "a.star")
+    text = (tmp_path / "a.star").read_text()
+    assert not any(label in text for label in ("MovieName", "Voltage", "DoseRate", "OriginalPixelSize"))
+    assert "rlnMotionModelVersion" in text
+
+
+def test_a_field_cannot_be_saved_there(result, tmp_path):
+    with pytest.raises(OutputError):
+        result.field.save(tmp_path / "none" / "a.star")
 
 
 @pytest.mark.parametrize("text", ["", "data_general\n\ndata_global_shift\n", "nonsense", "{}"])

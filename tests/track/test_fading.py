@@ -8,7 +8,7 @@ from plain import plain_windows
 
 from restframe.kernels.reference import Reference
 from restframe.track.alignment import align_tiles
-from restframe.track.blurred import attenuate_blurred_frames_in_place, blur_position_error
+from restframe.track.blurred import attenuate_blurred_frames_in_place, blur_position_error, uncertain_ways
 from restframe.track.fit import MAX_POSITION_SD, position_variance_after
 from restframe.track.likelihood import SignalModel, log_likelihood, make_likelihood
 from restframe.track.problem import FieldModel, Problem, TileData
@@ -158,6 +158,6 @@ def test_position_error_of_blurred_frames():
         likelihood=SimpleNamespace(weights=np.ones((tile_count, rings))),
     )
     on_the_way = 3 * gradient_x[:, None] * generator.uniform(-0.5, 0.5, (tile_count, 100_000))
-    computed = blur_position_error(fit, ones, np.ones(frame_count))
+    computed = blur_position_error(uncertain_ways(fit, ones, np.ones(frame_count)))
     assert computed == pytest.approx(np.sqrt(0.75 * (on_the_way**2).mean() / frame_count), rel=0.01)
-    assert blur_position_error(fit, blurred, np.ones(frame_count)) == 0
+    assert blur_position_error(uncertain_ways(fit, blurred, np.ones(frame_count))) == 0

@@ -47,13 +47,17 @@ def test_motion_of_tiles_is_stated_as_large_as_it_is(size, grouped):
         np.random.default_rng(1), size**2, size**2 / 30, grouped=grouped
     )
     true = np.sqrt(((residual - residual.mean(1, keepdims=True)) ** 2).sum(2).mean())
-    assert residual_local_motion(cpu, basis, information, gradient, PIXEL) == pytest.approx(true, rel=0.15)
+    assert residual_local_motion(cpu, basis, information, gradient, PIXEL).deviation == pytest.approx(true, rel=0.15)
+
+
+def stated_deviation(pixel_size, basis, information, gradient, *_):
+    return residual_local_motion(cpu, basis, information, gradient, pixel_size).deviation
 
 
 def test_tiles_that_follow_the_field_have_little_residual_motion():
     stated = [
-        residual_local_motion(cpu, *random_tiles(np.random.default_rng(2), 1e-12, 1e-12, strength=s)[:3], PIXEL)
-        for s in (10.0, 100.0)
+        stated_deviation(PIXEL, *random_tiles(np.random.default_rng(2), 1e-12, 1e-12, strength=strength))
+        for strength in (10.0, 100.0)
     ]
     assert 0 < stated[1] < stated[0] < 0.1
 
@@ -61,6 +65,15 @@ def test_tiles_that_follow_the_field_have_little_residual_motion():
 def test_data_without_information_leave_the_prior():
     basis, information, gradient, _ = random_tiles(np.random.default_rng(3), 1e-2, 1e-3)
     half, whole = (
-        residual_local_motion(cpu, basis, 0 * information, 0 * gradient, pixel) for pixel in (PIXEL / 2, PIXEL)
+        stated_deviation(pixel_size, basis, 0 * information, 0 * gradient) for pixel_size in (PIXEL / 2, PIXEL)
     )
     assert half == pytest.approx(2 * whole, rel=1e-6) and whole > 0
+
+
+def test_the_covariance_of_residual_motion_has_its_deviation():
+    basis, information, gradient, _ = random_tiles(np.random.default_rng(4), 1e-2, 1e-3)
+    motion = residual_local_motion(cpu, basis, information, gradient, PIXEL)
+    frame_count = len(basis.values)
+    centring = np.eye(frame_count) - 1 / frame_count
+    variance = 2 * np.trace(centring @ motion.covariance @ centring) / frame_count
+    assert np.sqrt(variance) == pytest.approx(motion.deviation, rel=1e-9)

@@ -22,6 +22,7 @@ from restframe.output.text import rounded
 from restframe.result import Result
 from restframe.settings import Settings
 from restframe.track.field import HIGHEST_DEGREE, MAX_SIDE_PX, MotionField, modes_up_to
+from restframe.track.patches import patch_centres
 
 FRACTION_COUNT = "#restframe-fractions "  # where the rows above are those of raw frames
 STAR_PATCHES = 5, 5  # of logs, where motion with a local part is read from a STAR file
@@ -44,37 +45,63 @@ def alignment_path(folder: str | Path, movie: str | Path) -> Path:
     return Path(folder) / f"{Path(movie).stem}.aln"
 
 
+@dataclass(frozen=True, eq=False)
+class ShownMotion:
+    """What the rows of the file hold."""
+
+    field: MotionField
+    global_displacement: FloatArray  # (t, 2)
+    patches: tuple[int, int]  # along x and y; 0: no local motion
+    centres: FloatArray  # (p, 2) of the patches
+    throw: int = 0
+    trunc: int = 0
+
+
 def alignment_text(result: Result, throw: int, trunc: int, patches: tuple[int, int]) -> str:
     """The content of the file. Shifts are minus the field: zero at the reference frame, local ones relative to the
     global ones.
     """
-    _, height, width = result.movie_shape
     field, global_displacement = _shown_motion(result, trunc)
+    has_patches = result.patches is not None
+    centres = result.patches.centres if result.patches is not None else np.zeros((0, 2))
+    shown = ShownMotion(field, global_displacement, patches if has_patches else (0, 0), centres, throw, trunc)
+    return _text(shown, result.field)
+
+
+def field_alignment_text(field: MotionField, patches: tuple[int, int]) -> str:
+    """The content of the file for a field alone."""
+    if len(field.modes) < 2:
+        patches = (0, 0)
+    centres = patch_centres(field.shape, patches) if min(patches) else np.zeros((0, 2))
+    return _text(ShownMotion(field, field.global_displacement(), patches, centres), field)
+
+
+def _text(shown: ShownMotion, exact_field: MotionField) -> str:
+    field, (height, width) = shown.field, exact_field.shape
     frame_count = field.n_frames
-    shown_patches = patches if result.patches is not None else (0, 0)
     lines = [
         "setting",
         f"   stackSize: {width} {height} {frame_count} 1",
-        f"   patches: {shown_patches[0]} {shown_patches[1]} 0",
-        f"   throw: {throw} {trunc}",
+        f"   patches: {shown.patches[0]} {shown.patches[1]} 0",
+        f"   throw: {shown.throw} {shown.trunc}",
         "#    Global Shift",
         "#---------------------",
         "globalShift",
         "   stackID 0",
     ]
-    global_shifts = rounded(-global_displacement, 3)
+    global_shifts = rounded(-shown.global_displacement, 3)
     lines += [f"{frame:6d}  {x:+8.3f}  {y:+8.3f}" for frame, (x, y) in enumerate(global_shifts)]
-    if result.patches is not None:
+    if min(shown.patches):
         lines += ["#    Local Shift", "#---------------------", "localShift"]
-        for number, (centre_x, centre_y) in enumerate(result.patches.centres):
-            local_shifts = rounded(global_displacement - field(centre_x, centre_y), 3)
+        for number, (centre_x, centre_y) in enumerate(shown.centres):
+            local_shifts = rounded(shown.global_displacement - field(centre_x, centre_y), 3)
             place = f"{centre_x:8.2f}  {centre_y:8.2f}"
             lines += [f"   patchID: {number}", "   Converge: 1"]
             lines += [f"{frame:6d}  {place}  {x:+8.3f}  {y:+8.3f}" for frame, (x, y) in enumerate(local_shifts)]
             lines.append("")
-    if frame_count != result.field.n_frames:
-        lines.append(f"{FRACTION_COUNT}{result.field.n_frames}")
-    return "\n".join([*lines, EXACT_FIELD + json.dumps(result.field.to_dict()), ""])
+    if frame_count != exact_field.n_frames:
+        lines.append(f"{FRACTION_COUNT}{exact_field.n_frames}")
+    return "\n".join([*lines, EXACT_FIELD + json.dumps(exact_field.to_dict()), ""])
 
 
 def _shown_motion(result: Result, trunc: int) -> tuple[MotionField, FloatArray]:

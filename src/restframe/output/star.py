@@ -13,7 +13,7 @@ with x, y from -0.5 to 0.5 over the frame and z the number of frames after the f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -28,6 +28,7 @@ from restframe.output.text import rounded
 from restframe.result import PatchShifts, Result
 from restframe.settings import Settings
 from restframe.track.field import MotionField
+from restframe.track.patches import patch_shifts_from_field
 from restframe.version import VERSION
 
 UNUSED_SHIFT = -9999.0  # of a frame that is left out
@@ -88,6 +89,41 @@ def polynomial_shifts(
     return np.asarray(shifts)
 
 
+@dataclass(frozen=True)
+class StarMovie:
+    """What RELION is told of the movie beside its motion; 0 and empty: nothing."""
+
+    name: str = ""
+    pixel_size: float = 0.0  # A, unbinned
+    frame_dose: float = 0.0  # e/A²
+    voltage: float = 0.0  # kV
+
+
+def field_star_text(field: MotionField, movie: StarMovie, patches: tuple[int, int]) -> str:
+    """The content of the file for a field alone, whose frames are all frames of the movie. ``patches``: shifts of so
+    many along x and y are listed where there is local motion.
+    """
+    height, width = field.shape
+    frames = RelionFrames(1, field.n_frames, range(field.n_frames))
+    is_local = len(field.modes) > 1
+    general: dict[str, object] = {
+        "rlnImageSizeX": width,
+        "rlnImageSizeY": height,
+        "rlnImageSizeZ": frames.count,
+        "rlnMicrographMovieName": movie.name,
+        "rlnMicrographBinning": 1.0,
+        "rlnMicrographOriginalPixelSize": movie.pixel_size,
+        "rlnMicrographDoseRate": movie.frame_dose,
+        "rlnVoltage": movie.voltage,
+        "rlnMicrographStartFrame": 1,
+        "rlnMotionModelVersion": int(is_local),
+    }
+    known = {label: value for label, value in general.items() if value not in ("", 0.0) or label.endswith("Version")}
+    shifts = patch_shifts_from_field(field, patches) if is_local else None
+    blocks = [_general(known), *_motion_blocks(field, frames, shifts, np.arange(field.n_frames) + 0.5)]
+    return _whole_text(blocks)
+
+
 def star_text(result: Result, movie: str | Path, settings: Settings, gain: StarGain | None = None) -> str:
     """The content of the file. ``gain``: what RELION is told about the gain; None: nothing."""
     exposure = settings.exposure
@@ -114,19 +150,33 @@ def star_text(result: Result, movie: str | Path, settings: Settings, gain: StarG
     if gain is not None and gain.name is not None:
         general["rlnMicrographGainName"] = gain.name
     comment = f"# {gain.comment}\n" if gain is not None and gain.comment else ""
-    blocks = [
-        f"data_general\n\n{comment}" + "".join(f"_{name:<35} {star_word(value)}\n" for name, value in general.items()),
-        _loop("global_shift", (FRAME_LABEL, *SHIFT_LABELS), _global_rows(field, frames)),
-    ]
-    if result.patches is not None:
+    blocks = [_general(general, comment), *_motion_blocks(field, frames, result.patches, times)]
+    if len(result.bad_pixels):
+        blocks.append(_loop("hot_pixels", COORDINATE_LABELS, result.bad_pixels.tolist()))
+    return _whole_text(blocks)
+
+
+def _general(values: Mapping[str, object], comment: str = "") -> str:
+    rows = "".join(f"_{name:<35} {star_word(value)}\n" for name, value in values.items())
+    return f"data_general\n\n{comment}{rows}"
+
+
+def _motion_blocks(
+    field: MotionField, frames: RelionFrames, patches: PatchShifts | None, times: FloatArray
+) -> list[str]:
+    """Global shifts, and the local motion where there are ``patches``, whose shifts are those at ``times`` (t,)."""
+    blocks = [_loop("global_shift", (FRAME_LABEL, *SHIFT_LABELS), _global_rows(field, frames))]
+    if patches is not None:
         coefficients = polynomial(field)[0].ravel()
-        local_rows = _local_rows(result.patches, times, frames)
+        local_rows = _local_rows(patches, times, frames)
         blocks += [
             _loop("local_motion_model", COEFFICIENT_LABELS, enumerate(coefficients)),
             _loop("local_shift", (FRAME_LABEL, *COORDINATE_LABELS, *SHIFT_LABELS), local_rows),
         ]
-    if len(result.bad_pixels):
-        blocks.append(_loop("hot_pixels", COORDINATE_LABELS, result.bad_pixels.tolist()))
+    return blocks
+
+
+def _whole_text(blocks: Sequence[str]) -> str:
     return f"{OWN_MARK} {VERSION}\n" + "".join(f"\n# version 30001\n\n{block}\n" for block in blocks)
 
 

@@ -32,14 +32,12 @@ def attenuate_blurred_frames_in_place(kernels: Kernels, data: TileData, motion: 
     return replace(data, signal=replace(data.signal, amplitude=data.signal.amplitude * np.sqrt(mean_power)))
 
 
-def blur_position_error(fit: Fit, unblurred_amplitude: FloatArray, exposures: FloatArray) -> float:
-    """Standard deviation of the position of tiles in blurred frames, both axes together, root mean square over tiles
-    and frames, in binned pixels.
+def uncertain_ways(fit: Fit, unblurred_amplitude: FloatArray, exposures: FloatArray) -> FloatArray:
+    """Mean over tiles of the squared way during each frame, times the share of the power that was lost, (t,), in binned
+    pixels²; the way is that beside the global motion, from which the blur was computed.
 
-    At which time of its exposure a blurred frame shows the specimen depends on the direction of the waves. For the
-    share of the power that was lost, it is anywhere on the tile's way during the frame, uniformly (variance way² / 12);
-    the way is that beside the global motion, from which the blur was computed. ``unblurred_amplitude``: the signal's
-    amplitudes without blur, (t, rings); ``exposures``: (t,) durations of the frames, in any unit.
+    ``unblurred_amplitude``: the signal's amplitudes without blur, (t, rings); ``exposures``: (t,) durations of the
+    frames, in any unit.
     """
     data, model = fit.problem.data, fit.problem.model
     displacement = np.moveaxis(model.displacement(fit.coefficients), 0, 1)  # (t, p, 2)
@@ -50,4 +48,20 @@ def blur_position_error(fit: Fit, unblurred_amplitude: FloatArray, exposures: Fl
     information = ring_count * np.arange(len(ring_count)) ** 2 * fit.likelihood.weights.mean(0) ** 2  # by ring
     power_ratio = (data.signal.amplitude / unblurred_amplitude) ** 2
     lost_power = 1 - power_ratio @ information / max(information.sum(), 1e-30)
-    return float(np.sqrt(max((lost_power * (motion**2).sum(2).mean(1)).mean(), 0.0) / 12))
+    return np.asarray(lost_power * (motion**2).sum(2).mean(1))
+
+
+def blur_position_error(squared_ways: FloatArray) -> float:
+    """Standard deviation of the position of tiles in blurred frames, both axes together, root mean square over tiles
+    and frames, in binned pixels.
+
+    At which time of its exposure a blurred frame shows the specimen depends on the direction of the waves. For the
+    share of the power that was lost, it is anywhere on the tile's way during the frame, uniformly (variance way² / 12).
+    ``squared_ways``: from `uncertain_ways`.
+    """
+    return float(np.sqrt(max(squared_ways.mean(), 0.0) / 12))
+
+
+def blur_position_variance(squared_ways: FloatArray) -> FloatArray:
+    """The same for each frame: the variance along an axis, (t,), binned pixels²."""
+    return np.asarray(np.maximum(squared_ways, 0) / 24)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +16,9 @@ from numpy.typing import ArrayLike
 from restframe.arrays import FloatArray
 from restframe.errors import InputError
 from restframe.files import check_regular
+
+if TYPE_CHECKING:
+    from restframe.track.uncertainty import FieldUncertainty
 
 Modes: TypeAlias = tuple[tuple[int, int], ...]
 """Degrees (in x, in y) of products of Legendre polynomials. The first is (0, 0), the global motion."""
@@ -77,6 +82,7 @@ class MotionField:
     amplitudes: FloatArray  # (modes, t, 2): x, y in unbinned pixels
     shape: tuple[int, int]  # (h, w) of an unbinned frame
     reference: int = 0  # the frame whose displacement is zero, from 0 among the used ones
+    uncertainty: FieldUncertainty | None = None  # None: not known, the motion was not measured here
 
     @property
     def n_frames(self) -> int:
@@ -91,6 +97,32 @@ class MotionField:
         amplitudes = self.amplitudes if frames is None else self.amplitudes[:, frames]
         displacement = np.tensordot(amplitudes, values, axes=(0, 0))  # ([t,] 2, *shape)
         return np.moveaxis(displacement, -values.ndim, -1)
+
+    def covariance(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        frames: slice | Sequence[int] | None = None,
+        relative_to: int | None = None,
+    ) -> FloatArray:
+        """How the errors of the displacement at positions x, y (equal shapes) go together in time: (*shape, t, t).
+
+        In unbinned pixels², for errors along one axis; those along the other are as large and independent of them. The
+        diagonal holds the variance of each frame's displacement less the mean over all frames, or, with
+        ``relative_to``, less that of the frame of this number. The root of twice the mean of the diagonal, over tiles
+        of the frame, is `Result.stated_error_px`. ``frames``: only these, from 0. Raises `InputError` where errors are
+        not known: for motion that was read from a file or interpolated.
+
+            variance = np.diagonal(field.covariance(x, y), axis1=-2, axis2=-1)  # (particles, frames), px²
+        """
+        if self.uncertainty is None:
+            raise InputError("The errors of this motion are not known: it was not measured, or it was interpolated.")
+        values = self.mode_values(x, y)
+        places = values.reshape(len(self.modes), -1)
+        covariance = self.uncertainty.covariance(places, relative_to)
+        if frames is not None:
+            covariance = covariance[:, frames][:, :, frames]
+        return covariance.reshape(*values.shape[1:], *covariance.shape[1:])
 
     def mode_values(self, x: ArrayLike, y: ArrayLike) -> FloatArray:
         """Each mode at positions x, y (equal shapes): (modes, *shape)."""
@@ -127,7 +159,7 @@ class MotionField:
 
     def global_only(self) -> MotionField:
         """The global motion, everywhere."""
-        return replace(self, modes=self.modes[:1], amplitudes=self.amplitudes[:1])
+        return replace(self, modes=self.modes[:1], amplitudes=self.amplitudes[:1], uncertainty=None)
 
     @staticmethod
     def at_rest(n_frames: int, shape: tuple[int, int]) -> MotionField:
@@ -167,9 +199,26 @@ class MotionField:
             raise ValueError(f"shape {content['shape']} or reference {content['reference']} is impossible")
         return MotionField(modes, amplitudes, (height, width), reference)
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write a JSON file that `load` reads back exactly."""
-        Path(path).write_text(json.dumps(self.to_dict()) + "\n", encoding="ascii")
+    def save(
+        self,
+        path: str | PathLike[str],
+        movie: str | PathLike[str] = "",
+        pixel_size: float = 0.0,
+        frame_dose: float = 0.0,
+        voltage: float = 0.0,
+    ) -> None:
+        """Write the motion to a file whose format the end of its name says.
+
+        ``.star``: for RELION's polishing, which also needs the path of the ``movie`` and its ``pixel_size`` (A),
+        ``frame_dose`` (e/A²) and ``voltage`` (kV); 0: left out. Its frames are those of the field. ``.aln``: as
+        MotionCor reads it, with the exact field as a comment. Other names: JSON, which `load` reads back exactly.
+        `restframe.read_motion` reads all of them. Raises `OutputError`.
+
+            field.save("movie.star", movie="movies/movie.tif", pixel_size=0.85, frame_dose=1.2, voltage=300)
+        """
+        from restframe.motion_files import StarMovie, write_motion
+
+        write_motion(self, path, StarMovie(os.fspath(movie), pixel_size, frame_dose, voltage))
 
     @staticmethod
     def load(path: str | PathLike[str]) -> MotionField:

@@ -11,7 +11,7 @@ from restframe.kernels.interface import Kernels
 from restframe.track.alignment import AlignedTiles, align_tiles
 from restframe.track.information import coefficient_information
 from restframe.track.likelihood import Likelihood, likelihood_gradient, log_likelihood, make_likelihood
-from restframe.track.posterior import QuadraticLikelihood, solve_posterior, stated_error
+from restframe.track.posterior import Posterior, QuadraticLikelihood, solve_posterior, stated_error
 from restframe.track.prior import Prior
 from restframe.track.prior_scales import choose_time_axis, learn_prior
 from restframe.track.problem import Problem, TileData
@@ -45,6 +45,7 @@ class Fit:
     likelihood: Likelihood
     stated_error: float  # `posterior.stated_error`
     aligned: AlignedTiles  # at the field
+    posterior: Posterior  # of the last quadratic form, which the stated error is that of
 
     @property
     def amplitudes(self) -> FloatArray:
@@ -104,7 +105,7 @@ def fit_field(kernels: Kernels, problem: Problem, start: FloatArray, start_prior
         step_size = np.sqrt(2 * (step**2).mean())
         if np.abs(step).max() < options.tolerance or step_size < NEGLIGIBLE_STEP * error:
             break
-    return Fit(problem, coefficients, prior, likelihood, error, aligned)
+    return Fit(problem, coefficients, prior, likelihood, error, aligned, posterior)
 
 
 def likelihood_at(data: TileData, aligned: AlignedTiles, error: float) -> Likelihood:

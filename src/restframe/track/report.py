@@ -9,7 +9,7 @@ import numpy as np
 from restframe.kernels.interface import Kernels
 from restframe.result import PatchShifts
 from restframe.settings import Motion
-from restframe.track.blurred import blur_position_error
+from restframe.track.blurred import blur_position_error, blur_position_variance, uncertain_ways
 from restframe.track.coarse import CoarseMotion
 from restframe.track.disagreement import disagreement_error
 from restframe.track.field import MotionField
@@ -21,6 +21,7 @@ from restframe.track.patches import patch_shifts
 from restframe.track.residual_local_motion import residual_local_motion
 from restframe.track.series import FrameSeries
 from restframe.track.suspects import SuspectDecision
+from restframe.track.uncertainty import FieldUncertainty
 from restframe.trajectory import intraframe_motion
 
 UNCERTAIN_TRACK = 0.5  # binned pixels; from a coarse track with a larger error a fit may end at a wrong maximum
@@ -48,11 +49,15 @@ def report_global_motion(kernels: Kernels, series: FrameSeries, fit: Fit, coarse
     The stated error is the larger one of that of the posterior and of what the disagreement of tiles shows, with the
     uncertainty of the coarse track (`with_coarse_error`).
     """
-    field = motion_field(series, fit)
+    factor = series.binned.factor
     gradient = likelihood_gradient(kernels, fit.likelihood, fit.aligned)
-    error = max(fit.stated_error, disagreement_error(fit, gradient))
-    stated_error = series.binned.factor * with_coarse_error(error, coarse.error)
-    return Measured(field, report=MotionReport(stated_error, largest_intraframe_motion(series, field)))
+    error = with_coarse_error(max(fit.stated_error, disagreement_error(fit, gradient)), coarse.error)
+    no_variance = np.zeros(series.frame_count)
+    uncertainty = FieldUncertainty(
+        fit.problem.model, fit.posterior, factor * error / fit.stated_error, np.diag(no_variance), no_variance
+    )
+    field = motion_field(series, fit, uncertainty)
+    return Measured(field, report=MotionReport(factor * error, largest_intraframe_motion(series, field)))
 
 
 def report_local_motion(
@@ -65,20 +70,28 @@ def report_local_motion(
     that of the global motion (`report_global_motion`).
     """
     fit, selection, factor = local.fit, local.selection, series.binned.factor
-    field = motion_field(series, fit)
     information = kernels.to_host(fit.likelihood.information)
     basis = fit.problem.model.local_basis
     residual = residual_local_motion(kernels, basis, information, local.gradient, coarse.pixel_size)
-    blur_error = blur_position_error(fit, local.unblurred_amplitude, series.relative_exposures())
+    squared_ways = uncertain_ways(fit, local.unblurred_amplitude, series.relative_exposures())
+    blur_error = blur_position_error(squared_ways)
     posterior_error = fit.stated_error
     if selection.degree == 0:
         posterior_error = max(posterior_error, disagreement_error(fit, local.gradient))
     posterior_error = with_coarse_error(posterior_error, coarse.error)
-    stated_error = float(np.sqrt(posterior_error**2 + residual**2 + blur_error**2))
+    stated_error = float(np.sqrt(posterior_error**2 + residual.deviation**2 + blur_error**2))
+    uncertainty = FieldUncertainty(
+        fit.problem.model,
+        fit.posterior,
+        scale=factor * posterior_error / fit.stated_error,
+        residual=factor**2 * residual.covariance,
+        blur_variance=factor**2 * blur_position_variance(squared_ways),
+    )
+    field = motion_field(series, fit, uncertainty)
     report = MotionReport(
         stated_error=factor * stated_error,
         largest_intraframe_motion=largest_intraframe_motion(series, field),
-        residual_local_motion=factor * residual,
+        residual_local_motion=factor * residual.deviation,
         blur_position_error=factor * blur_error,
         local_degree=selection.degree,
         held_out_gain=selection.held_out_gain,
@@ -99,10 +112,11 @@ def with_coarse_error(error: float, coarse_error: float) -> float:
     return float(np.sqrt(error * max(error, coarse_error)))
 
 
-def motion_field(series: FrameSeries, fit: Fit) -> MotionField:
+def motion_field(series: FrameSeries, fit: Fit, uncertainty: FieldUncertainty) -> MotionField:
     """The fitted field in unbinned pixels."""
     model = fit.problem.model
-    return MotionField(model.modes, fit.amplitudes * series.binned.factor, series.shape, model.reference)
+    amplitudes = fit.amplitudes * series.binned.factor
+    return MotionField(model.modes, amplitudes, series.shape, model.reference, uncertainty)
 
 
 def largest_intraframe_motion(series: FrameSeries, field: MotionField) -> float:

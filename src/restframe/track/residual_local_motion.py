@@ -8,6 +8,8 @@ not added to the field.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from restframe.arrays import FloatArray
@@ -21,11 +23,29 @@ DEFAULT_ROUGHNESS_VARIANCE = 0.003**2  # the same of changes of speed
 SEARCH_STEPS = 40  # of the search for the scales, at most
 
 
+@dataclass(frozen=True, eq=False)
+class ResidualMotion:
+    """Motion of places beyond the field; binned pixels."""
+
+    values: FloatArray  # (t, n) functions of time
+    precision: FloatArray  # (n,) of their coefficients, along an axis
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the motion less its mean over time, both axes together, rms over frames."""
+        centred = self.values - self.values.mean(0)
+        return float(np.sqrt(2 * (centred**2 / self.precision).sum() / len(self.values)))
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Between frames, along an axis, (t, t)."""
+        return np.asarray((self.values / self.precision) @ self.values.T)
+
+
 def residual_local_motion(
     kernels: Kernels, basis: TimeBasis, information: FloatArray, gradient: FloatArray, pixel_size: float
-) -> float:
-    """Standard deviation of the tiles' motion beyond the field, both axes together, root mean square over frames of the
-    motion less its mean over time; binned pixels.
+) -> ResidualMotion:
+    """The tiles' motion beyond the field.
 
     ``basis``: functions of time of local motion. ``information`` (p, t, t) and ``gradient`` (p, t, 2) of the log
     likelihood by each tile's displacement, at the field. ``pixel_size``: A of a binned pixel.
@@ -40,5 +60,4 @@ def residual_local_motion(
     )
     start = default.log_scales()
     log_scales, _ = maximize_evidence(kernels, trajectories, start, start, SEARCH_STEPS)
-    precision = Prior.from_log_scales(log_scales).precision(0, basis.roughness)
-    return float(np.sqrt(2 * ((values - values.mean(0)) ** 2 / precision).sum() / len(values)))
+    return ResidualMotion(values, Prior.from_log_scales(log_scales).precision(0, basis.roughness))
