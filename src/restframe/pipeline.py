@@ -226,6 +226,7 @@ def restore(
         accumulated_dose=used.accumulated,
         bad_pixels=survey.bad_positions,
         gain_check=survey.gain_check,
+        uncorrected_tiles=survey.uncorrected_tiles,
         motion_report=measured.report,
         decisions=measured.notes,
         numbers={

@@ -90,6 +90,8 @@ class Result:
     numbers: dict[str, float] = dataclasses.field(default_factory=dict)  # the same for programs, and the stated error
     warnings: tuple[str, ...] = ()  # sentences
     movie: MovieInfo = MovieInfo()
+    # (n, side, side) parts of the sum of the frames before the correction, relative to their mean, less one
+    uncorrected_tiles: FloatArray | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)  # those that were used
     timings: Timings = Timings()
 

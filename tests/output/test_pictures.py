@@ -18,7 +18,7 @@ from restframe.output.pictures import (
 
 
 def result_of(image, **others):
-    return SimpleNamespace(sum=image, dose_weighted=None, **others)
+    return SimpleNamespace(**{"sum": image, "dose_weighted": None, "uncorrected_tiles": None, **others})
 
 
 def test_a_thumbnail_shows_the_image_upright_and_keeps_its_proportions():
@@ -70,7 +70,7 @@ def test_white_noise_has_the_power_of_the_window():
 
 def test_the_dose_weighted_sum_is_shown_where_there_is_one():
     image = np.random.default_rng(6).normal(size=(64, 64)).astype(np.float32)
-    result = SimpleNamespace(sum=image, dose_weighted=image)
+    result = result_of(image, dose_weighted=image)
     assert [(one.kind, one.image) for one in make_pictures(result).pictures] == [
         ("thumbnail", "dose_weighted"),
         ("spectrum", "sum"),
@@ -83,3 +83,19 @@ def test_files_show_row_0_at_the_bottom(tmp_path):
     jpeg_writer(pixels)(tmp_path / "a.jpg")
     shown = imagecodecs.jpeg8_decode((tmp_path / "a.jpg").read_bytes())
     assert shown.shape == (60, 80) and shown[45:].min() > 200 > 50 > shown[:30].max()
+
+
+@pytest.mark.parametrize("bin_factor", [1, 2])
+def test_noise_has_the_same_power_before_and_after(bin_factor):
+    """White noise that is only binned: both curves are the same, each up to its own Nyquist frequency."""
+    size = 1024
+    image = 40 + np.random.default_rng(7).normal(size=(size, size)).astype(np.float32)
+    corrected = image.reshape(size // bin_factor, bin_factor, -1, bin_factor).mean((1, 3))
+    if bin_factor > 1:  # blocks would also weaken high frequencies
+        corrected = 40 + np.random.default_rng(8).normal(0, 1 / bin_factor, corrected.shape).astype(np.float32)
+    tiles = image[:512, :512][None] / image.mean() - 1
+    settings = SimpleNamespace(sums=SimpleNamespace(bin=bin_factor))
+    pictures = make_pictures(result_of(corrected, uncorrected_tiles=tiles.astype(np.float16), settings=settings))
+    before, after = pictures.log_power_before, pictures.log_power
+    assert len(before) == len(after) == 257
+    assert before[20:].mean() == pytest.approx(after[20:].mean(), abs=0.03)

@@ -9,7 +9,15 @@ import numpy as np
 from restframe.track.field import MotionField
 
 FRAMES, HEIGHT, WIDTH, PIXEL_SIZE = 20, 4092, 5760, 0.85
+COMMAND = "restframe -Serial 1 -InTiff movies/ -OutMrc sums/ -Gain gain.mrc -PixSize 0.85 -FmDose 2"
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+
+
+def rings(strength, phase):
+    """log10 of the power of rings with the oscillations of a CTF."""
+    frequency = np.arange(257) / 256
+    oscillation = np.sin(60 * frequency**2 + phase) ** 2 * np.exp(-5 * frequency**2)
+    return np.log10(1e5 * (1 + strength * oscillation + 20 * np.exp(-40 * frequency))).round(3).tolist()
 
 
 def done_record(number, name=None, pictures=True):
@@ -38,6 +46,7 @@ def done_record(number, name=None, pictures=True):
         "program": "restframe",
         "program_version": "0.2.0",
         "finished": finished.isoformat(timespec="seconds"),
+        "command": {"words": COMMAND.split(), "folder": "/data/session 7"},
         "input": {
             "path": f"/data/movies/{name}",
             "name": name,
@@ -117,7 +126,9 @@ def done_record(number, name=None, pictures=True):
         "spectrum": {
             "image": "sum",
             "pixel_size": PIXEL_SIZE,
-            "log10_power": (6 - 0.01 * np.arange(257)).round(3).tolist(),
+            "log10_power": rings(1.0, finished.timestamp() % 7),
+            "log10_power_before": rings(0.4, finished.timestamp() % 7),
+            "pixel_size_before": PIXEL_SIZE,
         },
         "machine": {"host": "gpu3", "gpus": [0], "threads": 0},
         "seconds": {"reading": 0.1, "survey": 0.1, "motion": 0.2, "sums": 0.1, "saving": 0.1},
@@ -128,7 +139,7 @@ def done_record(number, name=None, pictures=True):
 def failed_record(number, name, reason):
     """The content of a record of a movie that could not be corrected."""
     record = done_record(number, name)
-    kept = ("format", "format_version", "program", "program_version", "finished", "input")
+    kept = ("format", "format_version", "program", "program_version", "finished", "input", "command")
     return {
         **{key: record[key] for key in kept},
         "status": "failed",

@@ -1,12 +1,13 @@
 """The page of a session in a real browser: Debian's Chromium, from disk and over HTTP."""
 
 import json
+import shlex
 import shutil
 import threading
 import time
 
 import pytest
-from made_records import done_record, failed_record, write_records
+from made_records import COMMAND, done_record, failed_record, write_records
 
 from restframe.report.page import PageBuilder
 from restframe.report.records import RecordReader
@@ -116,7 +117,16 @@ def test_show_failed_ones_and_how_to_retry(opened):
     assert "cut short" in tab.locator("#failure-list").inner_text()
     tab.locator("#failure-list button").click()
     tab.wait_for_selector("#detail-body code")
-    assert "--retry-failed" in tab.locator("#detail-body").inner_text()
+    command = f"cd '/data/session 7' && {COMMAND} --retry-failed 1"
+    assert command in tab.locator("#detail-body").inner_text()
+    assert tab.locator("#retry code").inner_text() == command
+    tab.locator("#detail-body .copy").click()
+    sync_api.expect(tab.locator("#detail-body .copy")).to_have_text("Copied")
+    tab.evaluate("document.querySelector('#filter').value = ''")
+    tab.click("#close")
+    tab.focus("#filter")
+    tab.keyboard.press("Control+V")
+    assert tab.locator("#filter").input_value() == command
     assert "/data/movies/broken.tif" in tab.locator("#detail-body").inner_text()
 
 
@@ -132,6 +142,7 @@ def test_detail(opened):
     assert body.locator("path.path").count() == 35 and body.locator("path.ring").count() >= 3
     widths = body.locator("img").evaluate_all("images => images.map((one) => one.naturalWidth)")
     assert widths == [480, 256]
+    assert body.locator("path.curve").count() == 2  # before and after the correction
     tab.keyboard.press("ArrowRight")
     sync_api.expect(tab.locator("#detail-title")).to_have_text("m02")
     tab.keyboard.press("Escape")
@@ -213,6 +224,37 @@ def test_a_hostile_name_is_text(tab, tmp_path):
         tab.click("#close")
     assert tab.evaluate("window.hacked") is None
     assert tab.locator("img[src='x']").count() == 0
+
+
+def test_a_hostile_command_is_text(tab, tmp_path):
+    """It is quoted for a shell, too: pasting it runs nothing of a movie's name."""
+    failed = failed_record(5, "broken.tif", "It is cut short.")
+    failed["command"] = {"words": ["restframe", "-InTiff", HOSTILE, "$(touch hacked)", "; rm x"], "folder": "`id`"}
+    builder = page_of(tmp_path, [failed])
+    tab.goto(builder.page.as_uri())
+    shown = tab.locator("#retry code").inner_text()
+    folder, words = shown.removeprefix("cd ").split(" && ", 1)
+    assert shlex.split(folder) == ["`id`"]
+    assert shlex.split(words) == [*failed["command"]["words"], "--retry-failed", "1"]
+    assert folder[0] == "'" and "'$(touch hacked)'" in words
+    assert tab.evaluate("window.hacked") is None and tab.locator("img[src='x']").count() == 0
+
+
+def test_groups_in_colours(tab, tmp_path):
+    names = [f"FoilHole_1_Data_{2940 + number % 3}_77_{number:02d}.tif" for number in range(12)]
+    builder = page_of(tmp_path, [done_record(number, name) for number, name in enumerate(names)])
+    tab.goto(builder.page.as_uri())
+    assert tab.locator(".chart[data-key=total] path.dots").count() == 2  # kept and marked ones
+    tab.select_option("#group", "shot")
+    assert tab.locator("#legend li").all_inner_texts() == ["2940", "2941", "2942"]
+    assert tab.locator(".chart[data-key=total] path.dots").count() == 4
+    tab.select_option("#group", "none")
+    assert not tab.locator("#legend").is_visible()
+
+
+def test_one_group_has_no_colours(opened):
+    tab, _ = opened
+    assert not tab.locator("#groups").is_visible()
 
 
 def test_keyboard(opened):

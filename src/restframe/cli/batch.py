@@ -49,7 +49,7 @@ def task_of(job: Job) -> Task:
         power_spectrum=job.power_spectrum,
     )
     stack = StackFile(job.images["stack"], job.settings.output_pixel_size) if "stack" in job.images else None
-    return Task(job.movie, job.kind, FileSink(outputs, stack, wording=printed), job.in_aln)
+    return Task(job.movie, job.kind, FileSink(outputs, stack, command=job.command, wording=printed), job.in_aln)
 
 
 def ledger_of(options: Options, settings: Settings) -> Ledger:

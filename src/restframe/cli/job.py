@@ -23,6 +23,7 @@ from restframe.movie import open_movie
 from restframe.movie.integration import read_rows
 from restframe.output.alignment import alignment_path
 from restframe.output.archive import archive_path
+from restframe.output.command import NO_COMMAND, Command
 from restframe.output.drafts import remove_abandoned
 from restframe.output.images import is_ours
 from restframe.output.names import (
@@ -75,6 +76,7 @@ class Job:
     plot: Path | None = None
     ctf: tuple[Path, Path] | None = None  # text and image
     power_spectrum: Path | None = None
+    command: Command = NO_COMMAND
     settings: Settings = field(default_factory=Settings)
     notes: tuple[str, ...] = ()  # lines for stdout
 
@@ -229,6 +231,7 @@ def make_job(options: Options, movie: Path, kind: str, serial: str | None = None
         record=record,
         pictures=picture_paths(record) if record and wants_pictures else None,
         plot=plot_path(record) if record and wants_plot else None,
+        command=options.command,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +18,7 @@ from restframe.cli.parse import parse
 from restframe.cli.streams import errors_as_messages, say, working
 from restframe.cli.watch import correct_arriving, watch_folder_of
 from restframe.messages import Lines
+from restframe.output.command import Command
 
 SUBCOMMANDS = ("simulate", "ctf", "ctffind", "status", "plot", "report", "star")  # modules beside this one with main
 
@@ -49,10 +51,10 @@ def _run(arguments: list[str]) -> int:
 def _correct(arguments: list[str]) -> None:
     """Read, correct, write: one movie, with -Serial all of a folder, or movies as they arrive."""
     start = perf_counter()
-    watched = ""
+    watched, command = "", Command.given_here(arguments)
     if arguments[:1] == ["watch"]:
         watched, arguments = watch_folder_of(arguments)
-    options = parse(arguments)
+    options = replace(parse(arguments), command=command)
     start_cuda(options.integers("-Gpu"))
     say(Lines((*echo(options), *options.notes)))
     failed = None

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from restframe.cli.flags import FLAGS, Flag, FlagValue, Status
 from restframe.errors import SettingsError
 from restframe.fields import LARGEST_INTEGER, Rule, expected_text, is_possible, ranges_text
+from restframe.output.command import NO_COMMAND, Command
 
 _FLAG = re.compile(r"--?[A-Za-z]")
 _TYPESET_DASH = re.compile(r"[\u2010-\u2015\u2212](?=[A-Za-z])")  # commands copied from the manual's PDF have these
@@ -31,6 +32,7 @@ class Options:
     values: dict[str, tuple[FlagValue, ...]]
     given: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    command: Command = NO_COMMAND  # the whole command line
 
     def text(self, name: str) -> str:
         return str(self.values[name][0])

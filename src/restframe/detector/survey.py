@@ -31,6 +31,7 @@ from restframe.detector.suspects import (
     find_suspects,
 )
 from restframe.movie import RawFrames
+from restframe.spectrum_tiles import UNCORRECTED_TILES_ALONG_SIDE, tile_corners, tile_side
 
 if TYPE_CHECKING:
     from restframe.kernels.interface import Kernels
@@ -40,6 +41,7 @@ BEAM_EDGE_PX = 8  # from a place without light
 MANY_SUSPECTS = 0.03  # of all pixels: narrow suspects that are as many are the specimen or a wrong gain
 FEW_BAD = 1e-4  # of all pixels: fewer make no region that is wider than the filling square
 FEW_GOOD_CELLS = 0.2  # share of good cells in the filling square; below, a smooth surface gives the local mean
+MAX_RELATIVE = 100.0  # of a pixel in a tile that is kept: float16 ends at 65504
 FILLED_EXCESS = 0.3  # relative excess of broad defects that are filled; weaker ones are left in the sums
 
 
@@ -55,6 +57,7 @@ class Survey:
     local: FloatArray | None = None  # (h, w) relative local mean, where there are broad suspects
     relative: FloatArray | None = None  # (h, w) sum relative to the mean, less one, where there are broad suspects
     gain_check: GainCheck | None = None  # None: there is no gain reference, or one too small to be compared
+    uncorrected_tiles: FloatArray | None = None  # (n, side, side) parts of the sum, relative to their mean, less one
 
     @property
     def bad_mask(self) -> BoolArray:
@@ -90,6 +93,7 @@ def survey_frames(
     bad = masks.filled(kernels)
     local = _relative_local_mean(kernels, total, bad | kernels.to_device(masks.broad) if masks.has_broad else bad)
     pixels = _bad_pixels(kernels, bad, camera)
+    uncorrected_tiles = _uncorrected_tiles(kernels, total, bad)
     del bad
     calibration = _calibration_without_counts(kernels, local, pixels, camera, len(raw))
     narrow = NarrowSuspects(kernels, masks, total, local, camera, len(raw))
@@ -100,9 +104,23 @@ def survey_frames(
     binned = _second_pass(kernels, raw, calibration, pixels, sums, factor, narrow)
     suspects = narrow.suspects(calibration.mean_counts) if look_for_defects else None
     survey = Survey(calibration, pixels.rows, pixels.columns, raw.shape[1:], suspects, host_local, None, gain_check)
-    if masks.has_broad:
-        survey = replace(survey, relative=relative)
-    return survey, binned
+    return replace(survey, relative=relative, uncorrected_tiles=uncorrected_tiles), binned
+
+
+def _uncorrected_tiles(kernels: Kernels, total: Array, bad: Array) -> FloatArray:
+    """Parts of the sum before the correction, whose spectrum people compare with that after it.
+
+    Bad pixels have the mean of their tile. float16 holds the noise of a relative sum to a hundredth or better.
+    """
+    xp, side = array_namespace(total), tile_side(total.shape)
+    tiles = []
+    for row, column in tile_corners(total.shape, UNCORRECTED_TILES_ALONG_SIDE):
+        tile = total[row : row + side, column : column + side]
+        mean = float(tile.mean())
+        filled = xp.where(bad[row : row + side, column : column + side], xp.float32(mean), tile)
+        relative = kernels.to_host(filled) / mean - 1 if mean > 0 else np.zeros((side, side))
+        tiles.append(np.clip(relative, -MAX_RELATIVE, MAX_RELATIVE).astype(np.float16))
+    return np.stack(tiles)
 
 
 def with_decision(

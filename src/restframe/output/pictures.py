@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import imagecodecs
 import numpy as np
 from scipy.fft import rfft2
-from scipy.ndimage import correlate1d, gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d
 
 from restframe.arrays import AnyArray, FloatArray
 from restframe.output.place import Writer
 from restframe.result import Result
+from restframe.spectrum_tiles import tile_corners, tile_side
 
 THUMBNAIL_SIDE_PX = 512  # of the long side, at most
-TILE_SIDE_PX = 512  # of the tiles whose power spectra are averaged; also the side of that picture
-TILES_ALONG_SIDE = 4  # at most
 JPEG_QUALITY = 85
 THUMBNAIL_PERCENTILES = 0.5, 99.5  # of the grey values: black and white
 SPECTRUM_PERCENTILES = 2.0, 99.7
+ROWS_PER_SAMPLE = 16  # one row of so many gives the mean of an image
 PERCENTILE_SAMPLES = 20_000  # pixels whose percentiles set the contrast
 RING_SMOOTHING_PX = 12.0  # standard deviation: slower changes of the power with frequency are taken off the picture
 POWER_DIGITS = 3  # of the logarithm
@@ -40,6 +43,7 @@ class Pictures:
 
     pictures: tuple[Picture, ...]
     log_power: FloatArray  # log10 of the mean power of each ring, from 0 to the Nyquist frequency
+    log_power_before: FloatArray | None = None  # the same of the frames' sum without correction, of equal mean
 
 
 def make_pictures(result: Result) -> Pictures:
@@ -54,17 +58,38 @@ def make_pictures(result: Result) -> Pictures:
             Picture("thumbnail", shown, thumbnail(getattr(result, shown))),
             Picture("spectrum", "sum", spectrum_picture(log_power, by_ring, rings)),
         ),
-        by_ring[: spectrum.shape[0] // 2 + 1],
+        ring_log_power(spectrum),
+        log_power_before_correction(result),
     )
+
+
+def log_power_before_correction(result: Result) -> FloatArray | None:
+    """log10 of the power of each ring of the sum before the correction, up to its Nyquist frequency.
+
+    Noise that the correction leaves as it is has the same power as in the corrected sum, also in a binned one. None
+    where the sum was not kept.
+    """
+    if result.uncorrected_tiles is None:
+        return None
+    tiles = np.asarray(result.uncorrected_tiles, np.float32)
+    some_rows = result.sum[::ROWS_PER_SAMPLE]
+    scale = float(some_rows.mean(dtype=float)) / result.settings.sums.bin
+    return ring_log_power(mean_power(tiles) * scale**2)
+
+
+def ring_log_power(spectrum: FloatArray) -> FloatArray:
+    """log10 of the mean power of each ring, from 0 to the Nyquist frequency; ``spectrum`` as from `mean_power`."""
+    by_ring = ring_means(spectrum, ring_numbers(spectrum.shape))[: len(spectrum) // 2 + 1]
+    return np.asarray(np.log10(np.maximum(by_ring, np.finfo(np.float32).tiny)))
 
 
 def thumbnail(image: FloatArray) -> AnyArray:
     """``image`` (h, w) averaged over square blocks, as grey values; its long side has `THUMBNAIL_SIDE_PX` at most."""
     block_side = min(-(-max(image.shape) // THUMBNAIL_SIDE_PX), *image.shape)
     height, width = image.shape[0] // block_side, image.shape[1] // block_side
-    whole_blocks = image[: height * block_side, : width * block_side]
-    by_row = np.add.reduce(whole_blocks.reshape(height, block_side, -1), axis=1)
-    means = by_row.reshape(height, width, block_side).mean(2) / block_side
+    whole_rows = np.ascontiguousarray(image[: height * block_side])
+    by_row = np.add.reduce(whole_rows.reshape(height, block_side, -1), axis=1)[:, : width * block_side]
+    means = by_row.reshape(height, width, block_side) @ np.full(block_side, 1 / block_side**2, np.float32)
     return grey_values(slightly_smoothed(means, "reflect"), THUMBNAIL_PERCENTILES)
 
 
@@ -82,25 +107,33 @@ def mean_power_spectrum(image: FloatArray) -> FloatArray:
 
     Tiles are weighted by a Hann window, their mean is taken off.
     """
-    side = min(TILE_SIDE_PX, *(2 * (size // 2) for size in image.shape))
+    side = tile_side(image.shape)
+    corners = tile_corners(image.shape)
+    return mean_power(image[row : row + side, column : column + side] for row, column in corners)
+
+
+def mean_power(tiles: Iterable[FloatArray]) -> FloatArray:
+    """Mean power of square tiles, (side, side // 2 + 1)."""
+    total: FloatArray | None = None
+    count = 0
+    for tile in tiles:
+        # the window spreads what is left of the mean over one coefficient beside frequency 0
+        transform = rfft2((tile - tile[::ROWS_PER_SAMPLE].mean()) * hann_window(len(tile)))
+        power = transform.real**2 + transform.imag**2
+        total = power if total is None else np.add(total, power, out=total)
+        count += 1
+    assert total is not None, "an image has a tile"
+    return np.asarray(total / count)
+
+
+@lru_cache(4)
+def hann_window(side: int) -> FloatArray:
+    """(side, side)"""
     taper = np.hanning(side).astype(np.float32)
-    window = taper[:, None] * taper
-    corners_y, corners_x = (_tile_corners(size, side) for size in image.shape)
-    power = np.zeros((side, side // 2 + 1), np.float32)
-    for corner_y in corners_y:
-        for corner_x in corners_x:
-            tile = image[corner_y : corner_y + side, corner_x : corner_x + side]
-            transform = rfft2((tile - tile.mean()) * window)
-            power += transform.real**2 + transform.imag**2
-    return np.asarray(power / (len(corners_y) * len(corners_x)))
+    return np.asarray(taper[:, None] * taper)
 
 
-def _tile_corners(size: int, side: int) -> list[int]:
-    """Where tiles begin along an axis: as many as fit, `TILES_ALONG_SIDE` at most."""
-    count = min(max(size // side, 1), TILES_ALONG_SIDE)
-    return [int(corner) for corner in np.linspace(0, size - side, count)]
-
-
+@lru_cache(4)
 def ring_numbers(shape: tuple[int, ...]) -> AnyArray:
     """The ring of each coefficient of a half spectrum of ``shape``: the distance from frequency 0, rounded."""
     rows = np.fft.fftfreq(shape[0], 1 / shape[0])
@@ -125,11 +158,14 @@ def spectrum_picture(log_power: FloatArray, by_ring: FloatArray, rings: AnyArray
     return grey_values(slightly_smoothed(full, "wrap"), SPECTRUM_PERCENTILES)
 
 
-def slightly_smoothed(values: FloatArray, mode: str) -> FloatArray:
-    """Weights 1, 2, 1 along both axes: less noise, no loss of what can be seen. ``mode``: at the edges, as SciPy's."""
-    weights = np.array([0.25, 0.5, 0.25], np.float32)
-    by_row = correlate1d(values, weights, axis=0, mode=mode)
-    return np.asarray(correlate1d(by_row, weights, axis=1, mode=mode))
+def slightly_smoothed(values: FloatArray, mode: Literal["reflect", "wrap"]) -> FloatArray:
+    """Weights 1, 2, 1 along both axes: less noise, no loss of what can be seen.
+
+    ``mode``: beyond an edge there is the mirror image, or the other end.
+    """
+    padded = np.pad(values, 1, "symmetric" if mode == "reflect" else "wrap")
+    by_row = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    return np.asarray((by_row[:, :-2] + 2 * by_row[:, 1:-1] + by_row[:, 2:]) / 16)
 
 
 def jpeg_writer(pixels: AnyArray) -> Writer:

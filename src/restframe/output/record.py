@@ -20,6 +20,7 @@ import numpy as np
 
 from restframe.detector.defect_list import KINDS, LARGEST_LISTED, defect_regions
 from restframe.detector.orientation import combined_turn
+from restframe.output.command import NO_COMMAND, Command
 from restframe.output.ctf import ctf_record
 from restframe.output.motion_summary import accumulated_motion, largest_intraframe_motion, local_rms
 from restframe.output.pictures import POWER_DIGITS, Pictures
@@ -66,6 +67,7 @@ class RunEntry:
 
     fingerprint: str = ""  # of what the outputs depend on; empty: not known
     text: tuple[str, ...] = ()  # that was printed about the movie
+    command: Command = NO_COMMAND  # of the run
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,11 @@ def write_failure(path: Path, movie: FailedMovie, entry: RunEntry) -> None:
 
 def run_entry(entry: RunEntry) -> dict[str, Any]:
     """The keys that a later run reads."""
-    return {"fingerprint": entry.fingerprint or None, "text": list(entry.text)}
+    return {
+        "fingerprint": entry.fingerprint or None,
+        "text": list(entry.text),
+        "command": entry.command.entry(),
+    }
 
 
 def program_entry(status: str) -> dict[str, Any]:
@@ -319,11 +325,13 @@ def picture_entries(files: PictureFiles | None, result: Result, folder: Path) ->
         height, width = picture.pixels.shape
         place = output_entry(OutputFile(picture.kind, path), folder)
         entries.append({**place, "image": picture.image, "width": width, "height": height})
-    log_power = files.pictures.log_power
+    log_power, before = files.pictures.log_power, files.pictures.log_power_before
     spectrum = {
         "image": "sum",
         "pixel_size": result.pixel_size or None,
         "log10_power": [round(float(value), POWER_DIGITS) for value in log_power],
+        "log10_power_before": None if before is None else [round(float(value), POWER_DIGITS) for value in before],
+        "pixel_size_before": result.settings.exposure.pixel_size or None,
     }
     return {"pictures": entries, "spectrum": spectrum}
 

@@ -17,6 +17,7 @@ from restframe.messages import Lines, Message
 from restframe.movie import Movie
 from restframe.output.alignment import alignment_text
 from restframe.output.archive import archive_writer
+from restframe.output.command import NO_COMMAND, Command
 from restframe.output.ctf import diagnostic_image, motioncor_lines, motioncor_text
 from restframe.output.images import mrc_writer
 from restframe.output.logs import log_files
@@ -80,6 +81,7 @@ class FileSink:
     outputs: Outputs
     stack_file: StackFile | None = None  # takes the corrected frames
     fingerprint: str = ""  # of what the outputs depend on, for the record
+    command: Command = NO_COMMAND  # of the run, for the record
     wording: Callable[[str], str] = str  # from a line of text to what is printed and recorded
 
     @property
@@ -121,7 +123,7 @@ class FileSink:
         if outputs.record:
             files = self._files(images, list(texts), list(others))
             seconds = StepSeconds(corrected.reading_seconds, perf_counter() - start)
-            entry = RunEntry(self.fingerprint, tuple(map(self.wording, (*lines, *last_lines))))
+            entry = RunEntry(self.fingerprint, tuple(map(self.wording, (*lines, *last_lines))), self.command)
             pictures = write_pictures(result, outputs.pictures) if outputs.pictures else None
             write_record(outputs.record, result, files, seconds, entry, pictures)
             if outputs.plot:
@@ -135,7 +137,7 @@ class FileSink:
         """Write the record of a movie that could not be corrected. Its earlier outputs, if any, are left."""
         if self.outputs.record:
             text = self.wording(Message("Error: ", reason))
-            entry = RunEntry(self.fingerprint, (text,))
+            entry = RunEntry(self.fingerprint, (text,), self.command)
             with suppress(OutputError):  # the disk may be full, which then is the reason
                 write_failure(self.outputs.record, FailedMovie(movie, self.wording(reason), lasting), entry)
 

@@ -22,6 +22,8 @@ MAGNIFICATIONS = 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000
 LONGEST_ARROW = 0.12  # of the width of a frame, in the figure
 WEIGHT_RESOLUTIONS = 20.0, 10.0, 6.0, 4.0, 3.0  # A
 TRACK_COLOUR, ACCENT_COLOUR, BAD_PIXEL_COLOUR = "#2563a8", "#d9480f", "#c2255c"
+BEFORE_COLOUR = "#868e96"
+FIRST_RING = 2  # of the curves; rings below it are illumination
 OPTIMAL_FACTOR = 2.0  # in the exponent of dose weights: exp(-dose / (2 critical dose))
 
 
@@ -153,11 +155,20 @@ def _show_picture(panel: Any, record: Record, kind: str, extent: tuple[float, fl
 
 
 def draw_spectrum_curve(panel: Any, record: Record) -> None:
-    """Mean power of rings."""
-    log_power = record.numbers("spectrum.log10_power")
+    """Mean power of rings, before and after the correction."""
     pixel_size = record.number("spectrum.pixel_size")
-    frequency = np.linspace(0, 0.5 / (pixel_size or 1), len(log_power)) if log_power else np.zeros(0)
-    panel.plot(frequency[2:], log_power[2:], color=TRACK_COLOUR, lw=1)
+    curves = (
+        ("_before", "before correction", BEFORE_COLOUR),
+        ("", "after correction", TRACK_COLOUR),
+    )
+    for suffix, label, colour in curves:
+        log_power = record.numbers(f"spectrum.log10_power{suffix}")
+        if log_power:
+            own_pixel_size = record.number(f"spectrum.pixel_size{suffix}") or 1
+            frequency = np.linspace(0, 0.5 / own_pixel_size, len(log_power))
+            panel.plot(frequency[FIRST_RING:], log_power[FIRST_RING:], color=colour, lw=1, label=label)
+    if panel.lines:
+        panel.legend(fontsize=8)
     unit_name = "1/A" if pixel_size else "cycles per pixel"
     panel.set(title="Power of rings", xlabel=f"frequency ({unit_name})", ylabel="log10 of the power")
     panel.grid(alpha=0.25)

@@ -17,7 +17,7 @@ from restframe.report.records import Content, Record
 from restframe.report.star_set import Optics, micrograph_row
 
 DIGITS = 4  # significant ones of a value
-RETRY_HINT = "the command of the batch, with --retry-failed 1 added"
+RETRY_FLAG = "--retry-failed"
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ COLUMNS = (
     Column("defocus", "Defocus", "µm", "Mean of both principal values; underfocus is positive."),
     Column("astigmatism", "Astigmatism", "A", "Difference of both principal values of the defocus."),
     Column("fit_resolution", "CTF fit", "A", "Resolution up to which the fitted CTF agrees with the spectrum."),
+    Column("phase_shift", "Phase shift", "°", "Of a phase plate, where it was fitted."),
+    Column("tilt", "Tilt", "°", "Tilt of the ice, where a plane of defocus was fitted."),
+    Column("ice_ring", "Ice ring", "", "Density of the ring of crystalline ice, by RELION's rule."),
     Column("counts_dose", "Dose from counts", "e/A²", "Mean count per area, if one count is one electron."),
     Column("dose", "Stated dose", "e/A²", "Dose received by the end of the last used frame.", trend=False),
     Column("gain", "Gain check", "", "Correlation of the gain reference with the movie's sum.", limit="below"),
@@ -58,10 +61,12 @@ def movie_row(record: Record, optics: Optics) -> dict[str, Any]:
         "finished": seconds_since_1970(record.content.get("finished")),
     }
     if not record.done:
-        return table_row | {"reason": str(record.content.get("reason") or "no reason was recorded"), "values": {}}
+        reason = str(record.content.get("reason") or "no reason was recorded")
+        return table_row | {"reason": reason, "retry": retry_command(record), "values": {}}
     table_row["values"] = {key: value for key, value in values_of(record).items() if value is not None}
     table_row["errors"] = {key: value for key, value in errors_of(record).items() if value is not None}
     table_row["thumbnail"] = picture_address(record, "thumbnail")
+    table_row["optics"] = optics.group_of(record)
     table_row["warnings"] = len(record.content.get("warnings") or [])
     table_row["star"] = micrograph_row(record, optics)
     table_row["file"] = str(record.file("dose_weighted") or record.file("sum") or "")
@@ -84,6 +89,7 @@ def values_of(record: Record) -> dict[str, float | None]:
         "defocus": defocus,
         "astigmatism": astigmatism,
         "fit_resolution": None if defocus is None else record.number("ctf.fit_resolution_a"),
+        **{key: None if defocus is None else value for key, value in fitted_values(record).items()},
         "counts_dose": counts / pixel_size**2 if counts is not None and pixel_size else None,
         "dose": record.number("frames.total_dose"),
         "gain": record.number("gain_check.correlation"),
@@ -91,6 +97,15 @@ def values_of(record: Record) -> dict[str, float | None]:
         "seconds": sum(seconds.values()) if seconds else None,
     }
     return {key: rounded(value) for key, value in values.items()}
+
+
+def fitted_values(record: Record) -> dict[str, float | None]:
+    """Values of a CTF that are not always fitted: those without an error were not."""
+    names = {"phase_shift": "phase_shift", "tilt": "tilt_angle"}
+    return {
+        key: None if record.number(f"ctf.{name}_error_deg") is None else record.number(f"ctf.{name}_deg")
+        for key, name in names.items()
+    } | {"ice_ring": record.number("ctf.ice_ring_density")}
 
 
 def errors_of(record: Record) -> dict[str, float | None]:
@@ -103,6 +118,8 @@ def errors_of(record: Record) -> dict[str, float | None]:
         "late": late_error,
         "defocus": None if defocus is None else defocus / 1e4,
         "astigmatism": astigmatism,
+        "phase_shift": record.number("ctf.phase_shift_error_deg"),
+        "tilt": record.number("ctf.tilt_angle_error_deg"),
         "gain": record.number("gain_check.chance"),
     }
     return {key: rounded(value) for key, value in errors.items()}
@@ -112,7 +129,7 @@ def details(record: Record) -> dict[str, Any]:
     """What is only shown for one movie."""
     shared_entries = {"input": record.value("input.path"), "record": record.path.name}
     if not record.done:
-        return shared_entries | {"retry": retry_command(record)}
+        return shared_entries
     pixel_size = record.number("motion.pixel_size")
     shifts = np.array(record.value("motion.global_shifts_px") or np.zeros((0, 2)), float).reshape(-1, 2)
     return shared_entries | {
@@ -124,6 +141,7 @@ def details(record: Record) -> dict[str, Any]:
         "dose": record.value("frames.accumulated_dose"),
         "spectrum": picture_address(record, "spectrum"),
         "spectrum_pixel_size": record.value("spectrum.pixel_size"),
+        "rings": ring_curves(record),
         "voltage": record.value("settings.exposure.voltage"),
         "ctf": ctf_entry(record),
         "decisions": record.value("decisions.sentences") or [],
@@ -150,6 +168,19 @@ def local_paths(record: Record) -> list[Any] | None:
     ]
 
 
+def ring_curves(record: Record) -> list[dict[str, Any]]:
+    """log10 of the power of rings before and after the correction, with the highest frequency of each in 1/A."""
+    curves = []
+    for suffix, label in (("_before", "before"), ("", "after")):
+        values, pixel_size = (
+            record.numbers(f"spectrum.log10_power{suffix}"),
+            record.number(f"spectrum.pixel_size{suffix}"),
+        )
+        if values and pixel_size:
+            curves.append({"label": label, "nyquist": 0.5 / pixel_size, "values": [round(one, 3) for one in values]})
+    return curves
+
+
 def ctf_entry(record: Record) -> Content | None:
     """What the rings of the spectrum are drawn from; None where no CTF was found."""
     ctf_values = record.value("ctf")
@@ -169,12 +200,15 @@ def output_kinds(record: Record) -> list[str]:
     return list(dict.fromkeys(str(one["kind"]) for one in record.content.get("outputs") or []))
 
 
-def retry_command(record: Record) -> str:
-    """How a movie that failed is corrected again."""
-    command = record.content.get("command")
-    if isinstance(command, list):
-        return f"{shlex.join(map(str, command))} --retry-failed 1"
-    return RETRY_HINT
+def retry_command(record: Record) -> str | None:
+    """The command that corrects movies that failed again, for a shell; None where the record holds none."""
+    words, folder = record.value("command.words"), record.value("command.folder")
+    if not isinstance(words, list) or not words:
+        return None
+    shown = [str(word) for word in words]
+    if RETRY_FLAG not in map(str.lower, shown):
+        shown += [RETRY_FLAG, "1"]
+    return (f"cd {shlex.quote(str(folder))} && " if folder else "") + shlex.join(shown)
 
 
 def picture_address(record: Record, picture_kind: str) -> str | None:

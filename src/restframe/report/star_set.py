@@ -67,6 +67,10 @@ class Optics:
         optional = tuple(OPTIONAL_LABELS[kind] for kind in self.optional_kinds)
         return MICROGRAPH_LABELS + optional + (CTF_LABELS if self.with_ctf else ())
 
+    def group_of(self, record: Record) -> int:
+        """The number of a movie's group, from 1."""
+        return self.groups.index(_optics_key(record, self.microscope)) + 1
+
     @property
     def labels_text(self) -> str:
         """The head of the table of micrographs."""
@@ -94,7 +98,7 @@ def micrograph_row(record: Record, optics: Optics) -> str:
     """The line of a movie in the table of micrographs."""
     values: list[object] = [
         _name(record.file("dose_weighted") or record.file("sum"), optics),
-        optics.groups.index(_optics_key(record, optics.microscope)) + 1,
+        optics.group_of(record),
         *(record.number(f"motion.{part}") or 0.0 for part in ("total", "early", "late")),
         *(_name(_file_of(record, kind), optics) for kind in optics.optional_kinds),
     ]

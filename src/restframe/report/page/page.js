@@ -5,7 +5,7 @@ const ROW_HEIGHT = 60, OVERSCAN_ROWS = 6, REFRESH_SECONDS = 5, SILENT_SECONDS = 
 const FILES = "report_files/";
 const byId = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
-const view = { sort: "finished", descending: true, filter: "", show: "all", axis: "time", limits: {}, marks: {} };
+const view = { sort: "finished", descending: true, filter: "", show: "all", axis: "time", group: "none", limits: {}, marks: {} };
 let data = null, version = null, shown = [], active = 0, opened = null, detailChunks = {}, drawn = new Map();
 
 // small helpers
@@ -103,11 +103,57 @@ function drawFailures(failures) {
   const newest = failures.slice(-30).reverse();
   byId("failure-list").replaceChildren(...newest.map((movie) => element("li", {},
     element("button", { type: "button", onclick: () => openDetail(movie.name) }, movie.name), element("p", {}, movie.reason))));
+  const retry = newest.find((movie) => movie.retry)?.retry;
+  byId("retry").hidden = !retry;
+  if (retry && byId("retry").dataset.command !== retry) {
+    byId("retry").dataset.command = retry;
+    byId("retry").replaceChildren(element("p", { class: "hint" }, "To correct them again:"), commandLine(retry));
+  }
   byId("failure-more").textContent = failures.length > newest.length ? "Older ones are in the table: Show, failed." : "";
+}
+
+// a command, and a button that copies it
+function commandLine(text) {
+  const code = element("code", {}, text), button = element("button", { type: "button", class: "quiet copy" }, "Copy");
+  button.addEventListener("click", async () => {
+    button.textContent = (await copied(text, code)) ? "Copied" : "Selected";
+    setTimeout(() => { button.textContent = "Copy"; }, 2500);
+  });
+  return element("div", { class: "command" }, code, button);
+}
+async function copied(text, code) {
+  try { await navigator.clipboard.writeText(text); return true; } catch { /* not allowed here: select it */ }
+  getSelection().selectAllChildren(code);
+  return document.execCommand("copy");
+}
+
+// groups of movies, which trends show in colours
+const GROUPINGS = {
+  optics: { label: "optics group", of: (movie) => movie.optics },
+  shot: { label: "shot of a hole", of: (movie) => /_Data_(\d+)_\d/.exec(movie.name)?.[1] },  // names of EPU
+};
+const COLOURS = 8;
+function groupsOf(kind) {
+  if (!GROUPINGS[kind]) return [];
+  const names = new Set(data.movies.filter((movie) => movie.status === "done").map(GROUPINGS[kind].of));
+  return names.has(undefined) || names.size < 2 || names.size > COLOURS ? [] : [...names].sort();
+}
+function drawGroups() {
+  const kinds = Object.keys(GROUPINGS).filter((kind) => groupsOf(kind).length);
+  if (!kinds.includes(view.group)) view.group = "none";
+  byId("groups").hidden = !kinds.length;
+  const choices = [["none", "none"], ...kinds.map((kind) => [kind, GROUPINGS[kind].label])];
+  const select = byId("group");
+  if (select.options.length !== choices.length) select.replaceChildren(...choices.map(([key, label]) => element("option", { value: key }, label)));
+  select.value = view.group;
+  const names = groupsOf(view.group);
+  byId("legend").hidden = !names.length;
+  byId("legend").replaceChildren(...names.map((name, index) => element("li", { class: `group-${index}` }, String(name))));
 }
 
 // trends
 function drawTrends() {
+  drawGroups();
   const holder = byId("charts");
   const done = data.movies.filter((movie) => movie.status === "done");
   const columns = data.columns.filter((column) => column.trend && done.some((movie) => movie.values[column.key] !== undefined));
@@ -149,16 +195,22 @@ function chart(column, movies) {
   });
   svg.append(shape("path", { class: "error", d: errors }));
   const dots = (chosen) => chosen.map((point) => `M${x(point).toFixed(1)} ${yOf(point.value).toFixed(1)}h0`).join("");
-  svg.append(shape("path", { class: "dots", d: dots(points.filter((point) => !isMarked(point.movie))) }));
+  const groups = groupsOf(view.group), kept = points.filter((point) => !isMarked(point.movie));
+  if (!groups.length) svg.append(shape("path", { class: "dots", d: dots(kept) }));
+  groups.forEach((name, index) => svg.append(shape("path", { class: `dots group-${index}`,
+    d: dots(kept.filter((point) => GROUPINGS[view.group].of(point.movie) === name)) })));
   svg.append(shape("path", { class: "dots marked", d: dots(points.filter((point) => isMarked(point.movie))) }));
-  if (points.length > 8) {
-    const half = Math.max(3, Math.round(points.length / 30)), line = [], stride = Math.max(1, points.length / 150 | 0);
-    for (let index = 0; index < points.length; index += stride) {
-      const near = points.slice(Math.max(0, index - half), index + half + 1).map((point) => point.value);
-      line.push(`${x(points[index]).toFixed(1)} ${yOf(median(near)).toFixed(1)}`);
+  const medianLine = (chosen, kind) => {
+    if (chosen.length <= 8) return;
+    const half = Math.max(3, Math.round(chosen.length / 30)), line = [], stride = Math.max(1, chosen.length / 150 | 0);
+    for (let index = 0; index < chosen.length; index += stride) {
+      const near = chosen.slice(Math.max(0, index - half), index + half + 1).map((point) => point.value);
+      line.push(`${x(chosen[index]).toFixed(1)} ${yOf(median(near)).toFixed(1)}`);
     }
-    svg.append(shape("path", { class: "median", d: `M${line.join("L")}` }));
-  }
+    svg.append(shape("path", { class: `median ${kind}`, d: `M${line.join("L")}` }));
+  };
+  if (!groups.length) medianLine(points, "");
+  groups.forEach((name, index) => medianLine(points.filter((point) => GROUPINGS[view.group].of(point.movie) === name), `group-${index}`));
   if (column.key === "counts_dose") {
     const stated = points.filter((point) => point.movie.values.dose !== undefined);
     if (stated.length) svg.append(shape("path", { class: "reference", d: `M${stated.map((point) => `${x(point).toFixed(1)} ${yOf(point.movie.values.dose).toFixed(1)}`).join("L")}` }));
@@ -286,7 +338,7 @@ function drawHead() {
   byId("grid").setAttribute("aria-colcount", String(columns.length + 3));
   const head = (key, label, unit, kind, hint) => {
     const cell = element("div", { role: "columnheader", class: kind, "data-key": key },
-      element("button", { type: "button", title: hint, onclick: () => sortBy(key) }, `${label}${unit ? ` ${unit}` : ""}`));
+      element("button", { type: "button", title: hint, onclick: () => sortBy(key) }, label, unit ? element("small", {}, ` ${unit}`) : null));
     if (view.sort === key) cell.setAttribute("aria-sort", view.descending ? "descending" : "ascending");
     return cell;
   };
@@ -410,9 +462,9 @@ let opener = null;
 function detailParts(movie, more) {
   if (movie.status !== "done") return [
     element("p", { class: "notice" }, movie.reason),
-    element("div", { class: "texts" }, element("div", {}, element("h3", {}, "To try again"), element("p", {}, element("code", {}, more.retry))),
-      element("div", {}, element("h3", {}, "Movie"), element("p", {}, element("code", {}, more.input || "–"))))];
-  const figures = element("div", { class: "figures" }, imageFigure(movie, more), spectrumFigure(movie, more), trackFigure(movie, more));
+    element("h3", {}, "To try again"), movie.retry ? commandLine(movie.retry) : element("p", {}, "Give the command of the batch again, with ", element("code", {}, "--retry-failed 1"), "."),
+    element("h3", {}, "Movie"), element("p", {}, element("code", {}, more.input || "–"))];
+  const figures = element("div", { class: "figures" }, imageFigure(movie, more), spectrumFigure(movie, more), element("div", { class: "stacked" }, trackFigure(movie, more), ringsFigure(movie, more)));
   const list = (title, entries, code = false) => entries.length ? element("div", {}, element("h3", {}, title),
     element("ul", {}, ...entries.map((entry) => element("li", {}, code ? element("code", {}, entry) : entry)))) : null;
   const warnings = [...more.warnings, ...(more.gain_advice ? [more.gain_advice] : [])];
@@ -470,16 +522,18 @@ function spectrumFigure(movie, more) {
   let caption = `Power spectrum, up to ${nyquist ? `${plain(1 / nyquist)} A` : "the Nyquist frequency"} at the edges.`;
   if (more.ctf && nyquist && more.spectrum) {
     const svg = shape("svg", { viewBox: "-1 -1 2 2", "aria-hidden": "true" });
+    svg.append(shape("line", { class: "middle", x1: 0, x2: 0, y1: -1, y2: 1 }));
     for (let number = 1; number <= 8; number++) {
       const ring = [];
-      for (let azimuth = 0; azimuth < 360; azimuth += 4) ring.push([zeroAt(more, number, (azimuth * Math.PI) / 180) / nyquist, (azimuth * Math.PI) / 180]);
+      for (let azimuth = -90; azimuth <= 90; azimuth += 3) ring.push([zeroAt(more, number, (azimuth * Math.PI) / 180) / nyquist, (azimuth * Math.PI) / 180]);
       if (ring.some(([radius]) => !(radius < 1))) break;
-      svg.append(shape("path", { class: "ring", d: `M${ring.map(([radius, angle]) => `${(radius * Math.cos(angle)).toFixed(4)} ${(-radius * Math.sin(angle)).toFixed(4)}`).join("L")}Z` }));
+      svg.append(shape("path", { class: "ring", d: `M${ring.map(([radius, angle]) => `${(radius * Math.cos(angle)).toFixed(4)} ${(-radius * Math.sin(angle)).toFixed(4)}`).join("L")}` }));
     }
     const resolution = movie.values.fit_resolution;
-    if (resolution) svg.append(shape("circle", { class: "ring fit", r: 1 / resolution / nyquist }));
+    const radius = 1 / resolution / nyquist;
+    if (resolution) svg.append(shape("path", { class: "ring fit", d: `M0 ${-radius}A${radius} ${radius} 0 0 1 0 ${radius}` }));
     frame.append(svg);
-    caption += " Green: zeros of the fitted CTF." + (resolution ? " Dashed: resolution of the fit." : "");
+    caption += " Right half, green: zeros of the fitted CTF" + (resolution ? "; dashed: resolution of the fit." : ".");
   }
   return element("figure", {}, frame, element("figcaption", {}, caption));
 }
@@ -494,7 +548,7 @@ function zeroAt(more, number, azimuth) {
   return Math.sqrt(a > 0 ? (-b - Math.sqrt(root)) / (2 * a) : -c / b);
 }
 function trackFigure(movie, more) {
-  const track = more.track, unit = more.pixel_size ? "A" : "px", width = 250, height = 200, margin = 28;
+  const track = more.track, unit = more.pixel_size ? "A" : "px", width = 300, height = 170, margin = 28;
   const xs = track.map(([x]) => x), ys = track.map(([, y]) => y);
   const span = Math.max(Math.max(...xs) - Math.min(...xs), (Math.max(...ys) - Math.min(...ys)) * (width / height), 1e-3) * 1.1;
   const scale = (width - 2 * margin) / span, middleX = (Math.max(...xs) + Math.min(...xs)) / 2, middleY = (Math.max(...ys) + Math.min(...ys)) / 2;
@@ -515,6 +569,31 @@ function trackFigure(movie, more) {
     svg.append(shape("circle", { class: "error", cx: x, cy: y, r: error * scale }));
   }
   return element("figure", {}, svg, element("figcaption", {}, `Global motion of the specimen. Green: first used frame. Circle: stated error${error ? `, ${plain(error, 2)} A` : ""}.`));
+}
+function ringsFigure(movie, more) {
+  if (!more.rings?.length) return null;
+  const width = 300, height = 150, left = 34, right = 8, top = 8, bottom = 32, first = 3;
+  const shownValues = more.rings.flatMap((curve) => curve.values.slice(first));
+  const low = Math.min(...shownValues), high = Math.max(...shownValues), highest = Math.max(...more.rings.map((curve) => curve.nyquist));
+  const x = (frequency) => left + (width - left - right) * frequency / highest;
+  const y = (value) => top + (height - top - bottom) * (1 - (value - low) / (high - low || 1));
+  const svg = shape("svg", { class: "track rings", viewBox: `0 0 ${width} ${height}`, role: "img" });
+  svg.append(shape("title", {}, "Power of rings of the spectrum before and after the correction"));
+  for (const tick of ticks(low, high)) {
+    svg.append(shape("line", { class: "rule", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
+    svg.append(shape("text", { x: left - 4, y: y(tick) + 4, "text-anchor": "end" }, plain(tick)));
+  }
+  for (const resolution of [20, 10, 6, 4, 3, 2, 1.5]) if (1 / resolution < highest) {
+    svg.append(shape("text", { x: x(1 / resolution), y: height - 18, "text-anchor": "middle" }, String(resolution)));
+  }
+  svg.append(shape("text", { x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, "resolution, A"));
+  for (const curve of more.rings) {
+    const step = curve.nyquist / (curve.values.length - 1);
+    const ends = curve.values.map((value, ring) => `${x(ring * step).toFixed(1)} ${y(value).toFixed(1)}`).slice(first);
+    svg.append(shape("path", { class: `curve ${curve.label}`, d: `M${ends.join("L")}` }));
+  }
+  const before = more.rings.some((curve) => curve.label === "before");
+  return element("figure", {}, svg, element("figcaption", {}, `Power of rings (log10)${before ? ": grey before, blue after the correction" : ""}.`));
 }
 function drawMarkButton(movie) {
   const button = byId("mark");
@@ -596,6 +675,7 @@ byId("filter").addEventListener("input", (event) => {
 byId("show").addEventListener("change", (event) => { view.show = event.target.value; byId("grid").scrollTop = 0; chooseRows(); });
 byId("sort").addEventListener("change", (event) => sortBy(event.target.value));
 byId("axis").addEventListener("change", (event) => { view.axis = event.target.value; drawTrends(); });
+byId("group").addEventListener("change", (event) => { view.group = event.target.value; drawTrends(); });
 byId("limits-clear").addEventListener("click", () => { view.limits = {}; view.marks = {}; remember(); drawLimits(); marksChanged(); });
 byId("export-star").addEventListener("click", exportStar);
 byId("export-list").addEventListener("click", exportList);
