@@ -27,7 +27,8 @@ def write(
     movie: SimulatedMovie, folder: str | Path, file_format: str = "tiff", progress: Progress | None = None
 ) -> list[str]:
     """Write a simulated movie and what belongs to it: movie.tif (LZW), movie.mrc or movie.eer (with fractions.txt),
-    gain.mrc, defects.txt, truth.npz and recipe.json.
+    gain.mrc, defects.txt (and unlisted_defects.txt, for kinds with defects that a user does not know), truth.npz and
+    recipe.json.
 
     Returns the command that corrects the movie. ``progress(frame)`` is called after each frame. The rows of TIFF files
     are written in reverse order, because readers reverse them; gain, defects and truth apply to the frames as read.
@@ -46,6 +47,8 @@ def write(
         write_frames(movie, movie_path, progress or (lambda frame: None))
         _write_gain(movie.gain, folder / "gain.mrc", recipe.pixel_size)
         np.savetxt(folder / "defects.txt", movie.defects, fmt="%d")
+        if len(movie.unlisted_defects):
+            np.savetxt(folder / "unlisted_defects.txt", movie.unlisted_defects, fmt="%d")
         _write_truth(movie, folder / "truth.npz")
         command = [
             "restframe", flag, str(movie_path), "-OutMrc", str(folder / "sum.mrc"),

@@ -15,9 +15,11 @@ from restframe.arrays import AnyArray, Array, FloatArray, IntArray
 from restframe.optics import CtfParameters, ctf, interaction_parameter, mean_remaining_amplitude
 from restframe.simulate import cuda
 from restframe.simulate.camera import Camera, detector_amplitude, draw_counts, make_camera
+from restframe.simulate.detector_objects import StandingObjects, make_standing_objects
 from restframe.simulate.motion import Truth, make_swing, make_truth
 from restframe.simulate.recipe import Recipe
 from restframe.simulate.specimen import Displacements, Motion, Species, make_specimen, project_specimen
+from restframe.simulate.specimen_objects import MovingObjects, make_moving_objects
 
 FRAME_STREAM, STILL_STREAM = 5, 6  # of random numbers
 DEFOCUS_STEP = 250.0  # A: smaller differences have no effect at 3 A resolution
@@ -39,6 +41,8 @@ class SimulatedMovie:
     species: tuple[Species, ...]
     margin: tuple[int, int]  # y, x: pixels by which the specimen extends beyond the frame
     canvas: tuple[int, int]  # (h, w) of frame and margins
+    standing: StandingObjects | None = None  # unlisted objects of the detector
+    moving: MovingObjects | None = None  # objects of the specimen besides particles
     array_module: Any = np  # NumPy, or CuPy, whose random numbers differ
 
     @property
@@ -52,6 +56,11 @@ class SimulatedMovie:
         """x, y, width and height of hot and dead pixels, (n, 4)."""
         return self.camera.defects
 
+    @property
+    def unlisted_defects(self) -> IntArray:
+        """x, y, width and height of defects that `defects` does not list, (n, 4)."""
+        return np.zeros((0, 4), int) if self.standing is None else self.standing.defects
+
     def electrons(self, frame: int) -> FloatArray:
         """Mean electrons on each pixel in a frame, without noise, (h, w) float32."""
         return to_host(self._electrons(frame))
@@ -63,7 +72,13 @@ class SimulatedMovie:
             swing, change = self.swing[frame] * z[:, None], self.swing_change[frame] * z[:, None]
             return self.truth(x, y, frame) + swing, self.truth.intraframe_motion(x, y, frame) + change
 
-        return self._image(motion, [(frame * dose, (frame + 1) * dose)])
+        return self._with_objects(self._image(motion, [(frame * dose, (frame + 1) * dose)]), frame)
+
+    def _with_objects(self, image: Array, frame: int | None, moving: bool = True) -> Array:
+        """``image`` (h, w) with the objects of the specimen; see `MovingObjects.brightness`."""
+        if self.moving is None:
+            return image
+        return image * self.array_module.asarray(self.moving.brightness(frame, moving))
 
     def still(self, reference: int | None = None) -> FloatArray:
         """The sum of all frames of a specimen that never moves, without noise, (h, w) float32: same dose, same damage.
@@ -81,16 +96,18 @@ class SimulatedMovie:
                 displacement = self.truth(x, y, reference) + self.swing[reference] * z[:, None]
             return displacement, np.zeros((len(x), 2))
 
-        return self._image(motion, [(frame * dose, (frame + 1) * dose) for frame in range(frame_count)])
+        image = self._image(motion, [(frame * dose, (frame + 1) * dose) for frame in range(frame_count)])
+        return self._with_objects(image, reference, moving=False)
 
     def still_counts(self, reference: int | None = None) -> AnyArray:
         """Counts of `still` with noise of its own and a perfect camera, (h, w) uint16."""
         return self._draw_counts(self._still(reference), (self.recipe.seed, STILL_STREAM), np.uint16)
 
     def frame(self, frame: int) -> AnyArray:
-        """Counts of a frame as the camera writes them, (h, w) uint8."""
+        """Counts of a frame as the camera writes them, (h, w) of the recipe's ``count_type``."""
         mean = self._camera_on_device.expected_counts(self._electrons(frame))
-        return self._draw_counts(mean, (self.recipe.seed, FRAME_STREAM, frame), np.uint8)
+        counts = self._draw_counts(mean, (self.recipe.seed, FRAME_STREAM, frame), self.recipe.count_type)
+        return counts if self.standing is None else self.standing.apply(counts, frame)
 
     def _draw_counts(self, mean: Array, seed: tuple[int, ...], dtype: DTypeLike) -> AnyArray:
         if self.array_module is np:
@@ -105,8 +122,8 @@ class SimulatedMovie:
 
     @cached_property
     def counts(self) -> AnyArray:
-        """All frames, (t, h, w) uint8."""
-        counts = np.empty(self.recipe.shape, np.uint8)
+        """All frames, (t, h, w) of the recipe's ``count_type``."""
+        counts = np.empty(self.recipe.shape, self.recipe.count_type)
         for frame in range(len(counts)):
             counts[frame] = self.frame(frame)
         return counts
@@ -229,5 +246,7 @@ def simulate(recipe: Recipe, array_module: Any = np) -> SimulatedMovie:
     canvas = canvas_height, canvas_width
     margin = (canvas_height - height) // 2, (canvas_width - width) // 2
     species = make_specimen(recipe, canvas, margin, array_module)
-    camera = make_camera(recipe, array_module)
-    return SimulatedMovie(recipe, make_truth(recipe), camera, species, margin, canvas, array_module)
+    camera, truth = make_camera(recipe, array_module), make_truth(recipe)
+    standing = make_standing_objects(recipe, camera.gain)
+    moving = make_moving_objects(recipe, truth, margin, canvas)
+    return SimulatedMovie(recipe, truth, camera, species, margin, canvas, standing, moving, array_module)
