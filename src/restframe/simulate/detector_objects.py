@@ -160,6 +160,6 @@ def _draw_texture(recipe: Recipe, random: np.random.Generator) -> FloatArray | N
     block_count = min(max(1, round(objects.texture_area * height * width / side**2)), len(rows))
     texture = np.full((height, width), np.nan, np.float32)
     for block in random.choice(len(rows), block_count, replace=False):
-        region = np.s_[rows[block] * side : (rows[block] + 1) * side, columns[block] * side : (columns[block] + 1) * side]
-        texture[region] = pattern[region]
+        top, left = rows[block] * side, columns[block] * side
+        texture[top : top + side, left : left + side] = pattern[top : top + side, left : left + side]
     return texture

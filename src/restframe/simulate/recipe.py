@@ -176,9 +176,7 @@ PRESETS: dict[str, Recipe] = {
         _TILT,
         replace(_TILT, kind="tiltclusters", detector_objects=DetectorObjects(clusters=3)),
         replace(_FALCON, kind="tiltweak", shape=(10, 1440, 1440), pixel_size=2.09, frame_dose=0.06, defocus=30000.0),
-        replace(
-            _COARSE, kind="weak", frame_dose=WEAK_FRACTION * 4.0, settle_dose=WEAK_FRACTION * _COARSE.settle_dose
-        ),
+        replace(_COARSE, kind="weak", frame_dose=WEAK_FRACTION * 4.0, settle_dose=WEAK_FRACTION * _COARSE.settle_dose),
         replace(_DEMO, kind="fine", shape=(240, 2048, 2048), frame_dose=0.2),
         replace(_COARSE, kind="rigid", shape=(6, 2048, 2048), frame_dose=6.0, local_rms=0.0),
     )

@@ -53,10 +53,8 @@ class Spots:
                 continue
             distance_y = np.arange(rows.start, rows.stop)[:, None] - centre_y
             distance = np.hypot(distance_y, np.arange(columns.start, columns.stop)[None] - centre_x)
-            if self.gaussian:
-                profile = np.exp(-((distance / size) ** 2) / 2)
-            else:
-                profile = np.clip(size / 2 - distance + 0.5, 0, 1)
+            disk = np.clip(size / 2 - distance + 0.5, 0, 1)
+            profile = np.exp(-((distance / size) ** 2) / 2) if self.gaussian else disk
             image[rows, columns] *= 1 + change * profile
 
     def covered(self, shape: tuple[int, int], displacement: FloatArray) -> FloatArray:
