@@ -3,6 +3,7 @@
 For each movie, for no correction, global motion only, and patches: the still ratio by resolution band, alone and as a
 fraction of the ceiling (the still ratio of the true motion after the same correction), the track error, and the error
 that restframe itself states. With --track-only, only the track errors. docs/accuracy.md explains the terms.
+benchmarks/goals.py compares movies with defects, beads or little dose with the same movies without them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from goals import KINDS as DIFFICULT
 from movies import DEFAULT_CACHE, Bench, load, make_on_gpu, recipe_for
 
 from restframe.measures import BANDS, TrackError, expected_ssnr, ssnr, track_error
@@ -223,8 +225,10 @@ def summary(movies: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = " ".join(SET)
-    parser.add_argument("--kinds", nargs="+", default=["falcon"], choices=[*PRESETS, "all"], metavar="KIND", help=kinds)
+    kinds = f"all: {' '.join(SET)}; difficult: {' '.join(kind for kind in DIFFICULT if kind not in SET)}"
+    parser.add_argument(
+        "--kinds", nargs="+", default=["falcon"], choices=[*PRESETS, "all", "difficult"], metavar="KIND", help=kinds
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--size", type=int, help="largest edge in pixels: a cut-out of the same kind of movie")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: movies are made there too")
@@ -236,7 +240,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers there")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help=f"where movies are kept ({DEFAULT_CACHE})")
     args = parser.parse_args()
-    chosen = SET if "all" in args.kinds else args.kinds
+    chosen = SET if "all" in args.kinds else DIFFICULT if "difficult" in args.kinds else args.kinds
     movies = [(kind, seed, args) for kind in chosen for seed in args.seeds]
     done: dict[int, dict] = {}
     if args.track_only:

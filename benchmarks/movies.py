@@ -22,13 +22,14 @@ class Bench:
     """A simulated movie whose large arrays come from the cache."""
 
     simulated: SimulatedMovie
-    counts: np.ndarray  # (t, h, w) uint8, mapped from disk
+    counts: np.ndarray  # (t, h, w) of the recipe's count_type, mapped from disk
     truth_image: np.ndarray  # (h, w) noise-free sum at rest
     still_image: np.ndarray  # (h, w) the same with its own noise
     noise_free: Callable[[], np.ndarray]  # (t, h, w) uint16: the noise-free frames, scaled to a mean of `SCALE`
 
 
 SCALE = 20_000  # rounding to integers is then far below a percent of the signal, and nothing overflows
+BRIGHT_SCALE = 1_000  # the same for movies with spots that are 45 times as bright as the mean
 
 
 def recipe_for(kind: str, seed: int, size: int | None = None) -> Recipe:
@@ -40,13 +41,19 @@ def recipe_for(kind: str, seed: int, size: int | None = None) -> Recipe:
     return recipe
 
 
+def noise_free_scale(recipe: Recipe) -> float:
+    """What noise-free frames are multiplied by before they are rounded to uint16."""
+    mean = BRIGHT_SCALE if recipe.specimen_objects.bright_beads else SCALE
+    return mean / (recipe.frame_dose * recipe.pixel_size**2)
+
+
 def make_on_gpu(recipe: Recipe) -> Bench:
     """Make a movie with CuPy and keep it in memory: faster than any cache, with random numbers of its own."""
     import cupy
 
     movie = simulate(recipe, cupy)
-    scale = SCALE / (recipe.frame_dose * recipe.pixel_size**2)
-    counts = np.empty(recipe.shape, np.uint8)
+    scale = noise_free_scale(recipe)
+    counts = np.empty(recipe.shape, recipe.count_type)
     for frame in range(len(counts)):
         counts[frame] = movie.frame(frame)
 
@@ -71,11 +78,11 @@ def load(recipe: Recipe, cache: Path = DEFAULT_CACHE) -> Bench:
     folder = cache / f"{recipe.kind}-{recipe.seed}-{digest.hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     movie = simulate(recipe)
-    scale = SCALE / (recipe.frame_dose * recipe.pixel_size**2)
+    scale = noise_free_scale(recipe)
     frames = range(recipe.shape[0])
     return Bench(
         movie,
-        _kept(folder / "counts.npy", np.uint8, recipe.shape, map(movie.frame, frames)),
+        _kept(folder / "counts.npy", recipe.count_type, recipe.shape, map(movie.frame, frames)),
         _kept(folder / "truth.npy", np.float32, (1, *recipe.shape[1:]), (movie.still() for _ in "1"))[0],
         _kept(folder / "still.npy", np.uint16, (1, *recipe.shape[1:]), (movie.still_counts() for _ in "1"))[0],
         lambda: _kept(

@@ -135,7 +135,7 @@ class MovingObjects:
         rows, columns = (np.arange(side, dtype=float) for side in self._shape)
         dense = (RectBivariateSpline(*axes, values)(rows, columns) for values in (rest_x - node_x, rest_y - node_y))
         offset_x, offset_y = dense
-        return np.float32(columns[None] + offset_x), np.float32(rows[:, None] + offset_y)
+        return (columns[None] + offset_x).astype(np.float32), (rows[:, None] + offset_y).astype(np.float32)
 
     def _moved(self, spectrum: ComplexArray, mean: FloatArray, rest_x: FloatArray, rest_y: FloatArray) -> FloatArray:
         """The frame's part of a periodic image of the canvas: moved by ``mean`` exactly, by the rest with a spline."""
