@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,9 +41,10 @@ class Spots:
     change: FloatArray  # (n,) relative brightness at the centre, minus 1: -1 absorbs everything
     gaussian: bool
 
-    def add_to(self, image: FloatArray, displacement: FloatArray) -> None:
-        """Multiply ``image`` (h, w) by the spots, displaced by (n, 2) pixels."""
-        height, width = image.shape
+    def brightness(self, shape: tuple[int, int], displacement: FloatArray) -> FloatArray:
+        """Relative brightness (h, w) of the spots, displaced by (n, 2) pixels."""
+        height, width = shape
+        image = np.ones(shape, np.float32)
         for centre_x, centre_y, size, change in zip(
             self.x + displacement[:, 0], self.y + displacement[:, 1], self.size, self.change, strict=True
         ):
@@ -56,12 +58,12 @@ class Spots:
             disk = np.clip(size / 2 - distance + 0.5, 0, 1)
             profile = np.exp(-((distance / size) ** 2) / 2) if self.gaussian else disk
             image[rows, columns] *= 1 + change * profile
+        return image
 
     def covered(self, shape: tuple[int, int], displacement: FloatArray) -> FloatArray:
         """How much of each pixel the spots change, from 0 to 1; (h, w)."""
-        image = np.ones(shape, np.float32)
-        Spots(self.x, self.y, self.size, np.full(len(self.x), -1.0), self.gaussian).add_to(image, displacement)
-        return 1 - image
+        opaque = replace(self, change=np.full(len(self.x), -1.0))
+        return 1 - opaque.brightness(shape, displacement)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +80,34 @@ class MovingObjects:
 
         ``moving`` false: as it is on average during that frame, without blur; ``frame`` None: as at rest.
         """
-        if frame is None:
-            return self._at(np.zeros((*self._nodes[0].shape, 2)), np.zeros((len(self._spots.x), 2)))
-        spots = self._spots
-        displacement, travel = self.truth(*self._nodes, frame), self.truth.intraframe_motion(*self._nodes, frame)
-        spot_displacement = self.truth(spots.x, spots.y, frame)
-        spot_travel = self.truth.intraframe_motion(spots.x, spots.y, frame)
+        displacement, travel, spot_displacement, spot_travel = self._motion(frame)
+        if not moving:
+            travel, spot_travel = 0 * travel, 0 * spot_travel
+        image = self._continuous(displacement, travel.reshape(-1, 2).mean(0))
+        if self.recipe.specimen_objects.carbon_transmission < 1:
+            image *= self._mean_over_path(lambda part: self._film(displacement + part * travel), travel)
+        if len(self._spots.x):
+            image *= self._mean_over_path(
+                lambda part: self._spots.brightness(self._shape, spot_displacement + part * spot_travel), travel
+            )
+        return np.maximum(image, 0)
+
+    def _motion(self, frame: int | None) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Displacement and travel at the nodes (rows, columns, 2), and at the spots (n, 2); ``frame`` None: zero."""
+        values = []
+        for x, y in (self._nodes, (self._spots.x, self._spots.y)):
+            if frame is None:
+                values += [np.zeros((*x.shape, 2))] * 2
+            else:
+                values += [self.truth(x, y, frame), self.truth.intraframe_motion(x, y, frame)]
+        return values[0], values[1], values[2], values[3]
+
+    @staticmethod
+    def _mean_over_path(image_at: Callable[[float], FloatArray], travel: FloatArray) -> FloatArray:
+        """Mean of ``image_at`` over the exposure, from -0.5 to 0.5; ``travel``: (..., 2) pixels."""
         longest = float(np.hypot(travel[..., 0], travel[..., 1]).max())
-        step_count = int(np.clip(np.ceil(longest / PATH_STEP_PX), 1, MAX_PATH_STEPS)) if moving else 1
-        parts = (np.arange(step_count) + 0.5) / step_count - 0.5
-        images = (self._at(displacement + part * travel, spot_displacement + part * spot_travel) for part in parts)
+        step_count = int(np.clip(np.ceil(longest / PATH_STEP_PX), 1, MAX_PATH_STEPS))
+        images = (image_at((step + 0.5) / step_count - 0.5) for step in range(step_count))
         return np.asarray(sum(images) / np.float32(step_count))
 
     def bead_coverage(self, frame: int) -> FloatArray:
@@ -95,22 +115,28 @@ class MovingObjects:
         spots = self._spots
         return spots.covered(self._shape, self.truth(spots.x, spots.y, frame))
 
-    def _at(self, displacement: FloatArray, spot_displacement: FloatArray) -> FloatArray:
-        """Brightness for a displacement at the nodes (rows, columns, 2) and at the spots (n, 2)."""
+    def _continuous(self, displacement: FloatArray, mean_travel: FloatArray) -> FloatArray:
+        """Brightness by what covers the whole frame, (h, w): texture and lattice.
+
+        Displaced as at the nodes (rows, columns, 2), and blurred by the mean motion during the frame (2,).
+        """
         objects = self.recipe.specimen_objects
         image = np.ones(self._shape, np.float32)
-        rest_x, rest_y = self._rest_positions(displacement)
-        if objects.lattice:
-            image += np.float32(objects.lattice) * self._lattice(rest_x, rest_y)
         mean = displacement.reshape(-1, 2).mean(0)
+        if objects.lattice:
+            image += np.float32(objects.lattice) * self._lattice(*self._rest_positions(displacement), mean_travel)
         if objects.ice_texture or objects.detail:
-            image += self._moved(self._texture_spectrum, mean, rest_x, rest_y)
+            image += self._moved(self._texture_spectrum, mean, mean_travel, self._rest_positions(displacement))
         if objects.carbon_transmission < 1:
-            film = self._film(rest_x, rest_y)
-            grain = self._moved(self._grain_spectrum, mean, rest_x, rest_y)
-            image *= 1 - film * (1 - objects.carbon_transmission) + film * grain
-        self._spots.add_to(image, spot_displacement)
-        return np.maximum(image, 0)
+            positions = self._rest_positions(displacement)
+            grain = self._moved(self._grain_spectrum, mean, mean_travel, positions)
+            image += self._film_coverage(*positions) / np.float32(objects.carbon_transmission) * grain
+        return image
+
+    def _film(self, displacement: FloatArray) -> FloatArray:
+        """Transmission (h, w) of the carbon film."""
+        coverage = self._film_coverage(*self._rest_positions(displacement))
+        return 1 - coverage * np.float32(1 - self.recipe.specimen_objects.carbon_transmission)
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -137,16 +163,27 @@ class MovingObjects:
         offset_x, offset_y = dense
         return (columns[None] + offset_x).astype(np.float32), (rows[:, None] + offset_y).astype(np.float32)
 
-    def _moved(self, spectrum: ComplexArray, mean: FloatArray, rest_x: FloatArray, rest_y: FloatArray) -> FloatArray:
-        """The frame's part of a periodic image of the canvas: moved by ``mean`` exactly, by the rest with a spline."""
+    def _moved(
+        self,
+        spectrum: ComplexArray,
+        mean: FloatArray,
+        mean_travel: FloatArray,
+        positions: tuple[FloatArray, FloatArray],
+    ) -> FloatArray:
+        """The frame's part of a periodic image of the canvas: moved by ``mean`` exactly, by the rest with a spline.
+
+        ``mean_travel``: motion during the frame, which blurs it; ``positions``: as from `_rest_positions`.
+        """
         frequency_y, frequency_x = scipy.fft.fftfreq(self.canvas[0])[:, None], scipy.fft.rfftfreq(self.canvas[1])[None]
         phase_y, phase_x = (
             np.exp(-2j * np.pi * frequency * shift).astype(np.complex64)
             for frequency, shift in ((frequency_y, mean[1]), (frequency_x, mean[0]))
         )
-        image = scipy.fft.irfft2(spectrum * phase_y * phase_x, s=self.canvas, workers=-1)
+        blur = np.sinc(frequency_y * mean_travel[1] + frequency_x * mean_travel[0]).astype(np.float32)
+        image = scipy.fft.irfft2(spectrum * phase_y * phase_x * blur, s=self.canvas, workers=-1)
         (top, left), (height, width) = self.margin, self._shape
         y, x = np.arange(height)[:, None], np.arange(width)[None]
+        rest_x, rest_y = positions
         source_x, source_y = rest_x + np.float32(mean[0]), rest_y + np.float32(mean[1])
         if max(abs(source_x - x).max(), abs(source_y - y).max()) < NEGLIGIBLE_LOCAL_PX:
             return np.asarray(image[top : top + height, left : left + width])
@@ -170,14 +207,15 @@ class MovingObjects:
         diameter = random.uniform(*objects.bead_diameter, count) / self.recipe.pixel_size
         return Spots(x, y, diameter, random.uniform(*BEAD_TRANSMISSION, count) - 1, gaussian=False)
 
-    def _lattice(self, rest_x: FloatArray, rest_y: FloatArray) -> FloatArray:
+    def _lattice(self, rest_x: FloatArray, rest_y: FloatArray, mean_travel: FloatArray) -> FloatArray:
         """A sum of three waves at 60 degrees, from -0.5 to 1; (h, w)."""
         random, spacing = self._random(1), self.recipe.specimen_objects.lattice_spacing / self.recipe.pixel_size
         first_angle, wave_number = random.uniform(0, np.pi / 3), 2 * np.pi / (spacing * np.sqrt(3) / 2)
-        waves = (
-            np.cos(np.float32(wave_number) * (np.float32(np.cos(angle)) * rest_x + np.float32(np.sin(angle)) * rest_y))
-            for angle in first_angle + np.pi / 3 * np.arange(3)
-        )
+        waves = []
+        for angle in first_angle + np.pi / 3 * np.arange(3):
+            wave_x, wave_y = wave_number * np.cos(angle), wave_number * np.sin(angle)
+            blur = np.sinc((wave_x * mean_travel[0] + wave_y * mean_travel[1]) / (2 * np.pi))
+            waves.append(np.float32(blur) * np.cos(np.float32(wave_x) * rest_x + np.float32(wave_y) * rest_y))
         return np.asarray(sum(waves) / np.float32(3))
 
     def _noise_spectrum(self, stream: int, amplitude: FloatArray, standard_deviation: float) -> ComplexArray:
@@ -210,7 +248,7 @@ class MovingObjects:
         amplitude = np.exp(-(((self._frequency - middle) / spread) ** 2) / 2)
         return self._noise_spectrum(3, amplitude, self.recipe.specimen_objects.carbon_grain)
 
-    def _film(self, rest_x: FloatArray, rest_y: FloatArray) -> FloatArray:
+    def _film_coverage(self, rest_x: FloatArray, rest_y: FloatArray) -> FloatArray:
         """Coverage by the film, from 0 to 1; (h, w). The hole's edge passes within a quarter of the frame's centre."""
         random, (height, width) = self._random(4), self._shape
         angle, offset = random.uniform(0, 2 * np.pi), random.uniform(-0.25, 0.25) * min(height, width)
