@@ -54,3 +54,9 @@ def test_promises_name_tests_that_exist(name):
             file, _, test = word.rpartition("::")
             path = ROOT / file if file else path
             assert path is not None and re.search(rf"^def {test}\(", path.read_text(), re.MULTILINE), word
+
+
+def test_every_page_is_in_the_site():
+    text = (ROOT / "mkdocs.yml").read_text()
+    named = set(re.findall(r"([\w-]+\.md)$", text, re.MULTILINE))
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} == named
