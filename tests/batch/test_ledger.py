@@ -86,8 +86,11 @@ def test_failures_are_tried_again_if_that_may_help(task):
 
 @pytest.mark.parametrize(
     "choices",
-    [{"pixel_size": 1.1}, {"patches": (5, 5)}, {"bin": 2}, {"find_defects": False}, {"split": True}, {"rot_gain": 1}],
-)
+    [
+        {"pixel_size": 1.1}, {"patches": (5, 5)}, {"bin": 2}, {"find_defects": False}, {"split": True}, {"rot_gain": 1},
+        {"spherical_aberration": 2.7}, {"expected_phase": 90.0}, {"power_spectrum": True},
+    ],
+)  # fmt: skip
 def test_settings_that_affect_outputs_count(choices):
     assert settings_digest(with_choices(Settings(), choices)) != settings_digest(Settings())
 
@@ -114,7 +117,13 @@ def test_the_content_of_references_counts(tmp_path):
 def test_outputs_and_known_motion_count(task, tmp_path):
     outputs = task.sink.outputs
     text = movie_fingerprint("", task.movie, outputs, None)
-    for change in ({"star": tmp_path / "m.star"}, {"log_bases": ((str(tmp_path / "log"), 7),)}):
+    changes = (
+        {"star": tmp_path / "m.star"},
+        {"log_bases": ((str(tmp_path / "log"), 7),)},
+        {"ctf": (tmp_path / "m_Ctf.txt", tmp_path / "m_Ctf.mrc")},
+        {"power_spectrum": tmp_path / "m_Ps.mrc"},
+    )
+    for change in changes:
         assert movie_fingerprint("", task.movie, dataclasses.replace(outputs, **change), None) != text
     (tmp_path / "m.aln").write_text("motion")
     assert movie_fingerprint("", task.movie, outputs, tmp_path / "m.aln") != text

@@ -1,7 +1,9 @@
 """Files appear complete or not at all."""
 
 import errno
+import os
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,54 @@ def test_checks_leave_nothing(tmp_path):
 def test_a_folder_that_takes_no_files():
     with pytest.raises(OutputError, match="cannot be written"):
         check_place(Path("/proc/x.mrc"))
+
+
+@pytest.fixture
+def disk_log(monkeypatch):
+    """What is forced to the disk and renamed, in this order: (what, name of the file or folder)."""
+    events, names = [], {}
+    fsync, replace_file = os.fsync, os.replace
+
+    def log_fsync(descriptor):
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        events.append(("fsync", path.name))
+        fsync(descriptor)
+
+    def log_replace(source, target):
+        names[Path(source).name] = Path(target).name
+        events.append(("rename", Path(target).name))
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "fsync", log_fsync)
+    monkeypatch.setattr(os, "replace", log_replace)
+    return lambda: [(what, names.get(name, name)) for what, name in events]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the names of open files are read from /proc")
+def test_durable_files_are_on_the_disk_before_they_have_their_names(tmp_path, disk_log):
+    (tmp_path / "logs").mkdir()
+    targets = [tmp_path / "logs/b", tmp_path / "a"]
+    place_all([(target, writer(b"data")) for target in targets], durable=True)
+    events = disk_log()
+    assert sorted(events[:2]) == [("fsync", "a"), ("fsync", "b")]
+    assert events[2:4] == [("rename", "b"), ("rename", "a")]
+    assert events[4:] == [("fsync", "logs"), ("fsync", tmp_path.name)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the names of open files are read from /proc")
+def test_files_are_not_forced_to_the_disk_unless_asked(tmp_path, disk_log):
+    place_all([(tmp_path / "a", writer(b"data"))])
+    assert disk_log() == [("rename", "a")]
+
+
+@pytest.mark.parametrize(("number", "is_placed"), [(errno.EIO, False), (errno.EDQUOT, False), (errno.EINVAL, True)])
+def test_errors_of_forcing_a_file_to_the_disk(tmp_path, monkeypatch, number, is_placed):
+    """A full disk may tell only now; a disk that has no such operation does no harm."""
+
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with nullcontext() if is_placed else pytest.raises(OutputError, match="a cannot be written"):
+        place_all([(tmp_path / "a", writer(b"data"))], durable=True)
+    assert [path.name for path in tmp_path.iterdir()] == (["a"] if is_placed else [])

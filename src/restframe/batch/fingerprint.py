@@ -20,14 +20,14 @@ from restframe.output.record import as_json
 from restframe.output.sink import Outputs
 from restframe.settings import SETTINGS, Settings
 
-TOPICS_WITH_EFFECT = ("detector", "exposure", "motion", "sums")  # not the machine
+TOPICS_WITHOUT_EFFECT = ("machine", "given")  # on the outputs
 READ_BYTES = 1 << 20
 
 
 def settings_digest(settings: Settings) -> str:
     """Of all settings that affect outputs, with the contents of the files that they name. Missing files are noted."""
     values: dict[str, object] = {}
-    for topic in TOPICS_WITH_EFFECT:
+    for topic in (one.name for one in fields(settings) if one.name not in TOPICS_WITHOUT_EFFECT):
         topic_settings = getattr(settings, topic)
         for one in fields(topic_settings):
             value = getattr(topic_settings, one.name)
@@ -54,6 +54,8 @@ def movie_fingerprint(settings_text: str, movie: Path, outputs: Outputs, known_m
         "star": outputs.star,
         "archive": outputs.archive,
         "defects": outputs.defects,
+        "ctf": outputs.ctf[0] if outputs.ctf else None,
+        "power_spectrum": outputs.power_spectrum,
     }
     return digest(
         {

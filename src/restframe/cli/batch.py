@@ -47,6 +47,7 @@ def task_of(job: Job) -> Task:
         plot=job.plot,
         ctf=job.ctf,
         power_spectrum=job.power_spectrum,
+        durable=job.durable,
     )
     stack = StackFile(job.images["stack"], job.settings.output_pixel_size) if "stack" in job.images else None
     return Task(job.movie, job.kind, FileSink(outputs, stack, command=job.command, wording=printed), job.in_aln)

@@ -231,6 +231,15 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
             high=1,
             switch=True,
         ),
+        _integer_flag(
+            "--fsync",
+            "Force each file to the disk before it gets its final name, and the record after the others, so that what "
+            "is there after a power cut is complete. 0: leave that to the system.",
+            default=(1,),
+            low=0,
+            high=1,
+            switch=True,
+        ),
     ),
     "Camera": (
         _setting_flag("gain", "4"),

@@ -77,6 +77,7 @@ class Job:
     ctf: tuple[Path, Path] | None = None  # text and image
     power_spectrum: Path | None = None
     command: Command = NO_COMMAND
+    durable: bool = True  # files are forced to the disk
     settings: Settings = field(default_factory=Settings)
     notes: tuple[str, ...] = ()  # lines for stdout
 
@@ -232,6 +233,7 @@ def make_job(options: Options, movie: Path, kind: str, serial: str | None = None
         pictures=picture_paths(record) if record and wants_pictures else None,
         plot=plot_path(record) if record and wants_plot else None,
         command=options.command,
+        durable=options.is_on("--fsync"),
     )
 
 

@@ -16,15 +16,21 @@ from restframe.termination import raise_if_ended
 
 Writer = Callable[[Path], None]
 FILES_AT_ONCE = 4  # written at the same time
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)  # errors of disks that have no fsync
 
 
-def place_all(drafts: Iterable[tuple[Path, Writer]], obsolete: Iterable[Path] = ()) -> list[Path]:
+def place_all(
+    drafts: Iterable[tuple[Path, Writer]], obsolete: Iterable[Path] = (), durable: bool = False
+) -> list[Path]:
     """Write every file beside its target, all at the same time, then rename them in the order given. Returns the
     targets.
 
     ``obsolete``: files of an earlier run, which are removed before the first is renamed. Until then all old files stay
     as they were. Put last the file whose existence means success. The temporary names are hidden and don't end in .mrc,
     so no watcher takes them for results.
+
+    ``durable``: each file is forced to the disk before it gets its name, and the names before this function returns, so
+    that both survive a power cut.
 
     Raises OutputError when a file cannot be written; nothing new is left then.
     """
@@ -33,6 +39,8 @@ def place_all(drafts: Iterable[tuple[Path, Writer]], obsolete: Iterable[Path] = 
     def write_draft(draft: Path, target: Path, write: Writer) -> None:
         with explaining(target):
             write(draft)
+            if durable:
+                force_to_disk(draft)
 
     try:
         with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
@@ -50,10 +58,34 @@ def place_all(drafts: Iterable[tuple[Path, Writer]], obsolete: Iterable[Path] = 
         for draft, target in draft_and_target:
             with explaining(target):
                 os.replace(draft, target)
+        if durable:
+            for folder in dict.fromkeys(target.parent for _, target in draft_and_target):
+                with explaining(folder):
+                    force_to_disk(folder)
     finally:
         for draft, _ in draft_and_target:
             discard(draft)
     return [target for _, target in draft_and_target]
+
+
+def force_to_disk(path: Path) -> None:
+    """Return when the content of a file, or the names in a folder, are on the disk. Raises OSError where that fails.
+
+    Some systems cannot do this for folders, and some disks cannot do it at all. There nothing is done.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    except OSError:
+        if path.is_dir():  # on Windows
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def check_place(target: Path) -> None:

@@ -68,6 +68,7 @@ class RunEntry:
     fingerprint: str = ""  # of what the outputs depend on; empty: not known
     text: tuple[str, ...] = ()  # that was printed about the movie
     command: Command = NO_COMMAND  # of the run
+    durable: bool = False  # the record is forced to the disk
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,10 @@ def write_record(
 ) -> None:
     """Put the record in place; its folder is made where it is missing. ``files`` and pictures must exist.
 
-    Raises `OutputError`.
+    Where ``entry`` says so, the record is on the disk when this function returns. Raises `OutputError`.
     """
-    place_record(path, make_record(result, files, path.parent, seconds, entry, pictures))
+    durable = entry is not None and entry.durable
+    place_record(path, make_record(result, files, path.parent, seconds, entry, pictures), durable)
 
 
 def write_failure(path: Path, movie: FailedMovie, entry: RunEntry) -> None:
@@ -108,7 +110,7 @@ def write_failure(path: Path, movie: FailedMovie, entry: RunEntry) -> None:
         "outputs": [],
         "machine": {"host": socket.gethostname()},
     }
-    place_record(path, record | run_entry(entry))
+    place_record(path, record | run_entry(entry), entry.durable)
 
 
 def run_entry(entry: RunEntry) -> dict[str, Any]:
@@ -132,8 +134,8 @@ def program_entry(status: str) -> dict[str, Any]:
     }
 
 
-def place_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write it and put it in place."""
+def place_record(path: Path, record: Mapping[str, Any], durable: bool = False) -> None:
+    """Write it and put it in place. ``durable``: as for `place_all`."""
     text = json.dumps(as_json(record), indent=1, allow_nan=False) + "\n"
 
     def write(draft: Path) -> None:
@@ -141,7 +143,7 @@ def place_record(path: Path, record: Mapping[str, Any]) -> None:
 
     with explaining(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    place_all([(path, write)])
+    place_all([(path, write)], durable=durable)
 
 
 def make_record(

@@ -72,6 +72,7 @@ class Outputs:
     plot: Path | None = None  # a figure, drawn from the record
     ctf: tuple[Path, Path] | None = None  # text and image
     power_spectrum: Path | None = None
+    durable: bool = False  # all but pictures and plot are forced to the disk, the record after the others
 
 
 @dataclass(frozen=True)
@@ -116,14 +117,15 @@ class FileSink:
         logs = [path for base, _ in outputs.log_bases for path in log_paths(base)]
         record = [outputs.record] if outputs.record else []  # of other outputs than those that are put in place now
         obsolete = [*record, *(path for path in logs if path not in texts)]
-        images = write_result(result, outputs.images, texts, others, obsolete)
+        images = write_result(result, outputs.images, texts, others, obsolete, outputs.durable)
         last_lines = self._last_lines(images, list(others))
         if star_problem is None:
             last_lines.append("Motion corrected images saved.")
         if outputs.record:
             files = self._files(images, list(texts), list(others))
             seconds = StepSeconds(corrected.reading_seconds, perf_counter() - start)
-            entry = RunEntry(self.fingerprint, tuple(map(self.wording, (*lines, *last_lines))), self.command)
+            text = tuple(map(self.wording, (*lines, *last_lines)))
+            entry = RunEntry(self.fingerprint, text, self.command, outputs.durable)
             pictures = write_pictures(result, outputs.pictures) if outputs.pictures else None
             write_record(outputs.record, result, files, seconds, entry, pictures)
             if outputs.plot:
@@ -137,7 +139,7 @@ class FileSink:
         """Write the record of a movie that could not be corrected. Its earlier outputs, if any, are left."""
         if self.outputs.record:
             text = self.wording(Message("Error: ", reason))
-            entry = RunEntry(self.fingerprint, (text,), self.command)
+            entry = RunEntry(self.fingerprint, (text,), self.command, self.outputs.durable)
             with suppress(OutputError):  # the disk may be full, which then is the reason
                 write_failure(self.outputs.record, FailedMovie(movie, self.wording(reason), lasting), entry)
 

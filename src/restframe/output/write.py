@@ -17,11 +17,13 @@ def write_result(
     texts: Mapping[Path, str],
     others: Mapping[Path, Writer] | None = None,
     obsolete: Iterable[Path] = (),
+    durable: bool = False,
 ) -> list[Path]:
     """Write ``others``, texts (path: text), and those images that the result has (Result's name: path).
 
     Returns the paths of the images. All files appear at the end, the unweighted sum last: programs take it for success.
-    ``obsolete``: files of an earlier run that are removed. Raises `OutputError`; nothing new is left then.
+    ``obsolete``: files of an earlier run that are removed. ``durable``: as for `place_all`. Raises `OutputError`;
+    nothing new is left then.
     """
     image_by_name = {name: getattr(result, name) for name in ("global_sum", *SUFFIXES)}
     drafts = [*(others or {}).items(), *((path, text_writer(text)) for path, text in texts.items())]
@@ -31,7 +33,7 @@ def write_result(
         for name, image in image_by_name.items()
         if image is not None
     ]
-    return place_all(drafts, obsolete)[first_image:]
+    return place_all(drafts, obsolete, durable)[first_image:]
 
 
 def text_writer(text: str) -> Writer:
