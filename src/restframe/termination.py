@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,9 @@ END_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 GRACE_SECONDS = 1.3  # for the program to end in order
 CHILD_GRACE_SECONDS = 0.8  # for a process that it has started
 INTERRUPTED = signal.SIGINT  # Python raises KeyboardInterrupt for it
+CHILD_END_SIGNAL = getattr(signal, "SIGUSR1", signal.SIGTERM)
+"""Ends a process that this program has started. Such a process ignores the signals that the whole group of processes
+gets (Ctrl-C, a batch system, systemd): the first process decides what they mean."""
 
 
 class Ended(SystemExit):
@@ -78,8 +81,12 @@ def raise_if_ended() -> None:
 
 
 @contextmanager
-def ending_in_time(say: Callable[[str], None], grace: float = GRACE_SECONDS) -> Iterator[None]:
-    """Signals that end the program raise `Ended` (or KeyboardInterrupt) in the main thread.
+def ending_in_time(
+    say: Callable[[str], None],
+    grace: float = GRACE_SECONDS,
+    end_signals: Sequence[int] = (*END_SIGNALS, INTERRUPTED),
+) -> Iterator[None]:
+    """``end_signals`` raise `Ended` (SIGINT: KeyboardInterrupt) in the main thread.
 
     ``say`` takes a line where the program does not end within ``grace`` seconds and is ended. Does nothing in other
     threads. What was set before is set again at the end.
@@ -92,7 +99,7 @@ def ending_in_time(say: Callable[[str], None], grace: float = GRACE_SECONDS) -> 
         STATE.signal_number = number
         raise_if_ended()
 
-    earlier_handlers = {number: signal.getsignal(number) for number in (*END_SIGNALS, INTERRUPTED)}
+    earlier_handlers = {number: signal.getsignal(number) for number in end_signals}
     for number, handler in earlier_handlers.items():
         if handler is not signal.SIG_IGN:  # nohup asks for that
             signal.signal(number, stop)
@@ -103,7 +110,7 @@ def ending_in_time(say: Callable[[str], None], grace: float = GRACE_SECONDS) -> 
 
     earlier_hook, sys.unraisablehook = sys.unraisablehook, ignore_ends
     STATE.signal_number = 0
-    watch = Watch(say, grace)
+    watch = Watch(say, grace, end_signals)
     earlier_descriptor = signal.set_wakeup_fd(watch.write_end, warn_on_full_buffer=False)
     try:
         yield
@@ -150,9 +157,10 @@ def ending_after_work(stop: Callable[[str], None]) -> Iterator[None]:
 class Watch:
     """A thread that ends the process some time after a signal, unless it is stopped before."""
 
-    def __init__(self, say: Callable[[str], None], grace: float) -> None:
+    def __init__(self, say: Callable[[str], None], grace: float, end_signals: Sequence[int]) -> None:
         self._say = say
         self._grace = grace
+        self._end_signals = end_signals
         self._read_end, self.write_end = os.pipe()
         os.set_blocking(self.write_end, False)
         self._stopped = threading.Event()
@@ -189,7 +197,7 @@ class Watch:
     def _ends_process(self, number: int) -> bool:
         if number == 0:
             return False
-        return number in (*END_SIGNALS, INTERRUPTED) and signal.getsignal(number) is not signal.SIG_IGN
+        return number in self._end_signals and signal.getsignal(number) is not signal.SIG_IGN
 
 
 def end_now(number: int, say: Callable[[str], None]) -> None:

@@ -186,6 +186,29 @@ def test_eer_frames_that_the_file_cannot_hold(tmp_path, side):
         open_movie(tmp_path / "m.eer")
 
 
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 1000, 2**32 - 1])
+def test_tags_of_other_types(tmp_path, tile, count):
+    """A damaged type, or count, makes a text, a fraction or several numbers of a number."""
+    strips = [imagecodecs.lzw_encode(bytes([value] * 256)) for value in (1, 2)]
+    whole = bytearray(tiff(tmp_path / "m.tif", (32, 16), strips, tile=tile, rows_per_strip=16).read_bytes())
+    expected = open_movie(tmp_path / "m.tif").read(0)
+    directory = struct.unpack_from("<I", whole, 4)[0]
+    outcomes = set()
+    for index in range(struct.unpack_from("<H", whole, directory)[0]):
+        for value_type in (0, 1, 2, 3, 5, 7, 10, 11, 12, 16, 65535):
+            raw = whole.copy()
+            struct.pack_into("<HI", raw, directory + 2 + 12 * index + 2, value_type, count)
+            (tmp_path / "m.tif").write_bytes(raw)
+            try:
+                image = open_movie(tmp_path / "m.tif").read(0)
+            except InputError:
+                outcomes.add("refused")
+            else:
+                outcomes.add("same" if image.shape == expected.shape and np.array_equal(image, expected) else "other")
+    assert outcomes <= {"refused", "same", "other"} and "refused" in outcomes
+
+
 def eer_frames(count=40, shape=(40, 56)):
     rng, pixel_count = np.random.default_rng(3), shape[0] * shape[1]
     frames, truth = [], []

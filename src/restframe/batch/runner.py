@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,15 @@ from restframe.batch.source import Earlier, Task, TaskQueue
 from restframe.batch.status import RunCounts
 from restframe.batch.worker import Worker
 from restframe.blas import single_blas_thread
-from restframe.errors import DetectorError, InputError, ReferenceInputError, SettingsError, StdoutError, error_message
+from restframe.errors import (
+    DetectorError,
+    InputError,
+    ReferenceInputError,
+    SettingsError,
+    StdoutError,
+    WorkerError,
+    error_message,
+)
 from restframe.kernels import thread_count
 from restframe.messages import Lines, Message
 from restframe.movie import Movie, open_movie
@@ -275,15 +284,33 @@ class SideBySide:
             raise
 
     def _use_process(self, machine: Machine) -> None:
+        with self._started(machine) as worker:
+            if worker.ready(lambda: self._state.queue.remaining > 0):
+                self._correct_tasks(partial(self._correct_there, worker, machine), lambda: worker.alive)
+            else:
+                self._correct_tasks(self._correct_here)
+
+    @contextmanager
+    def _started(self, machine: Machine) -> Iterator[Worker[Session, Task]]:
+        """Another process, which is ended at the end of the context."""
         settings = replace(self._session.settings, machine=machine)
         worker: Worker[Session, Task] = Worker(partial(start_session, settings), correct_task)
         try:
-            if worker.ready(lambda: self._state.queue.remaining > 0):
-                self._correct_tasks(worker.do, lambda: worker.alive)
-            else:
-                self._correct_tasks(self._correct_here)
+            yield worker
         finally:
             worker.stop()
+
+    def _correct_there(self, worker: Worker[Session, Task], machine: Machine, task: Task, report: Report) -> None:
+        """Correct a movie in another process; once more in a new one if that process is killed."""
+        try:
+            worker.do(task, report)
+        except WorkerError as error:
+            raise_if_ended()
+            report(f"Note: {error} The movie is corrected once more.")
+            with self._started(machine) as second:
+                if not second.ready(lambda: True):
+                    raise
+                second.do(task, report)
 
     def _correct_here(self, task: Task, report: Report) -> None:
         """Correct a movie that another process was meant for."""

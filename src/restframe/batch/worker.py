@@ -7,16 +7,18 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import threading
 import traceback
 from collections.abc import Callable
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from typing import Generic, TypeVar
 
 from restframe.errors import WorkerError
 from restframe.messages import Lines
 from restframe.progress import Report
-from restframe.termination import CHILD_GRACE_SECONDS, ending_in_time
+from restframe.termination import CHILD_END_SIGNAL, CHILD_GRACE_SECONDS, END_SIGNALS, INTERRUPTED, ending_in_time
 
 State = TypeVar("State")
 Item = TypeVar("Item")
@@ -27,6 +29,15 @@ POLL_SECONDS = 0.05
 EXIT_SECONDS = 5  # given to a process that has closed its connection
 
 
+class WorkerProcess(SpawnProcess):
+    """A process that ignores the signals of its group; `terminate` ends it all the same."""
+
+    def terminate(self) -> None:
+        """Ask it to end; what it works on is given up, and its temporary files are removed."""
+        if self.is_alive() and self.pid is not None:
+            os.kill(self.pid, CHILD_END_SIGNAL)
+
+
 class Worker(Generic[State, Item]):
     """A process with ``state = prepare()`` of its own, in which `do` runs ``work(state, item, say)``.
 
@@ -34,9 +45,8 @@ class Worker(Generic[State, Item]):
     """
 
     def __init__(self, prepare: Callable[[], State], work: Callable[[State, Item, Report], None]) -> None:
-        context = get_context("spawn")
-        self._connection, process_connection = context.Pipe()
-        self._process = context.Process(target=_serve, args=(process_connection, prepare, work), daemon=True)
+        self._connection, process_connection = get_context("spawn").Pipe()
+        self._process = WorkerProcess(target=_serve, args=(process_connection, prepare, work), daemon=True)
         self._process.start()
         process_connection.close()
 
@@ -77,12 +87,24 @@ class Worker(Generic[State, Item]):
 
 
 def _serve(connection: Connection, prepare: Callable[[], State], work: Callable[[State, Item, Report], None]) -> None:
-    """The process: work on items until the other side closes the connection, or ends."""
-    for name in ("SIGINT", "SIGHUP"):  # the first process gets those of the whole group too, and ends this one
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    with ending_in_time(lambda text: None, CHILD_GRACE_SECONDS):
+    """The process: work on items until the other side closes the connection, or ends.
+
+    The first process gets the signals of the whole group too. It may want the movies in hand to be finished.
+    """
+    for number in (*END_SIGNALS, INTERRUPTED):
+        if number != CHILD_END_SIGNAL:
+            signal.signal(number, signal.SIG_IGN)
+    with ending_in_time(lambda text: None, CHILD_GRACE_SECONDS, (CHILD_END_SIGNAL,)):
+        threading.Thread(target=_end_with_first_process, name="first process", daemon=True).start()
         _work_on_items(connection, prepare, work)
+
+
+def _end_with_first_process() -> None:
+    """End this process when the first one is gone: a later run would correct the same movies at the same time."""
+    first = parent_process()
+    if first is not None:
+        wait([first.sentinel])
+        os.kill(os.getpid(), CHILD_END_SIGNAL)
 
 
 def _work_on_items(

@@ -52,6 +52,11 @@ MAX_BYTES_PER_BYTE = {NO_COMPRESSION: 1, LZW_COMPRESSION: 1400, 8: 1040, 32946: 
 MAX_BYTES_PER_BYTE_OF_OTHERS = 40_000  # Zstandard and LZMA repeat a byte up to 128 KB in 4 bytes
 NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3
 REVERSED_BITS = np.array([int(f"{byte:08b}"[::-1], 2) for byte in range(256)], np.uint8)
+SINGLE_NUMBERS = (
+    "imagewidth", "imagelength", "rowsperstrip", "tilewidth", "tilelength", "predictor", "fillorder", "compression",
+    "bitspersample",
+)  # fmt: skip
+"""Tags that hold one number, by tifffile's names."""
 MAX_SIDE = 65535  # pixels, as in MRC files
 PACKED_DESCRIPTION = "4 bits packed"  # by SerialEM: two pixels in each byte, the even column in the lower four bits
 PACKED_SHAPES = {(8184, 5760), (11520, 4092), (7676, 3710), (7420, 3838)}
@@ -160,11 +165,18 @@ def _stored_dtype(page: tifffile.TiffPage) -> DataType:
 
 
 def _check_numbers(subject: str, page: tifffile.TiffPage) -> None:
-    """Raise `InputError` unless tags that hold one number do so."""
-    for name in ("rowsperstrip", "tilewidth", "tilelength", "predictor", "fillorder", "compression", "bitspersample"):
+    """Raise `InputError` unless tags that hold one number do so, and places and lengths of the data are numbers.
+
+    A damaged type of a tag makes texts, fractions or several numbers of them.
+    """
+    for name in SINGLE_NUMBERS:
         value = getattr(page, name)
         if not isinstance(value, int):
-            raise InputError(f"{subject} has {value!r} for {name}; expected one number. Copy the movie again.")
+            raise InputError(f"{subject} has {str(value)[:30]} for {name}; expected one number. Copy the movie again.")
+    for name in ("dataoffsets", "databytecounts"):
+        values = getattr(page, name)
+        if not isinstance(values, tuple) or not all(isinstance(value, int) for value in values):
+            raise InputError(f"{subject} has {str(values)[:30]} for {name}; expected numbers. Copy the movie again.")
 
 
 def _check_page(subject: str, page: tifffile.TiffPage, first_page: tifffile.TiffPage) -> None:
@@ -210,11 +222,12 @@ def _check_segments(subject: str, page: tifffile.TiffPage, file_bytes: int) -> N
             f"{subject} is not all there: its data should end at byte {end}, the file has {file_bytes}. Copy it again."
         )
     most_per_byte = MAX_BYTES_PER_BYTE.get(page.compression, MAX_BYTES_PER_BYTE_OF_OTHERS)
-    too_small = rows * columns * np.dtype(page.dtype).itemsize > most_per_byte * np.array(counts, np.float64)
+    claimed_bytes = rows.astype(np.float64) * columns * np.dtype(page.dtype).itemsize
+    too_small = claimed_bytes > most_per_byte * np.array(counts, np.float64)
     if too_small.any():
         first = int(too_small.argmax())
         raise InputError(
-            f"{subject} claims {rows[first] * columns} pixels in {counts[first]} bytes, which cannot hold them. Copy "
+            f"{subject} claims {int(rows[first]) * columns} pixels in {counts[first]} bytes, which cannot hold them. Copy "
             "the movie again."
         )
 
