@@ -109,3 +109,32 @@ def test_file_and_map_together_and_not_turned_with_the_gain(tmp_path):
 def test_a_map_of_the_good_pixels():
     with pytest.raises(DetectorError, match="Does the map mark the good ones"):
         load_references(Detector(defect_map=np.ones(SHAPE, np.uint8)), SHAPE)
+
+
+def gain_with_list(path, text, value_type=2):
+    """A .gain file with a list of defects as text (2) or as bytes of no type (7)."""
+    tag = (65100, value_type, len(text), text, True)
+    tifffile.imwrite(path, np.ones(SHAPE, np.float32), metadata=None, extratags=[tag])
+    return Detector(gain=path)
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "utf-7", "utf-16", ""])
+@pytest.mark.parametrize("value_type", [2, 7])
+def test_a_gain_whose_list_has_an_unknown_encoding(tmp_path, encoding, value_type):
+    """Its text is read where the encoding does not matter; otherwise an error names the tag."""
+    text = f'<?xml version="1.0" encoding="{encoding}"?><defects><col>3</col></defects>'.encode()
+    detector = gain_with_list(tmp_path / "g.gain", text, value_type)
+    try:
+        used = load_references(detector, SHAPE)
+    except DetectorError as error:
+        assert "its list of defects, tag 65100, is no XML" in str(error)
+    else:
+        assert used.notes == ("Defects listed in the gain reference: 7 pixels.",)
+
+
+@pytest.mark.parametrize(
+    "item", ["<row>1e9</row>", "<col>99999999999-1</col>", "<point>1.5,2</point>", "<area>1,1,4</area>", "<col/>"]
+)
+def test_a_gain_whose_list_cannot_be_understood(tmp_path, item):
+    with pytest.raises(DetectorError, match=r"its list of defects, tag 65100, has a \w+ that is"):
+        load_references(gain_with_list(tmp_path / "g.gain", f"<defects>{item}</defects>".encode()), SHAPE)

@@ -45,8 +45,11 @@ def listed_in_gain(path: str | os.PathLike[str], shape: tuple[int, int]) -> Bool
 
 def _box(path: str | os.PathLike[str], kind: str, text: str, shape: tuple[int, int]) -> tuple[int, int, int, int]:
     """x and y of the first and of the last pixel of an item of this ``kind``."""
-    numbers = [int(digits) for digits in re.findall(r"\d+", text) if len(digits) < 10]
+    words = re.findall(r"[\w.+]+", text)
+    numbers = [int(word) for word in words if re.fullmatch(r"[0-9]{1,9}", word)]
     height, width = shape
+    if len(numbers) != len(words):
+        numbers = []
     if kind == "point" and len(numbers) == 2:
         return numbers[0], numbers[1], numbers[0], numbers[1]
     if kind == "area" and len(numbers) == 4:

@@ -34,8 +34,9 @@ def draft_of(target: Path) -> Path:
 
 
 def discard(draft: Path) -> None:
-    """Remove a draft, unless it was put in place or never made."""
-    draft.unlink(missing_ok=True)
+    """Remove a draft, unless it was put in place or never made. Where the disk refuses that, a later run does it."""
+    with suppress(OSError):
+        draft.unlink()
     STATE.files.forget(draft)
 
 

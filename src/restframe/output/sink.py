@@ -107,7 +107,8 @@ class FileSink:
         others: dict[Path, Writer] = {}
         star_problem = self._add_star(corrected, texts, others, say)
         for folder in outputs.folders:
-            folder.mkdir(parents=True, exist_ok=True)
+            with explaining(folder):
+                folder.mkdir(parents=True, exist_ok=True)
         if outputs.archive:
             others |= archive_writers(outputs.archive, corrected, say)
         if self.stack_file:
