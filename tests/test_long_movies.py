@@ -50,7 +50,8 @@ def test_every_frame_has_its_motion(patches):
     frames = 600
     said = []
     result = restframe.correct(np.stack(list(counts(frames, 96, 0.5))), patches=patches, report=said.append)
-    assert "Motion is measured on sums of 2 frames and interpolated." in said
+    sentence = "Motion is measured on sums of 2 frames and interpolated."
+    assert sentence in said and sentence in result.decisions
     assert result.field.n_frames == len(result.global_shifts) == frames
     shifts = result.global_shifts - result.global_shifts.mean(0)
     truth = -np.outer(np.arange(frames) - (frames - 1) / 2, SPEED)
@@ -72,7 +73,7 @@ def test_the_limit_of_memory_holds(tmp_path):
             [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
         )
         assert (process.returncode, process.stderr) == (0, "")
-        assert "as --max-memory asks" in process.stdout
+        assert "frames, as --max-memory asks, and interpolated." in process.stdout
     assert int(process.stdout.splitlines()[-1]) < 550_000_000
     shifts = np.loadtxt(tmp_path / "m-Full.log")[:, 1:]
     truth = -np.outer(np.arange(300), SPEED * [1, -1])  # rows of TIFF files are reversed

@@ -34,8 +34,8 @@ def frames_per_sum(shape: tuple[int, int, int], binning: int, machine: Machine) 
 
 
 def notice(frames: int, by_memory: Setting | None) -> Message:
-    """The line for stdout. ``by_memory``: the setting that makes the sums necessary, if one does."""
-    reason: tuple[str | Setting, ...] = (", as ", by_memory, " asks") if by_memory else ()
+    """The sentence for stdout and the record. ``by_memory``: the setting that makes the sums necessary, if one does."""
+    reason: tuple[str | Setting, ...] = (", as ", by_memory, " asks,") if by_memory else ()
     return Message(f"Motion is measured on sums of {frames} frames", *reason, " and interpolated.")
 
 

@@ -105,7 +105,6 @@ def track(
     say_what_was_found(prepared, survey, settings, progress)
     survey_seconds = progress.seconds
     if field is None and size > 1:
-        progress.say(notice(size, Setting("max_memory") if settings.machine.max_memory else None))
         measured = measure_on_sums(kernels, prepared, size, settings)
     elif field is None:
         measured = measure_binned(kernels, binned, prepared, survey, settings)
@@ -137,7 +136,8 @@ def measure_on_sums(kernels: Kernels, prepared: Prepared, size: int, settings: S
     survey, binned = survey_frames(kernels, raw, of_sums.references, settings.detector.find_defects, factor)
     settings_of_sums = replace(settings, motion=motion_for_sums(settings.motion, size))
     measured = measure_binned(kernels, binned, of_sums, survey, settings_of_sums)
-    return measured_of_frames(measured, sums, prepared.used)
+    why = notice(size, Setting("max_memory") if settings.machine.max_memory else None)
+    return measured_of_frames(replace(measured, notes=(why, *measured.notes)), sums, prepared.used)
 
 
 def measure_binned(

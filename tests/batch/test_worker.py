@@ -173,7 +173,11 @@ class Sink:
     def save(self, corrected, say):
         folder, movie = self.folder, self.movie
         attempt = folder / f"{movie.stem}.attempt"
-        if "dies" in movie.name and multiprocessing.parent_process() and ("twice" in movie.name or not attempt.exists()):
+        if (
+            "dies" in movie.name
+            and multiprocessing.parent_process()
+            and ("twice" in movie.name or not attempt.exists())
+        ):
             if attempt.exists():
                 (folder / f"{movie.stem}.npy").touch()
             attempt.touch()
@@ -231,7 +235,9 @@ def test_a_batch_in_several_processes(tmp_path, monkeypatch):
     assert [f.movie.stem for f in failures] == ["bad", "dies_twice"]
     assert "signal 9" in failures[1].reason
     assert len(told(alone)) == 5 and told(alone) == told(together)
-    assert sum("signal 9, perhaps for lack of memory. The movie is corrected once more." in one for one in together) == 2
+    assert (
+        sum("signal 9, perhaps for lack of memory. The movie is corrected once more." in one for one in together) == 2
+    )
     del expected["dies_twice"]
     assert len(expected) == 5 and expected.items() <= saved().items()
     assert len(list(tmp_path.glob("*.discarded"))) == len(names)

@@ -316,7 +316,7 @@ def test_the_reader_of_stdout_may_leave(inputs, tmp_path):
     command = [sys.executable, "-m", "restframe", "--help"]
     process = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     os.close(write)
-    assert process.returncode == 6
+    assert process.returncode == 4
     assert process.stderr == "Error: stdout was closed by its reader.\n"
 
 

@@ -52,7 +52,7 @@ def errors_as_messages(run: Callable[[], int]) -> int:
             return run()
     except BrokenPipeError:
         _discard_stdout()
-        return _fail("stdout was closed by its reader.", 6)
+        return _fail("stdout was closed by its reader.", StdoutError.exit_code)
     except StdoutError as error:
         _discard_stdout()
         return _fail(with_flags(error.message), error.exit_code)
