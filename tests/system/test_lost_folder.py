@@ -63,7 +63,7 @@ def test_one_movie(folder, capfd, change, words):
 
 
 def test_a_batch(folder, capfd, change):
-    assert main("-InMrc movies/ -Serial 1 -OutMrc out/ -Gpu -1".split()) == 6
+    assert main(["-InMrc", "movies/", "-Serial", "1", "-OutMrc", "out/", "-Gpu", "-1"]) == 6
     text, errors = capfd.readouterr()
     assert len(errors.splitlines()) == 1 and "Traceback" not in text
     count = 1 if change is is_removed else 2  # the record of the first one makes the folder again

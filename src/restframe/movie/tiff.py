@@ -227,8 +227,8 @@ def _check_segments(subject: str, page: tifffile.TiffPage, file_bytes: int) -> N
     if too_small.any():
         first = int(too_small.argmax())
         raise InputError(
-            f"{subject} claims {int(rows[first]) * columns} pixels in {counts[first]} bytes, which cannot hold them. Copy "
-            "the movie again."
+            f"{subject} claims {int(rows[first]) * columns} pixels in {counts[first]} bytes, which cannot hold them. "
+            "Copy the movie again."
         )
 
 
