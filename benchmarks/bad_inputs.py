@@ -424,7 +424,7 @@ def run_one(
             return BAD, "exit 0 with an image that is missing or not finite"
         if image.shape == unbroken.shape and np.allclose(image, unbroken, rtol=1e-5, atol=1e-4):
             return RIGHT, "the same image"
-        if re.search(r"^Warning: .*(damaged|no numbers|frames)", text, re.MULTILINE):
+        if re.search(r"^Warning: .*(damaged|NaN|frames)", text, re.MULTILINE):
             return RIGHT, "a warning names it"
         return compared(path, broken.role)
     finally:

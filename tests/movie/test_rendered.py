@@ -61,7 +61,7 @@ def test_damage_ends_the_reading_of_other_formats(tmp_path):
         RenderedMovie(open_movie(tmp_path / "m.tif"), (range(4),)).read(0)
 
 
-def test_values_that_are_no_numbers_take_the_mean_and_are_told():
+def test_values_that_are_not_finite_are_replaced_by_the_mean():
     movie = np.random.default_rng(1).normal(10, 1, (9, 6, 5)).astype(np.float32)
     wrong = movie.copy()
     wrong[2, 1, 1], wrong[2, 3, 3], wrong[4, 0, 0] = np.nan, np.inf, -np.inf
@@ -74,10 +74,10 @@ def test_values_that_are_no_numbers_take_the_mean_and_are_told():
         expected[t, y, x] = wrong[t + 1][good].mean()
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert [line[:37] for line in rendered.damage_report()] == [
-        "Warning: frame 3: 2 values are no num", "Warning: frame 5: 1 values are no num",
+        "Warning: frame 3: 2 values are NaN, i", "Warning: frame 5: 1 values are NaN, i",
     ]  # fmt: skip
     wrong[7, :4] = np.nan
-    with pytest.raises(InputError, match=r"Frame 8 has no number .* at 20 of 30 pixels"):
+    with pytest.raises(InputError, match=r"Frame 8 is NaN, infinite or beyond 1e\+12 at 20 of 30 pixels"):
         rendered.read(6)
 
 

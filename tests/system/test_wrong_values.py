@@ -48,7 +48,7 @@ def test_values_that_are_no_numbers_stay_where_they_are(movie, suffix, tmp_path,
         tifffile.imwrite(path, wrong, photometric="minisblack")
     code, text, err = run(capfd, f"-In{'Tiff' if suffix == 'tif' else 'Mrc'} {path} -OutMrc {out} -Align 0 -Gpu -1")
     assert (code, err) == (0, "")
-    assert "Warning: frame 3: 20 values are no numbers" in text and "frame 4: 1 values" in text
+    assert "Warning: frame 3: 20 values are NaN, infinite" in text and "frame 4: 1 values" in text
     found, expected = mrcfile.read(out), restframe.correct(movie, align=False).sum
     if suffix == "tif":
         expected = restframe.correct(movie[:, ::-1], align=False).sum
@@ -62,7 +62,7 @@ def test_values_that_are_no_numbers_stay_where_they_are(movie, suffix, tmp_path,
 def test_what_has_no_numbers_at_all_is_refused(movie, tmp_path, capfd):
     save(tmp_path / "m.mrc", np.full_like(movie, np.nan))
     code, _, err = run(capfd, f"-InMrc {tmp_path}/m.mrc -OutMrc {tmp_path}/sum.mrc -Gpu -1")
-    assert code == 3 and "frame 1 has no number" in err
+    assert code == 3 and "frame 1 is NaN, infinite" in err
     assert not list(tmp_path.glob("sum*"))
 
 

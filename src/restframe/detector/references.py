@@ -125,6 +125,9 @@ def _load_gain(
     if not gain.any():
         name = _reference_name(detector.gain, "gain")
         raise DetectorError(f"{name} is zero everywhere. Give the camera's gain reference.")
+    if gain.max() > MAX_COUNTS:
+        name = _reference_name(detector.gain, "gain")
+        raise DetectorError(f"{name} has values up to {gain.max():.3g}. Give the camera's gain reference.")
     return gain, factor
 
 
@@ -134,7 +137,7 @@ def far_from_median(gain: FloatArray) -> BoolArray:
     if not known.any():
         return np.zeros_like(known)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        ratio = gain.astype(np.float64) / float(np.median(gain[known]))
+        ratio = gain.astype(np.float64) / np.median(gain[known].astype(np.float64))
     outliers: BoolArray = known & ~((ratio >= 1 / MAX_GAIN_RATIO) & (ratio <= MAX_GAIN_RATIO))
     return outliers
 

@@ -78,8 +78,8 @@ class RenderedMovie(AddsByReading):
         if 2 * replaced_count > total.size:
             subject = f"{self.path}: frame" if self.path else "Frame"
             raise InputError(
-                f"{subject} {self.frames[frame_index].start + 1} has no number (NaN or infinite) at "
-                f"{replaced_count} of {total.size} pixels. Copy or convert the movie again."
+                f"{subject} {self.frames[frame_index].start + 1} is NaN, infinite or beyond "
+                f"{MAX_COUNTS:g} at {replaced_count} of {total.size} pixels. Copy or convert the movie again."
             )
         total[not_finite] = total[~not_finite].mean(dtype=np.float64)
         self._replaced_values[frame_index] = replaced_count
@@ -90,8 +90,8 @@ class RenderedMovie(AddsByReading):
         Raises `InputError` if more frames are damaged than the movie tolerates.
         """
         lines = [
-            f"Warning: frame {self.frames[frame].start + 1}: {count} values are no numbers (NaN or infinite) and take "
-            "the mean."
+            f"Warning: frame {self.frames[frame].start + 1}: {count} values are NaN, infinite or beyond "
+            f"{MAX_COUNTS:g} and are replaced by the mean."
             for frame, count in sorted(self._replaced_values.items())[:MAX_NAMED_FRAMES]
         ]
         if len(self._replaced_values) > MAX_NAMED_FRAMES:

@@ -185,14 +185,12 @@ class MotionField:
         if not all(0 <= degree <= MAX_DEGREE for mode in modes for degree in mode):
             raise ValueError(f"modes of degrees outside 0 to {MAX_DEGREE}")
         amplitudes = np.array(content["amplitudes"], float)
-        if (
-            modes[:1] != ((0, 0),)
-            or amplitudes.ndim != 3
-            or amplitudes.shape[::2] != (len(modes), 2)
-            or not amplitudes.size
-            or not np.isfinite(amplitudes).all()
-        ):
+        if modes[:1] != ((0, 0),):
+            raise ValueError("the first mode is not that of global motion, (0, 0)")
+        if amplitudes.ndim != 3 or amplitudes.shape[::2] != (len(modes), 2) or not amplitudes.size:
             raise ValueError(f"amplitudes of shape {amplitudes.shape} for {len(modes)} modes")
+        if not np.isfinite(amplitudes).all():
+            raise ValueError("amplitudes that are not finite")
         height, width = (int(length) for length in content["shape"])
         reference = int(content["reference"])
         if not (0 < height <= MAX_SIDE_PX and 0 < width <= MAX_SIDE_PX and 0 <= reference < amplitudes.shape[1]):
