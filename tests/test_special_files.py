@@ -76,3 +76,17 @@ def test_every_flag_that_names_an_input(folder, capfd, flag, name):
     err = capfd.readouterr().err
     assert err.count("\n") == 1 and SPECIAL[name] in err and name in err
     assert not (folder / "out.mrc").exists()
+
+
+@pytest.mark.parametrize("flag", ["-Gain", "-Dark", "-DefectFile", "-DefectMap", "-FmIntFile", "-InAln"])
+@pytest.mark.parametrize("name", ["pipe.mrc", "zero.mrc"])
+def test_every_flag_that_names_an_input_in_a_batch(folder, capfd, flag, name):
+    """Contents of inputs are read before the first movie, for the records."""
+    (folder / "movies").mkdir()
+    (folder / "movie.mrc").rename(folder / "movies/movie.mrc")
+    (folder / "o").mkdir()
+    words = ["-Serial", "1", "-InMrc", f"{folder}/movies/", "-OutMrc", f"{folder}/o/", "-Gpu", "-1"]
+    assert main([*words, flag, str(folder / name)]) in (3, 6)
+    out, err = capfd.readouterr()
+    assert err.count("\n") == 1 and SPECIAL[name] in out + err
+    assert not list((folder / "o").glob("*.mrc"))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from restframe.files import why_unreadable
 from restframe.output.record import as_json
 from restframe.output.sink import Outputs
 from restframe.settings import SETTINGS, Settings
@@ -82,11 +83,13 @@ def digest(value: object) -> str:
 
 
 def content_digest(source: object) -> str:
-    """Of an array, or of the content of a file; "missing" for a file that cannot be read."""
+    """Of an array, or of the content of a file; "missing" for what cannot be read, such as pipes and devices."""
     if isinstance(source, np.ndarray):
         array = np.ascontiguousarray(source)
         return hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode() + array.tobytes()).hexdigest()
     content = hashlib.sha256()
+    if why_unreadable(str(source)):
+        return "missing"
     try:
         with open(str(source), "rb") as file:
             while block := file.read(READ_BYTES):
