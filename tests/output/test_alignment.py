@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from restframe.errors import InputError, SettingsError
@@ -48,6 +48,7 @@ def test_the_name():
 @given(st.integers(0, 4), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_what_is_read_back_is_the_same_to_the_last_bit(tmp_path_factory, degree, frames, seed):
     field = random_field(frames, degree, frames // 2, seed)
+    assume(field.impossibility() is None)  # a few of these fields fold the image
     back = read_alignment(saved(tmp_path_factory.mktemp("a"), field))
     assert back.exact and (back.throw, back.trunc, back.patches) == (1, 2, (5, 4))
     assert back.field.modes == field.modes and back.field.shape == SHAPE and back.field.reference == frames // 2
