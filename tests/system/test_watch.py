@@ -1,9 +1,12 @@
 """Folders that are watched, through the command."""
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -114,3 +117,39 @@ def test_what_is_wrong_is_said(kills, finished, tmp_path):
         process = kills.start(tmp_path, words)
         text, _ = process.communicate(timeout=60)
         assert process.returncode == code and message in text, text
+
+
+def movies_in_hand(folder):
+    """How many movies the run is correcting now, as it says every two seconds."""
+    try:
+        return len(json.loads((folder / "out/restframe/state/running.json").read_text())["running"])
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_ends_it_after_the_movies_in_hand(kills, finished, tmp_path, number):
+    """As Ctrl-C, batch systems and systemd send it. Movies are corrected in several processes, as on GPUs."""
+    prepare(tmp_path, finished)
+    movie_count = 600
+    for index in range(movie_count):
+        os.link(finished / f"movies/m{index % 4:03d}.mrc", tmp_path / f"movies/n{index:03d}.mrc")
+    (tmp_path / "out").mkdir()
+    words = f"watch movies {FLAGS} --threads 3 --fsync 0 --thumbnails 0".split()
+    command = [sys.executable, str(ROOT / "benchmarks/with_processes.py"), *words]
+    with open(tmp_path / "log.txt", "w+") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+        try:
+            deadline = time.monotonic() + 200
+            while movies_in_hand(tmp_path) < 2:  # one of them in another process
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            os.killpg(process.pid, number)
+            code = process.wait(100)
+        finally:
+            process.kill()
+            process.wait()
+    text = (tmp_path / "log.txt").read_text()
+    assert code == 0 and "ends after the movies in hand" in text and "Error" not in text, text
+    saved = list((tmp_path / "out").glob("n???.mrc"))
+    assert len(kills.records(tmp_path)) == len(saved) == text.count("images saved.") < movie_count
