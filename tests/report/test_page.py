@@ -75,6 +75,32 @@ def test_other_files_are_passed_over(tmp_path):
     assert PageBuilder(reader, "T").write().is_file()
 
 
+def test_the_command_that_tries_again(tmp_path):
+    failed = failed_record(2, "b.tif", "why")
+    words = failed["command"]["words"]
+    write_records(tmp_path, [failed])
+    (row,) = embedded(PageBuilder(RecordReader(tmp_path), "T").write())["movies"]
+    assert row["retry"] == f"cd '/data/session 7' && {' '.join(words)} --retry-failed 1"
+    failed["command"] = {"words": [*words, "--Retry-Failed", "1"], "folder": None}
+    write_records(tmp_path, [failed])
+    (row,) = embedded(PageBuilder(RecordReader(tmp_path), "T").write())["movies"]
+    assert row["retry"] == f"{' '.join(words)} --Retry-Failed 1"
+    failed["command"] = None  # of the library
+    write_records(tmp_path, [failed])
+    (row,) = embedded(PageBuilder(RecordReader(tmp_path), "T").write())["movies"]
+    assert row["retry"] is None
+
+
+def test_values_that_are_not_always_fitted(tmp_path):
+    flat, tilted = done_record(1, "flat.tif"), done_record(2, "tilted.tif")
+    flat["ctf"] |= {"tilt_angle_deg": 0.0, "tilt_angle_error_deg": None, "phase_shift_error_deg": None}
+    tilted["ctf"] |= {"tilt_angle_deg": 12.0, "tilt_angle_error_deg": 0.7, "ice_ring_density": 0.4}
+    write_records(tmp_path, [flat, tilted])
+    first, second = embedded(PageBuilder(RecordReader(tmp_path), "T").write())["movies"]
+    assert not {"tilt", "phase_shift", "ice_ring"} & set(first["values"])
+    assert second["values"]["tilt"] == 12.0 and second["errors"]["tilt"] == 0.7 and second["values"]["ice_ring"] == 0.4
+
+
 def test_records_with_few_keys(tmp_path):
     """A later version may leave keys out, an earlier one had fewer."""
     bare = {"format": "restframe record", "status": "done", "finished": "yesterday", "input": {"name": "a.tif"}}

@@ -23,7 +23,7 @@ LONGEST_ARROW = 0.12  # of the width of a frame, in the figure
 WEIGHT_RESOLUTIONS = 20.0, 10.0, 6.0, 4.0, 3.0  # A
 TRACK_COLOUR, ACCENT_COLOUR, BAD_PIXEL_COLOUR = "#2563a8", "#d9480f", "#c2255c"
 BEFORE_COLOUR = "#868e96"
-FIRST_RING = 2  # of the curves; rings below it are illumination
+FIRST_RING = 5  # of the curves; rings below it are illumination
 OPTIMAL_FACTOR = 2.0  # in the exponent of dose weights: exp(-dose / (2 critical dose))
 
 

@@ -572,7 +572,7 @@ function trackFigure(movie, more) {
 }
 function ringsFigure(movie, more) {
   if (!more.rings?.length) return null;
-  const width = 300, height = 150, left = 34, right = 8, top = 8, bottom = 32, first = 3;
+  const width = 300, height = 150, left = 34, right = 8, top = 8, bottom = 32, first = 5;
   const shownValues = more.rings.flatMap((curve) => curve.values.slice(first));
   const low = Math.min(...shownValues), high = Math.max(...shownValues), highest = Math.max(...more.rings.map((curve) => curve.nyquist));
   const x = (frequency) => left + (width - left - right) * frequency / highest;
