@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("distributed", reason="Dask is not installed (restframe[cluster])")
 
 ROOT = Path(__file__).parents[2]
-OWN_KEYS = ("finished", "machine", "seconds", "peak_memory_bytes")  # of a record: times, host and memory
+OWN_KEYS = ("finished", "command", "machine", "seconds", "peak_memory_bytes")  # of a record: times, words, host, memory
 
 
 @pytest.fixture(scope="module")
