@@ -60,3 +60,14 @@ def test_every_page_is_in_the_site():
     text = (ROOT / "mkdocs.yml").read_text()
     named = set(re.findall(r"([\w-]+\.md)$", text, re.MULTILINE))
     assert {path.name for path in (ROOT / "docs").glob("*.md")} == named
+
+
+def test_messages_of_the_troubleshooting_page_are_printed():
+    """Every piece of a message is in the text of the program."""
+    source = " ".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    joined = re.sub(r'"\s*\n\s*f?"', "", source)
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert len(rows) > 8
+    for message in rows:
+        for piece in message.split("..."):
+            assert piece.strip(" .") in joined, message

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from restframe.optics import CtfParameters
+from restframe.simulate.ice_images import IceImage, simulate_ice
+
 PAGE = (Path(__file__).parents[1] / "docs" / "library.md").read_text()
 EXAMPLES = dict(re.findall(r"^## \d+\. ([^\n]+)\n.*?```python\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL))
 
@@ -16,9 +19,9 @@ EXAMPLES = dict(re.findall(r"^## \d+\. ([^\n]+)\n.*?```python\n(.*?)```", PAGE, 
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("library")
     rng = np.random.default_rng(2)
-    scene = np.full((288, 328), 4.0)
-    for y, x in zip(rng.integers(0, 280, 260), rng.integers(0, 320, 260), strict=True):
-        scene[y : y + 5, x : x + 5] += 6
+    optics = CtfParameters(voltage=300, defocus=14000, astigmatism=900, astigmatism_angle=30)
+    ice = simulate_ice(IceImage(328, 0.85, optics, strength=20.0, bfactor=60.0, seed=2))[:288]
+    scene = np.maximum(20 + 4 * ice / ice.std(), 0)  # its CTF is found sooner than that of noise
     frames = rng.poisson([np.roll(scene, frame, 1)[:, 8:] for frame in range(6)]).astype(np.uint8)
     tifffile.imwrite(path / "movie.tif", frames, compression="lzw", photometric="minisblack")
     gain = rng.normal(1, 0.05, frames.shape[1:]).astype(np.float32)
