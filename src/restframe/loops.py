@@ -1,66 +1,68 @@
-"""Numba, configured: where compiled loops are kept, and how threads wait.
+"""Numba, configured: how loops are compiled, and where they are kept.
 
-Modules with compiled loops import Numba (``nb``), or its decorators and types, from here.
+Modules with compiled loops import the decorators `compiled_loop` and `inner_loop`, and Numba's types, from here.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from stat import S_ISDIR
-from tempfile import gettempdir, mkdtemp
 from typing import Any
 
 from restframe.environment import remove_unusable
 
 remove_unusable(os.environ)
-# threads that wait for work must not take the time of those that decode
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numba as nb  # noqa: E402 - reads the environment
-from numba import int64, prange, uint8, uint32, uint64  # noqa: E402
+from numba import int64, uint8, uint32, uint64  # noqa: E402
 
-from restframe.compiled_cache import check_cache_of  # noqa: E402
+from restframe.compiled_cache import LoopCache  # noqa: E402
+
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "no_cfunc_wrapper": True,
+}
 
 
-def _cache_is_writable() -> bool:
-    """Whether Numba finds a folder for compiled code by itself; in a read-only container it does not."""
-    source_folder = Path(__file__).parent
-    return "NUMBA_CACHE_DIR" in os.environ or os.access(source_folder, os.W_OK) or os.access(Path.home(), os.W_OK)
+def compiled_loop(*signatures: str, **options: Any) -> Any:
+    """A decorator for a loop that Python calls: compiled when it is first called, and kept for later processes.
 
-
-def _private_folder() -> str:
-    """A folder for temporary files to which only this user may write.
-
-    Compiled code is executed from it. A folder that belongs to another user, or to which others may write, is
-    therefore not used; a new folder takes its place.
+    It runs without Python's lock. ``signatures``: the types of arguments for which it is compiled ahead
+    (`restframe.compile_ahead`), such as "(int64, float32[::1])"; it is compiled for others when they occur.
+    ``options``: those of `numba.njit`. No array that it writes to may share memory with another argument.
     """
-    if not hasattr(os, "getuid"):  # Windows
-        return mkdtemp(prefix="restframe-")
-    folder = Path(gettempdir()) / f"restframe-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-    except OSError:
-        return mkdtemp(prefix="restframe-")
-    is_private = S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
-    return str(folder) if is_private else mkdtemp(prefix="restframe-")
-
-
-if not _cache_is_writable():
-    nb.config.CACHE_DIR = _private_folder()  # type: ignore[attr-defined]
-
-
-def njit(**options: Any) -> Any:
-    """`numba.njit`, whose cache is checked for damage. Use it with arguments: ``@njit(cache=True)``."""
 
     def compiled(function: Callable[..., Any]) -> Any:
-        dispatcher = nb.njit(**options)(function)
-        check_cache_of(dispatcher)
+        dispatcher = _without_aliases(nb.njit(**(OPTIONS | options))(function))
+        dispatcher._cache = LoopCache(function, signatures)
         return dispatcher
 
     return compiled
 
 
-__all__ = ["int64", "nb", "njit", "prange", "uint8", "uint32", "uint64"]
+def inner_loop(separate_arrays: bool = False, **options: Any) -> Any:
+    """A decorator for a loop that only other compiled loops call. Python must not call it.
+
+    It becomes part of those that call it, and is compiled with them. ``separate_arrays``: no array that it writes to
+    shares memory with another argument. This makes some loops faster and others slower.
+    """
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        dispatcher = nb.njit(**(OPTIONS | options), no_cpython_wrapper=True)(function)
+        return _without_aliases(dispatcher) if separate_arrays else dispatcher
+
+    return compiled
+
+
+def _without_aliases(dispatcher: Any) -> Any:
+    """The loop, compiled without tests whether its arrays overlap, as Numba compiles its own parallel loops."""
+
+    def customized(flags: Any) -> Any:
+        flags.noalias = True
+        return flags
+
+    dispatcher._compiler._customize_flags = customized
+    return dispatcher
+
+
+__all__ = ["compiled_loop", "inner_loop", "int64", "nb", "uint8", "uint32", "uint64"]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from restframe.arrays import AnyArray
-from restframe.loops import int64, njit, uint64
+from restframe.loops import compiled_loop, int64, uint64
 
 
 class Coding(NamedTuple):
@@ -63,7 +63,12 @@ def has_zero_padding(encoded: bytes, coding: Coding, shape: tuple[int, int]) -> 
     return add_events(encoded, coding, 0, np.zeros(shape, np.uint8), zero_padding=True)
 
 
-@njit(cache=True, nogil=True)
+@compiled_loop(
+    *(
+        f"(uint32[::1], int64, int64, int64, int64, boolean, int64, {image}[:,::1], {image})"
+        for image in ("uint8", "uint16")
+    )
+)
 def _add_symbols(words, bit_count, run_bits, x_bits, y_bits, position_always_stored, level, image, increment):  # type: ignore[no-untyped-def]
     """Returns the bits used, or -1 if the symbols do not end with the last pixel."""
     longest_run = uint64((1 << run_bits) - 1)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from restframe.arrays import AnyArray
-from restframe.loops import int64, njit, uint8, uint32, uint64
+from restframe.loops import compiled_loop, inner_loop, int64, uint8, uint32, uint64
 
 CLEAR_CODE, END_CODE, FIRST_FREE_CODE, TABLE_SIZE = 256, 257, 258, 4096
 REGISTER_BYTES = 8
@@ -32,7 +32,7 @@ def decode_strips(strips: Sequence[bytes | memoryview], sizes: Sequence[int], ro
     or too long; ``rows`` must not be used then.
     """
     lengths = np.array([len(strip) for strip in strips], np.int64)
-    encoded = np.frombuffer(b"".join(strips), np.uint8)
+    encoded = np.frombuffer(bytearray().join(strips), np.uint8)
     if not len(strips):
         return False
     if _decode_frame(encoded, lengths, np.array(sizes, np.int64), rows):
@@ -49,7 +49,7 @@ def decode_strips(strips: Sequence[bytes | memoryview], sizes: Sequence[int], ro
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled_loop("(uint8[::1], int64[::1], int64[::1], uint8[:,::1])")
 def _decode_frame(encoded, encoded_lengths, sizes, rows):  # type: ignore[no-untyped-def]
     strings = np.empty(TABLE_SIZE, np.uint64)  # the first byte is the lowest
     lengths = np.empty(TABLE_SIZE, np.int64)
@@ -73,7 +73,7 @@ def _decode_frame(encoded, encoded_lengths, sizes, rows):  # type: ignore[no-unt
     return filled == len(decoded)
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _four_bytes(encoded, start):  # type: ignore[no-untyped-def]
     """Four bytes from ``start`` on, the first highest; zeros after the end."""
     if start + uint64(4) <= uint64(len(encoded)):
@@ -88,14 +88,14 @@ def _four_bytes(encoded, start):  # type: ignore[no-untyped-def]
     return word
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _write_register(decoded, start, string):  # type: ignore[no-untyped-def]
     """Write eight bytes at once; the next string overwrites those that this string does not have."""
     for offset in range(REGISTER_BYTES):
         decoded[start + uint64(offset)] = uint8((string >> uint64(8 * offset)) & uint64(255))
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _read_register(decoded, start):  # type: ignore[no-untyped-def]
     string = uint64(0)
     for offset in range(REGISTER_BYTES):
@@ -103,7 +103,7 @@ def _read_register(decoded, start):  # type: ignore[no-untyped-def]
     return string
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _decode_strip(encoded, decoded, strings, lengths, positions):  # type: ignore[no-untyped-def]
     size, bit_count = int64(len(decoded)), int64(8 * len(encoded))
     used_bits = int64(0)
@@ -159,7 +159,7 @@ def _decode_strip(encoded, decoded, strings, lengths, positions):  # type: ignor
     return filled == size and _ends_here(encoded, used_bits, code_width, next_entry)
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _ends_here(encoded, used_bits, code_width, next_entry):  # type: ignore[no-untyped-def]
     """Whether only the code for the end and padding follow.
 

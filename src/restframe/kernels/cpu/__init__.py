@@ -5,24 +5,21 @@ Every output element is summed by one thread in one order, so results do not dep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import DTypeLike
 
-from restframe import pages
+from restframe import compile_ahead, pages
 from restframe.arrays import AnyArray, Array, ComplexArray, FloatArray, IntArray
 from restframe.kernels.cpu import fourier
 from restframe.kernels.cpu.binned import make_binned_frames
-from restframe.kernels.cpu.corrected import corrected_frame
 from restframe.kernels.cpu.fixed_pattern import pattern_bias, subtract_fixed_pattern
 from restframe.kernels.cpu.fourier import add_weighted_spectrum, multiply_interpolated
-from restframe.kernels.cpu.gather import _gather, gather, subpixel_histogram
+from restframe.kernels.cpu.gather import gather, subpixel_histogram
 from restframe.kernels.cpu.images import (
     add_frames,
     correlation_peaks,
@@ -40,9 +37,10 @@ from restframe.kernels.cpu.spectra import (
     shift_gradient,
 )
 from restframe.kernels.cpu.storage import empty_spectra
+from restframe.kernels.cpu.threads import Threads
 from restframe.kernels.cpu.tiles import tile_spectra
 from restframe.kernels.interface import Item, Value
-from restframe.kernels.reference.frames import mark_bad_pixels
+from restframe.kernels.reference.frames import corrected_frame, mark_bad_pixels
 from restframe.kernels.reference.gather import displacement_grid
 from restframe.kernels.reference.images import order_statistics, standard_deviation
 from restframe.kernels.reference.trajectories import trajectories_to_device
@@ -51,7 +49,6 @@ from restframe.kernels.trajectories import log_evidence
 if TYPE_CHECKING:
     from restframe.movie import RawFrames
 
-MAX_THREADS: int = nb.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 COMPILING_NOTICE = "The loops are compiled for this processor, which takes a minute or two. Later runs start at once."
 
 
@@ -63,16 +60,12 @@ class Cpu:
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = max(1, threads)
+        self._loop_threads = Threads(self.threads)
+        self._has_helpers = False
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Sets Numba's number of threads for the calling thread, and restores it at the end."""
-        before = nb.get_num_threads()
-        nb.set_num_threads(min(self.threads, MAX_THREADS))
-        try:
-            yield
-        finally:
-            nb.set_num_threads(before)
+    def active(self) -> AbstractContextManager[None]:
+        """The compiled loops that the calling thread starts use these threads."""
+        return self._loop_threads.active()
 
     def single_threaded(self) -> Cpu:
         return Cpu(1)
@@ -82,9 +75,12 @@ class Cpu:
             return list(pool.map(work, items))
 
     def is_compiled(self) -> bool:
-        """Whether Numba's cache holds the loop that is compiled last, the gather, from an earlier process."""
-        folder = Path(_gather._cache.cache_path)
-        return folder.is_dir() and any(path.name.startswith("gather._gather-") for path in folder.iterdir())
+        """Whether all loops are kept from earlier processes. If not, helpers begin to compile them."""
+        if not self._has_helpers and compile_ahead.missing_loops():
+            self._has_helpers = True
+            compile_ahead.start_helpers(self.threads)
+            return False
+        return not self._has_helpers
 
     def is_out_of_memory(self, error: Exception) -> bool:
         return False

@@ -6,15 +6,23 @@ import numpy as np
 
 from restframe.arrays import Array, FloatArray
 from restframe.detector.calibration import Calibration
-from restframe.kernels.cpu.corrected import corrected_span
+from restframe.kernels.cpu.corrected import (
+    CALIBRATION_TYPE,
+    RAW_TYPE,
+    RawArrays,
+    calibration_arrays,
+    corrected_span,
+    raw_arrays,
+)
 from restframe.kernels.cpu.scalars import Real
-from restframe.loops import nb, njit
+from restframe.kernels.cpu.threads import divide
+from restframe.loops import compiled_loop, inner_loop
 
 BINNED_ROWS_PER_STRIP = 32
 FRAMES_PER_BLOCK = 4
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@inner_loop(fastmath=True)
 def _add_four(
     total: Array,
     first: Array,
@@ -30,11 +38,11 @@ def _add_four(
         total[x] += first_tap * first[x] + second_tap * second[x] + third_tap * third[x] + fourth_tap * fourth[x]
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _decimated_strip(
-    frame: Array,
+    raw: RawArrays,
+    frame: int,
     calibration: tuple[Array, ...],
-    frame_index: int,
     filter_taps: Array,
     first_tap: int,
     factor: int,
@@ -47,47 +55,48 @@ def _decimated_strip(
     """Binned rows ``top`` ... top + len(binned) of a frame, their sums and sums of squares to ``moments``.
 
     ``filter_taps``: a multiple of four; ``first_tap``: row of the first one for binned row 0. ``row_buffer``: corrected
-    rows, the last of which is zero. ``phases`` (factor, ...): columns that are ``factor`` apart, zero at both ends.
+    rows, then one of zeros and one for the filtered row. ``phases``: of each phase the columns, which are ``factor``
+    apart, with zeros at both ends.
     """
-    height, width = frame.shape
+    height, width = calibration[0].shape
     tap_count = len(filter_taps)
-    padding = _phase_padding(tap_count, factor)
-    buffer_rows = np.empty(tap_count, np.int64)
-    filtered_row = np.empty(width, np.float32)
+    padding = _padding(tap_count, factor)
+    phase_length = len(phases) // factor
+    filtered_row = row_buffer[(tap_count + 1) * width :]
     rows_done = top * factor + first_tap
     for binned_row in range(len(binned)):
         first_row = (top + binned_row) * factor + first_tap
         for y in range(rows_done, first_row + tap_count):
             if 0 <= y < height:
-                corrected_span(frame, y, calibration, frame_index, 0, row_buffer[y % tap_count])
+                start = y % tap_count * width
+                corrected_span(raw, frame, y, calibration, np.int64(0), row_buffer[start : start + width])
         rows_done = first_row + tap_count
-        for tap in range(tap_count):
-            y = first_row + tap
-            buffer_rows[tap] = y % tap_count if 0 <= y < height else tap_count
-        filtered_row[:] = 0
+        for x in range(width):
+            filtered_row[x] = 0
         for tap in range(0, tap_count, 4):
             _add_four(
                 filtered_row,
-                row_buffer[buffer_rows[tap]],
-                row_buffer[buffer_rows[tap + 1]],
-                row_buffer[buffer_rows[tap + 2]],
-                row_buffer[buffer_rows[tap + 3]],
+                row_buffer[_buffer_row(first_row + tap, height, tap_count) * width :],
+                row_buffer[_buffer_row(first_row + tap + 1, height, tap_count) * width :],
+                row_buffer[_buffer_row(first_row + tap + 2, height, tap_count) * width :],
+                row_buffer[_buffer_row(first_row + tap + 3, height, tap_count) * width :],
                 filter_taps[tap], filter_taps[tap + 1], filter_taps[tap + 2], filter_taps[tap + 3],
             )  # fmt: skip
         for phase in range(factor):
-            columns = phases[phase, padding:]
+            columns = phases[phase * phase_length + padding :]
             for x in range((width - phase + factor - 1) // factor):
                 columns[x] = filtered_row[x * factor + phase]
         binned_line = binned[binned_row]
-        binned_line[:] = 0
+        for x in range(len(binned_line)):
+            binned_line[x] = 0
         for tap in range(0, tap_count, 4):
             column = first_tap + tap
             _add_four(
                 binned_line,
-                phases[column % factor, padding + column // factor :],
-                phases[(column + 1) % factor, padding + (column + 1) // factor :],
-                phases[(column + 2) % factor, padding + (column + 2) // factor :],
-                phases[(column + 3) % factor, padding + (column + 3) // factor :],
+                phases[_phase_start(column, padding, factor, phase_length) :],
+                phases[_phase_start(column + 1, padding, factor, phase_length) :],
+                phases[_phase_start(column + 2, padding, factor, phase_length) :],
+                phases[_phase_start(column + 3, padding, factor, phase_length) :],
                 filter_taps[tap], filter_taps[tap + 1], filter_taps[tap + 2], filter_taps[tap + 3],
             )  # fmt: skip
         total = 0.0
@@ -99,15 +108,32 @@ def _decimated_strip(
         moments[binned_row, 1] = squares
 
 
-@njit(cache=True, nogil=True)
-def _phase_padding(tap_count: int, factor: int) -> int:
+@inner_loop()
+def _buffer_row(y: int, height: int, tap_count: int) -> int:
+    """Where a corrected row is buffered; the row of zeros where it is off the frame."""
+    return y % tap_count if 0 <= y < height else tap_count
+
+
+@inner_loop()
+def _padding(tap_count: int, factor: int) -> int:
     """Samples of each phase that the filter needs beyond either side."""
     return tap_count // factor + 2
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@inner_loop()
+def _phase_start(column: int, padding: int, factor: int, phase_length: int) -> int:
+    """Where the samples of the phase of ``column`` lie, from that column on."""
+    return column % factor * phase_length + padding + column // factor
+
+
+@compiled_loop(
+    f"(int64, int64, {RAW_TYPE}, {CALIBRATION_TYPE}, int64, float32[::1], int64, int64, float32[:,:,::1], "
+    "float64[:,:,::1])"
+)
 def _decimated(
-    frames: Array,
+    first: int,
+    end: int,
+    raw: RawArrays,
     calibration: tuple[Array, ...],
     first_frame: int,
     filter_taps: Array,
@@ -116,28 +142,35 @@ def _decimated(
     binned: Array,
     moments: Array,
 ) -> None:
+    """Strips of `BINNED_ROWS_PER_STRIP` rows."""
     frame_count, binned_height, binned_width = binned.shape
-    for strip in nb.prange((binned_height + BINNED_ROWS_PER_STRIP - 1) // BINNED_ROWS_PER_STRIP):
+    width, tap_count = calibration[0].shape[1], len(filter_taps)
+    row_buffer = np.empty((tap_count + 2) * width, np.float32)
+    for x in range(tap_count * width, (tap_count + 1) * width):
+        row_buffer[x] = 0
+    phases = np.empty(factor * (binned_width + 2 * _padding(tap_count, factor) + 1), np.float32)
+    for x in range(len(phases)):
+        phases[x] = 0
+    for strip in range(first, end):
         top = strip * BINNED_ROWS_PER_STRIP
-        bottom = min(top + BINNED_ROWS_PER_STRIP, binned_height)
-        row_buffer = np.zeros((len(filter_taps) + 1, frames.shape[2]), np.float32)
-        padding = _phase_padding(len(filter_taps), factor)
-        phases = np.zeros((factor, binned_width + 2 * padding + 1), np.float32)
+        bottom = top + BINNED_ROWS_PER_STRIP if top + BINNED_ROWS_PER_STRIP < binned_height else binned_height
         for frame in range(frame_count):  # the strip's gain stays in the cache
-            frame_index = first_frame + frame
             _decimated_strip(
-                frames[frame_index], calibration, frame_index, filter_taps, first_tap, factor, top,
+                raw, first_frame + frame, calibration, filter_taps, first_tap, factor, top,
                 binned[frame, top:bottom], row_buffer, phases, moments[frame, top:bottom],
             )  # fmt: skip
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def _round_to_int8(frame: Array, scale: Real, rounded: Array) -> None:
-    for y in nb.prange(len(frame)):
+@compiled_loop("(int64, int64, float32[:,::1], float32, int8[:,::1])")
+def _round_to_int8(first: int, end: int, frame: Array, scale: Real, rounded: Array) -> None:
+    largest = np.float32(127)
+    for y in range(first, end):
         row = frame[y]
         rounded_row = rounded[y]
         for x in range(len(row)):
-            rounded_row[x] = np.int8(np.rint(min(max(row[x] * scale, np.float32(-127)), np.float32(127))))
+            value = row[x] * scale
+            value = value if value > -largest else -largest
+            rounded_row[x] = np.int8(np.rint(value if value < largest else largest))
 
 
 def make_binned_frames(
@@ -149,14 +182,17 @@ def make_binned_frames(
     binned: Array,
 ) -> None:
     first_tap = (binning_factor - 1) // 2 - (len(filter_taps) - 1) // 2
-    padded_taps = np.pad(filter_taps, (0, -len(filter_taps) % 4))
-    fields = tuple(calibration)
+    padded_taps = np.pad(filter_taps, (0, -len(filter_taps) % 4)).astype(np.float32)
+    input_frames = raw_arrays(frames), calibration_arrays(calibration)
+    strips = -(-binned.shape[1] // BINNED_ROWS_PER_STRIP)
     unscaled = np.empty((min(FRAMES_PER_BLOCK, len(binned)), *binned.shape[1:]), np.float32)
     for first in range(0, len(binned), FRAMES_PER_BLOCK):
         block = binned[first : first + FRAMES_PER_BLOCK]
         moments = np.empty((len(block), block.shape[1], 2))
-        _decimated(frames, fields, first, padded_taps, first_tap, binning_factor, unscaled[: len(block)], moments)
+        filtering = padded_taps, first_tap, binning_factor
+        divide(_decimated, strips, *input_frames, first, *filtering, unscaled[: len(block)], moments)
         mean, mean_square = np.moveaxis(moments.sum(1), 1, 0) / unscaled[0].size
         deviations = np.sqrt(np.maximum(mean_square - mean**2, 0))
         for frame, deviation, rounded in zip(unscaled, deviations, block, strict=False):
-            _round_to_int8(frame, np.float32(levels_per_deviation / max(deviation, 1e-20)), rounded)
+            scale = np.float32(levels_per_deviation / max(deviation, 1e-20))
+            divide(_round_to_int8, len(frame), frame, scale, rounded)

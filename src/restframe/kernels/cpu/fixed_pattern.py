@@ -7,17 +7,22 @@ import numpy as np
 from restframe.arrays import Array, FloatArray
 from restframe.kernels.cpu.scalars import Real
 from restframe.kernels.cpu.storage import storage_step, store
-from restframe.loops import nb, njit
+from restframe.kernels.cpu.threads import divide
+from restframe.loops import compiled_loop, inner_loop
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def _subtract_fixed_pattern(real: Array, imaginary: Array, phase_factors: Array, fraction: Real) -> None:
-    tile_count, frame_count, row_count, column_count = real.shape
+@compiled_loop("(int64, int64, int16[:,:,:,::1], int16[:,:,:,::1], complex64[:,:,::1], float32)")
+def _subtract_fixed_pattern(
+    first: int, end: int, real: Array, imaginary: Array, phase_factors: Array, fraction: Real
+) -> None:
+    _, frame_count, row_count, column_count = real.shape
     step = storage_step(real)
-    for tile in nb.prange(tile_count):
-        new_real, new_imaginary = np.empty(column_count, np.float32), np.empty(column_count, np.float32)
+    new_real, new_imaginary = np.empty(column_count, np.float32), np.empty(column_count, np.float32)
+    shared = np.empty(column_count, np.complex64)
+    for tile in range(first, end):
         for y in range(row_count):
-            shared = np.zeros(column_count, np.complex64)
+            for x in range(column_count):
+                shared[x] = 0
             for frame in range(frame_count):
                 for x in range(column_count):
                     value = np.complex64(
@@ -36,10 +41,10 @@ def _subtract_fixed_pattern(real: Array, imaginary: Array, phase_factors: Array,
 
 
 def subtract_fixed_pattern(real: Array, imaginary: Array, phase_factors: Array, fraction: float) -> None:
-    _subtract_fixed_pattern(real, imaginary, phase_factors, np.float32(fraction))
+    divide(_subtract_fixed_pattern, len(real), real, imaginary, phase_factors, np.float32(fraction))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@inner_loop(fastmath=True)
 def _next_ring(
     wave_real: Array,
     wave_imaginary: Array,
@@ -50,8 +55,8 @@ def _next_ring(
     sum_imaginary: Array,
 ) -> None:
     """Waves (t, directions) of the next ring, in place, and their sums over frames, weighted by ``strength`` (t,)."""
-    sum_real[:] = 0
-    sum_imaginary[:] = 0
+    for direction in range(len(sum_real)):
+        sum_real[direction] = sum_imaginary[direction] = 0
     for frame in range(len(wave_real)):
         for direction in range(wave_real.shape[1]):
             turned_real = (
@@ -68,7 +73,7 @@ def _next_ring(
             sum_imaginary[direction] += strength[frame] * turned_imaginary
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@inner_loop(fastmath=True)
 def _add_derivatives(
     wave_real: Array,
     wave_imaginary: Array,
@@ -85,10 +90,17 @@ def _add_derivatives(
             )
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@compiled_loop(
+    "(int64, int64, float32[:,:,::1], float32[:,:,::1], float32[:,:,::1], float32[:,:,::1], float32[:,::1], "
+    "float64[:,::1], float32, boolean, float64[::1], float32[:,:,::1])"
+)
 def _pattern_bias(
+    first: int,
+    end: int,
     turn_real: Array,
     turn_imaginary: Array,
+    wave_real: Array,
+    wave_imaginary: Array,
     strength: Array,
     power: Array,
     fraction: Real,
@@ -96,16 +108,21 @@ def _pattern_bias(
     values: Array,
     derivatives: Array,
 ) -> None:
-    """``turn_real``, ``turn_imaginary`` (p, t, directions): from the wave of one ring to that of the next, a factor."""
-    tile_count, ring_count = power.shape
-    direction_count = turn_real.shape[2]
-    for tile in nb.prange(tile_count):
-        wave_real, wave_imaginary = turn_real[tile].copy(), -turn_imaginary[tile]  # of ring -1
-        sum_real = np.empty(direction_count, np.float32)
-        sum_imaginary = np.empty(direction_count, np.float32)
-        for ring in range(ring_count):
+    """``turn_real``, ``turn_imaginary`` (p, t, directions): from the wave of one ring to that of the next, a factor.
+
+    ``wave_real``, ``wave_imaginary``: room of the same shape.
+    """
+    _, frame_count, direction_count = turn_real.shape
+    sum_real = np.empty(direction_count, np.float32)
+    sum_imaginary = np.empty(direction_count, np.float32)
+    for tile in range(first, end):
+        for frame in range(frame_count):
+            for direction in range(direction_count):  # of ring -1
+                wave_real[tile, frame, direction] = turn_real[tile, frame, direction]
+                wave_imaginary[tile, frame, direction] = -turn_imaginary[tile, frame, direction]
+        for ring in range(power.shape[1]):
             _next_ring(
-                wave_real, wave_imaginary, turn_real[tile], turn_imaginary[tile],
+                wave_real[tile], wave_imaginary[tile], turn_real[tile], turn_imaginary[tile],
                 strength[ring], sum_real, sum_imaginary,
             )  # fmt: skip
             for direction in range(direction_count):
@@ -116,7 +133,7 @@ def _pattern_bias(
                 sum_imaginary[direction] *= -factor
             if with_gradient:
                 _add_derivatives(
-                    wave_real, wave_imaginary, sum_real, sum_imaginary, strength[ring], derivatives[tile]
+                    wave_real[tile], wave_imaginary[tile], sum_real, sum_imaginary, strength[ring], derivatives[tile]
                 )  # fmt: skip
 
 
@@ -133,5 +150,7 @@ def pattern_bias(
     values, derivatives = np.zeros(len(turn)), np.zeros(turn.shape, np.float32)
     by_ring = np.ascontiguousarray(strength.T, np.float32)
     turn_parts = turn.real.copy(), turn.imag.copy()
-    _pattern_bias(*turn_parts, by_ring, power, np.float32(fraction), with_gradient, values, derivatives)
+    waves = np.empty_like(turn_parts[0]), np.empty_like(turn_parts[1])
+    summing = by_ring, np.ascontiguousarray(power, np.float64), np.float32(fraction), with_gradient
+    divide(_pattern_bias, len(turn), *turn_parts, *waves, *summing, values, derivatives)
     return float(values.sum()), 2 * np.pi / tile_size * derivatives @ directions.T

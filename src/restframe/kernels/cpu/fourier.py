@@ -8,7 +8,8 @@ import numpy as np
 from scipy import fft
 
 from restframe.arrays import AnyArray, Array, ComplexArray, FloatArray
-from restframe.loops import nb, njit
+from restframe.kernels.cpu.threads import divide
+from restframe.loops import compiled_loop
 
 ROWS_PER_STRIP = 128  # rows of an image that are transformed together, to stay in the cache
 
@@ -34,24 +35,26 @@ def irfft2(spectra: Array, image_shape: tuple[int, int], threads: int) -> FloatA
     return images
 
 
-@njit(cache=True, parallel=True)
-def _add_weighted_spectrum(total: Array, spectrum: Array, samples: Array, sample_steps: Array) -> None:
+@compiled_loop("(int64, int64, complex64[:,::1], complex64[:,::1], float32[::1], float64[::1])")
+def _add_weighted_spectrum(
+    first: int, end: int, total: Array, spectrum: Array, samples: Array, sample_steps: Array
+) -> None:
     row_count, column_count = total.shape
     spectrum_rows = len(spectrum)
-    last_start = len(samples) - 2
+    last_start = np.int32(len(samples) - 2)
     step_y, step_x = np.float32(sample_steps[0]), np.float32(sample_steps[1])
-    for parallel_row in nb.prange(row_count):
-        row = np.int64(parallel_row)
+    weight = np.empty(column_count, np.float32)  # computed first, so that the compiler vectorizes both loops
+    for row in range(first, end):
         ky = row if row < (row_count + 1) // 2 else row - row_count
         squared_y = np.float32((ky * step_y) ** 2)
-        weight = np.empty(column_count, np.float32)  # computed first, so that the compiler vectorizes both loops
         for column in range(column_count):
             x = np.float32(np.int32(column)) * step_x
             position = np.sqrt(squared_y + x * x)
-            index = min(np.int32(position), np.int32(last_start))
+            index = np.int32(position)
+            index = index if index < last_start else last_start
             fraction = position - np.float32(index)
             weight[column] = samples[index] + fraction * (samples[index + 1] - samples[index])
-        source_row, total_row = spectrum[ky % spectrum_rows], total[parallel_row]
+        source_row, total_row = spectrum[ky % spectrum_rows], total[row]
         for column in range(column_count):
             total_row[column] += weight[column] * source_row[column]
 
@@ -59,27 +62,29 @@ def _add_weighted_spectrum(total: Array, spectrum: Array, samples: Array, sample
 def add_weighted_spectrum(
     total: Array, spectrum: Array, samples: FloatArray, sample_steps: Sequence[float] | AnyArray
 ) -> None:
-    _add_weighted_spectrum(total, spectrum, samples, np.asarray(sample_steps, np.float64))
+    steps = np.asarray(sample_steps, np.float64)
+    divide(_add_weighted_spectrum, len(total), total, spectrum, samples.astype(np.float32, copy=False), steps)
 
 
-@njit(cache=True, parallel=True)
-def _multiply_interpolated(total: Array, factors: Array) -> None:
+@compiled_loop("(int64, int64, complex64[:,::1], complex64[:,::1])")
+def _multiply_interpolated(first: int, end: int, total: Array, factors: Array) -> None:
     row_count, column_count = total.shape
     factor_rows, factor_columns = factors.shape
-    for parallel_row in nb.prange(row_count):
-        row = np.int64(parallel_row)
+    for row in range(first, end):
         ky = row if row < (row_count + 1) // 2 else row - row_count
         y = (ky / row_count + 0.5) * (factor_rows - 1)
-        upper = min(int(y), factor_rows - 2)
+        upper = np.int64(y)
+        upper = upper if upper < factor_rows - 2 else factor_rows - 2
         fraction_y = np.float32(y - upper)
         for column in range(column_count):
             x = np.float32(column) / np.float32(column_count - 1) * (factor_columns - 1)
-            left = min(int(x), factor_columns - 2)
+            left = np.int64(x)
+            left = left if left < factor_columns - 2 else factor_columns - 2
             fraction_x = x - left
             above = factors[upper, left] + fraction_x * (factors[upper, left + 1] - factors[upper, left])
             below = factors[upper + 1, left] + fraction_x * (factors[upper + 1, left + 1] - factors[upper + 1, left])
-            total[parallel_row, column] *= above + fraction_y * (below - above)
+            total[row, column] *= above + fraction_y * (below - above)
 
 
 def multiply_interpolated(total: Array, factors: AnyArray) -> None:
-    _multiply_interpolated(total, factors)
+    divide(_multiply_interpolated, len(total), total, np.ascontiguousarray(factors, np.complex64))

@@ -10,17 +10,25 @@ import numpy as np
 
 from restframe.arrays import Array, FloatArray
 from restframe.detector.calibration import Calibration
-from restframe.kernels.cpu.corrected import corrected_span
+from restframe.kernels.cpu.corrected import (
+    CALIBRATION_TYPE,
+    RAW_TYPE,
+    RawArrays,
+    calibration_arrays,
+    corrected_span,
+    raw_arrays,
+)
 from restframe.kernels.cpu.scalars import Real
+from restframe.kernels.cpu.threads import divide
 from restframe.kernels.interface import Resampling
 from restframe.kernels.polynomials import weight_polynomials
-from restframe.loops import nb, njit
+from restframe.loops import compiled_loop, inner_loop
 
 TILE_ROWS, TILE_COLUMNS = 16, 1024  # output pixels
 FRAMES_PER_BLOCK = 4
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _interpolate_along_row(grid_rows: Array, first: int, count: int, spacing: int, displacement: Array) -> None:
     """The displacement of ``count`` pixels along a row of grid points, and its change from there to the next row.
 
@@ -34,12 +42,12 @@ def _interpolate_along_row(grid_rows: Array, first: int, count: int, spacing: in
             change = grid_rows[1, column, axis] - value
             slope = (grid_rows[0, column + 1, axis] - value) / np.float32(spacing)
             change_slope = (grid_rows[1, column + 1, axis] - grid_rows[1, column, axis]) / np.float32(spacing) - slope
-            for step in range(min(spacing, count - x)):
+            for step in range(spacing if spacing < count - x else count - x):
                 displacement[2 * axis * TILE_COLUMNS + x + step] = value + np.float32(step) * slope
                 displacement[(2 * axis + 1) * TILE_COLUMNS + x + step] = change + np.float32(step) * change_slope
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+@inner_loop(fastmath={"contract", "nsz"})
 def _resample(
     row0: Array,
     row1: Array,
@@ -82,7 +90,7 @@ def _resample(
         resampled[x] = half * half * value
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _has_whole_part(displacement: Array, x: int, fraction_y: Real, whole_x: Real, whole_y: Real) -> bool:
     """Whether ``whole_x`` and ``whole_y`` are the whole pixels of the displacement at ``x``."""
     rest_x = displacement[x] + fraction_y * displacement[x + TILE_COLUMNS] - whole_x
@@ -90,7 +98,7 @@ def _has_whole_part(displacement: Array, x: int, fraction_y: Real, whole_x: Real
     return bool(rest_x >= 0 and rest_x < 1 and rest_y >= 0 and rest_y < 1)
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _next_run(displacement: Array, fraction_y: Real, start: int, count: int, spacing: int) -> tuple[Real, Real, int]:
     """Whole pixels of the displacement at ``start``, and where the run of equal ones ends.
 
@@ -100,17 +108,19 @@ def _next_run(displacement: Array, fraction_y: Real, start: int, count: int, spa
     whole_y = np.floor(displacement[start + 2 * TILE_COLUMNS] + fraction_y * displacement[start + 3 * TILE_COLUMNS])
     end = start + 1
     point = start - start % spacing + spacing
-    while end < count and _has_whole_part(displacement, min(point, count - 1), fraction_y, whole_x, whole_y):
-        end = min(point, count - 1) + 1
-        point += spacing
+    point = point if point < count else count - 1
+    while end < count and _has_whole_part(displacement, point, fraction_y, whole_x, whole_y):
+        end = point + 1
+        point = point + spacing if point + spacing < count else count - 1
     while end < count and _has_whole_part(displacement, end, fraction_y, whole_x, whole_y):
         end += 1
     return whole_x, whole_y, end
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _resample_row(
     strip: Array,
+    strip_width: int,
     y: int,
     x: int,
     displacement: Array,
@@ -119,23 +129,24 @@ def _resample_row(
     polynomials: Array,
     resampled: Array,
 ) -> None:
-    """One output row from a strip of corrected rows, where it lies at (y, x) if the displacement is zero."""
+    """One output row from corrected rows of ``strip_width``, where it lies at (y, x) if the displacement is zero."""
     count = len(resampled)
-    start = 0
+    start = np.int64(0)
     half = np.float32(0.5)
     while start < count:
         whole_x, whole_y, end = _next_run(displacement, fraction_y, start, count, spacing)
-        row = y + int(whole_y) - 1
-        left = x + start + int(whole_x) - 1
-        right = left + end - start + 3
+        row = y + np.int64(whole_y) - 1
+        left = x + start + np.int64(whole_x) - 1
+        place = row * strip_width + left
         _resample(
-            strip[row, left:right], strip[row + 1, left:right], strip[row + 2, left:right], strip[row + 3, left:right],
-            displacement[start:], fraction_y, whole_x + half, whole_y + half, polynomials, resampled[start:end],
+            strip[place:], strip[place + strip_width :], strip[place + 2 * strip_width :],
+            strip[place + 3 * strip_width :], displacement[start:], fraction_y, whole_x + half, whole_y + half,
+            polynomials, resampled[start:end],
         )  # fmt: skip
         start = end
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+@inner_loop(fastmath={"contract", "nsz"})
 def _add_four(
     total: Array,
     first: Array,
@@ -154,15 +165,46 @@ def _add_four(
         ) + fourth_factor * fourth[x]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+@inner_loop()
+def _has_nonzero(factors: Array) -> bool:
+    for index in range(len(factors)):  # noqa: SIM110 - compiled
+        if factors[index] != 0:
+            return True
+    return False
+
+
+@inner_loop(fastmath={"contract", "nsz"})
 def _add_one(total: Array, row: Array, factor: Real) -> None:
     for x in range(len(total)):
         total[x] += factor * row[x]
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@inner_loop()
+def _copy(values: Array, place: Array) -> None:
+    for x in range(len(values)):
+        place[x] = values[x]
+
+
+@inner_loop()
+def _whole_range(points: Array, axis: int) -> tuple[int, int]:
+    """The whole pixels of the least and of the greatest displacement of grid points (rows, columns, 2)."""
+    least = greatest = points[0, 0, axis]
+    for row in range(points.shape[0]):
+        for column in range(points.shape[1]):
+            value = points[row, column, axis]
+            least = value if value < least else least
+            greatest = value if value > greatest else greatest
+    return np.int64(np.floor(least)), np.int64(np.floor(greatest))
+
+
+@compiled_loop(
+    f"(int64, int64, {RAW_TYPE}, {CALIBRATION_TYPE}, float32[:,:,:,::1], int64, int64, float32[:,::1], int64[::1], "
+    "float32[:,::1], float32[:,:,::1])"
+)
 def _gather(
-    frames: Array,
+    first: int,
+    end: int,
+    raw: RawArrays,
     calibration: tuple[Array, ...],
     grid: Array,
     spacing: int,
@@ -175,63 +217,80 @@ def _gather(
     """``frame_indices`` (n,): the frames that are added; ``coefficients`` (r, n): theirs."""
     frame_count = len(frame_indices)
     image_count, height, width = images.shape
-    tiles_down = (height + TILE_ROWS - 1) // TILE_ROWS
     tiles_across = (width + TILE_COLUMNS - 1) // TILE_COLUMNS
-    for tile in nb.prange(tiles_down * tiles_across):
+    displacement = np.empty(4 * TILE_COLUMNS, np.float32)
+    resampled = np.empty(FRAMES_PER_BLOCK * TILE_ROWS * TILE_COLUMNS, np.float32)
+    sums = np.empty(image_count * TILE_ROWS * TILE_COLUMNS, np.float32)
+    strip = np.empty(0, np.float32)
+    for tile in range(first, end):
         top, left = tile // tiles_across * TILE_ROWS, tile % tiles_across * TILE_COLUMNS
-        bottom, right = min(top + TILE_ROWS, height), min(left + TILE_COLUMNS, width)
+        rows = TILE_ROWS if top + TILE_ROWS < height else height - top
+        columns = TILE_COLUMNS if left + TILE_COLUMNS < width else width - left
+        bottom, right = top + rows, left + columns
         grid_top, grid_bottom = top // spacing, (bottom - 1) // spacing + 2
         grid_left, grid_right = left // spacing, (right - 1) // spacing + 2
-        sums = images[:, top:bottom, left:right].copy()
-        displacement = np.empty(4 * TILE_COLUMNS, np.float32)
-        resampled = np.empty((FRAMES_PER_BLOCK, bottom - top, right - left), np.float32)
+        for image in range(image_count):
+            for row in range(rows):
+                place = (image * TILE_ROWS + row) * TILE_COLUMNS
+                _copy(images[image, top + row, left:right], sums[place:])
         for start in range(0, frame_count, FRAMES_PER_BLOCK):
-            block_frames = min(FRAMES_PER_BLOCK, frame_count - start)
+            block_frames = FRAMES_PER_BLOCK if start + FRAMES_PER_BLOCK < frame_count else frame_count - start
             for block_frame in range(block_frames):
                 frame = frame_indices[start + block_frame]
                 points = grid[frame, grid_top:grid_bottom, grid_left:grid_right]
-                first_row = int(np.floor(points[:, :, 1].min())) + top + origin - 2
-                last_row = int(np.floor(points[:, :, 1].max())) + bottom + origin + 3
-                first_column = int(np.floor(points[:, :, 0].min())) + left + origin - 2
-                last_column = int(np.floor(points[:, :, 0].max())) + right + origin + 4
-                strip = np.empty((last_row - first_row, last_column - first_column), np.float32)
+                least, greatest = _whole_range(points, np.int64(1))
+                first_row, last_row = least + top + origin - 2, greatest + bottom + origin + 3
+                least, greatest = _whole_range(points, np.int64(0))
+                first_column, last_column = least + left + origin - 2, greatest + right + origin + 4
+                strip_width = last_column - first_column
+                if len(strip) < (last_row - first_row) * strip_width:
+                    strip = np.empty((last_row - first_row) * strip_width, np.float32)
                 for y in range(first_row, last_row):
-                    corrected_span(frames[frame], y, calibration, frame, first_column, strip[y - first_row])
+                    strip_row = strip[(y - first_row) * strip_width : (y - first_row + 1) * strip_width]
+                    corrected_span(raw, frame, y, calibration, first_column, strip_row)
                 for y in range(top, bottom):
                     grid_row = y // spacing
                     if y == top or y == grid_row * spacing:
                         grid_rows = grid[frame, grid_row : grid_row + 2]
-                        _interpolate_along_row(grid_rows, grid_left, right - left, spacing, displacement)
+                        _interpolate_along_row(grid_rows, grid_left, columns, spacing, displacement)
                     fraction_y = np.float32(y - grid_row * spacing) / np.float32(spacing)
+                    place = (block_frame * TILE_ROWS + y - top) * TILE_COLUMNS
                     _resample_row(
-                        strip, y + origin - first_row, left + origin - first_column,
-                        displacement, fraction_y, spacing, polynomials, resampled[block_frame, y - top],
+                        strip, strip_width, y + origin - first_row, left + origin - first_column,
+                        displacement, fraction_y, spacing, polynomials, resampled[place : place + columns],
                     )  # fmt: skip
-            for row in range(bottom - top):
+            for row in range(rows):
                 for image in range(image_count):
                     factors = coefficients[image, start : start + block_frames]
-                    if not factors.any():
+                    if not _has_nonzero(factors):
                         continue
+                    place = (image * TILE_ROWS + row) * TILE_COLUMNS
+                    total = sums[place : place + columns]
                     if block_frames == FRAMES_PER_BLOCK:
                         _add_four(
-                            sums[image, row], resampled[0, row], resampled[1, row], resampled[2, row],
-                            resampled[3, row], factors[0], factors[1], factors[2], factors[3],
+                            total, resampled[row * TILE_COLUMNS :], resampled[(TILE_ROWS + row) * TILE_COLUMNS :],
+                            resampled[(2 * TILE_ROWS + row) * TILE_COLUMNS :],
+                            resampled[(3 * TILE_ROWS + row) * TILE_COLUMNS :],
+                            factors[0], factors[1], factors[2], factors[3],
                         )  # fmt: skip
                     else:
                         for block_frame in range(block_frames):
-                            _add_one(sums[image, row], resampled[block_frame, row], factors[block_frame])
+                            place = (block_frame * TILE_ROWS + row) * TILE_COLUMNS
+                            _add_one(total, resampled[place:], factors[block_frame])
         for image in range(image_count):
-            images[image, top:bottom, left:right] = sums[image]
+            for row in range(rows):
+                place = (image * TILE_ROWS + row) * TILE_COLUMNS
+                _copy(sums[place : place + columns], images[image, top + row, left:])
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def _subpixel_histogram(displacements: Array, bins: int, histogram: Array) -> None:
+@compiled_loop("(int64, int64, float32[:,:,::1], int64, float64[:,:,::1])")
+def _subpixel_histogram(first: int, end: int, displacements: Array, bins: int, histogram: Array) -> None:
     count = displacements.shape[1]
-    for frame in nb.prange(len(displacements)):
+    for frame in range(first, end):
         for index in range(count):
             x, y = displacements[frame, index, 0], displacements[frame, index, 1]
             position_x, position_y = bins * np.float64(x - np.floor(x)), bins * np.float64(y - np.floor(y))
-            left, top = int(position_x), int(position_y)
+            left, top = np.int64(position_x), np.int64(position_y)
             fraction_x, fraction_y = position_x - left, position_y - top
             left, top = left % bins, top % bins
             right, bottom = (left + 1) % bins, (top + 1) % bins
@@ -246,7 +305,7 @@ def _subpixel_histogram(displacements: Array, bins: int, histogram: Array) -> No
 
 def subpixel_histogram(displacements: Array, bins: int) -> FloatArray:
     histogram = np.zeros((len(displacements), bins, bins))
-    _subpixel_histogram(displacements, bins, histogram)
+    divide(_subpixel_histogram, len(displacements), np.ascontiguousarray(displacements), bins, histogram)
     return histogram
 
 
@@ -258,5 +317,7 @@ def gather(
     grid = resampling.grid.astype(np.float32, copy=False)
     frame_indices = np.flatnonzero(coefficients.any(0))
     factors = np.ascontiguousarray(coefficients[:, frame_indices], np.float32)
-    where = grid, resampling.spacing, resampling.origin
-    _gather(frames, tuple(calibration), *where, polynomials, frame_indices, factors, images)
+    tiles = -(-images.shape[1] // TILE_ROWS) * -(-images.shape[2] // TILE_COLUMNS)
+    input_frames = raw_arrays(frames), calibration_arrays(calibration)
+    where = np.ascontiguousarray(grid), resampling.spacing, resampling.origin
+    divide(_gather, tiles, *input_frames, *where, polynomials, frame_indices, factors, images)

@@ -5,60 +5,81 @@ from __future__ import annotations
 import numpy as np
 
 from restframe.arrays import Array, BoolArray, FloatArray, IntArray
+from restframe.kernels.cpu.corrected import RAW_TYPE, RawArrays, raw_arrays, read_counts
 from restframe.kernels.cpu.scalars import Real
-from restframe.loops import nb, njit
+from restframe.kernels.cpu.threads import divide
+from restframe.loops import compiled_loop, inner_loop
 
 ROWS_PER_STRIP = 64  # rows of an image that a thread goes through
+TOTAL_TYPES = ("u4", "i8", "f8")
+"""Types of numbers in which frames are summed."""
+TOTAL_TYPE = "Tuple((uint32[:,::1], int64[:,::1], float64[:,::1]))"
 
 
 def add_frames(frames: Array, gain: Array, dark: Array, total: Array) -> FloatArray:
     row_sums = np.empty(frames.shape[:2])
-    _add_frames(frames, gain, dark, total, row_sums)
+    totals = tuple(
+        total if total.dtype == number_type else np.empty((0, 0), number_type) for number_type in TOTAL_TYPES
+    )
+    divide(_add_frames, len(gain), raw_arrays(frames), gain, dark, totals, row_sums)
     frame_sums: FloatArray = row_sums.sum(1)
     return frame_sums
 
 
-@njit(cache=True, nogil=True)
+@inner_loop(fastmath={"reassoc", "contract"})
+def _weighted_sum(counts: Array, gain: Array) -> float:
+    total = np.float64(0)
+    for x in range(len(gain)):
+        total += np.float64(counts[x] * gain[x])
+    return total
+
+
+@inner_loop()
 def _add_row(raw_row: Array, total: Array) -> None:
     for x in range(len(total)):
         total[x] += raw_row[x]
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _row_sum(raw_row: Array, gain: Array) -> float:
-    total = np.float64(0)
-    for x in range(len(gain)):
-        total += np.float64(np.float32(raw_row[x]) * gain[x])
-    return total
+@inner_loop()
+def _subtract(dark: Array, counts: Array) -> None:
+    for x in range(len(counts)):
+        counts[x] -= dark[x]
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _row_sum_with_dark(raw_row: Array, dark: Array, gain: Array) -> float:
-    total = np.float64(0)
-    for x in range(len(gain)):
-        total += np.float64((np.float32(raw_row[x]) - dark[x]) * gain[x])
-    return total
-
-
-@njit(cache=True, parallel=True, nogil=True)
-def _add_frames(frames: Array, gain: Array, dark: Array, total: Array, row_sums: Array) -> None:
-    for y in nb.prange(frames.shape[1]):
-        for frame in range(len(frames)):
-            _add_row(frames[frame, y], total[y])
-            if dark.size > 1:
-                row_sums[frame, y] = _row_sum_with_dark(frames[frame, y], dark[y], gain[y])
+@compiled_loop(f"(int64, int64, {RAW_TYPE}, float32[:,::1], float32[:,::1], {TOTAL_TYPE}, float64[:,::1])")
+def _add_frames(
+    first: int, end: int, raw: RawArrays, gain: Array, dark: Array, totals: tuple[Array, ...], row_sums: Array
+) -> None:
+    """``totals``: an array for each of `TOTAL_TYPES`, only one of which has rows."""
+    unsigned, signed, real = totals
+    width = gain.shape[1]
+    counts = np.empty(width, np.float32)
+    for y in range(first, end):
+        for frame in range(len(row_sums)):
+            read_counts(raw, frame, y, np.int64(0), counts)
+            if len(raw[0]):
+                _add_row(raw[0][frame, y], unsigned[y])
+            elif len(raw[1]):
+                _add_row(raw[1][frame, y], signed[y])
+            elif len(raw[2]):
+                _add_row(raw[2][frame, y], unsigned[y])
+            elif len(raw[3]):
+                _add_row(raw[3][frame, y], signed[y])
             else:
-                row_sums[frame, y] = _row_sum(frames[frame, y], gain[y])
+                _add_row(raw[4][frame, y], real[y])
+            if dark.size > 1:
+                _subtract(dark[y], counts)
+            row_sums[frame, y] = _weighted_sum(counts, gain[y])
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _mirrored(position: int, length: int) -> int:
     """The position within a line that is continued by reflection: d c b a | a b c d | d c b a."""
     position %= 2 * length
     return position if position < length else 2 * length - 1 - position
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _add_good_pixels(image_row: Array, bad_row: Array, sign: int, total: Array, count: Array) -> None:
     for x in range(len(total)):
         good = not bad_row[x]
@@ -66,7 +87,7 @@ def _add_good_pixels(image_row: Array, bad_row: Array, sign: int, total: Array, 
         count[x] += sign * good
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@inner_loop(fastmath={"reassoc", "contract"})
 def _sum_of_good_pixels(image_row: Array, bad_row: Array) -> tuple[float, int]:
     total = np.float64(0)
     count = 0
@@ -76,34 +97,43 @@ def _sum_of_good_pixels(image_row: Array, bad_row: Array) -> tuple[float, int]:
     return total, count
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def _sums_of_good_pixels(image: Array, bad_pixels: Array, totals: Array, counts: Array) -> None:
-    for y in nb.prange(len(image)):
+@compiled_loop("(int64, int64, float32[:,::1], boolean[:,::1], float64[::1], int64[::1])")
+def _sums_of_good_pixels(first: int, end: int, image: Array, bad_pixels: Array, totals: Array, counts: Array) -> None:
+    for y in range(first, end):
         totals[y], counts[y] = _sum_of_good_pixels(image[y], bad_pixels[y])
 
 
 def mean_of_good_pixels(image: Array, bad_pixels: Array) -> float:
     totals, counts = np.empty(len(image)), np.empty(len(image), np.int64)
-    _sums_of_good_pixels(image, bad_pixels, totals, counts)
+    divide(_sums_of_good_pixels, len(image), image, bad_pixels, totals, counts)
     return float(totals.sum() / counts.sum()) if counts.any() else 0.0
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def _local_mean(image: Array, bad_pixels: Array, window_size: int, fallback: float, mean: Array) -> None:
+@compiled_loop("(int64, int64, float32[:,::1], boolean[:,::1], int64, float64, float32[:,::1])")
+def _local_mean(
+    first: int, end: int, image: Array, bad_pixels: Array, window_size: int, fallback: float, mean: Array
+) -> None:
+    """Strips of `ROWS_PER_STRIP` rows."""
     height, width = image.shape
     before = window_size // 2
-    for strip in nb.prange((height + ROWS_PER_STRIP - 1) // ROWS_PER_STRIP):
+    column_total = np.empty(width, np.float64)
+    column_count = np.empty(width, np.int64)
+    running_totals = np.empty(width + window_size, np.float64)  # of all columns before this one
+    running_counts = np.empty(width + window_size, np.int64)
+    running_totals[0] = 0
+    running_counts[0] = 0
+    for strip in range(first, end):
         top = strip * ROWS_PER_STRIP
-        column_total = np.zeros(width)
-        column_count = np.zeros(width, np.int64)
-        running_totals = np.zeros(width + window_size)  # of all columns before this one
-        running_counts = np.zeros(width + window_size, np.int64)
+        bottom = top + ROWS_PER_STRIP if top + ROWS_PER_STRIP < height else height
+        for x in range(width):
+            column_total[x] = 0
+            column_count[x] = 0
         for y in range(top - before, top - before + window_size - 1):
             row = _mirrored(y, height)
-            _add_good_pixels(image[row], bad_pixels[row], 1, column_total, column_count)
-        for y in range(top, min(top + ROWS_PER_STRIP, height)):
+            _add_good_pixels(image[row], bad_pixels[row], np.int64(1), column_total, column_count)
+        for y in range(top, bottom):
             row = _mirrored(y - before + window_size - 1, height)
-            _add_good_pixels(image[row], bad_pixels[row], 1, column_total, column_count)
+            _add_good_pixels(image[row], bad_pixels[row], np.int64(1), column_total, column_count)
             total = np.float64(0)
             count = 0
             for x in range(before):
@@ -129,22 +159,23 @@ def _local_mean(image: Array, bad_pixels: Array, window_size: int, fallback: flo
                 window_total = running_totals[x + window_size] - running_totals[x]
                 mean_row[x] = window_total / good_count if good_count > 0 else fallback
             row = _mirrored(y - before, height)
-            _add_good_pixels(image[row], bad_pixels[row], -1, column_total, column_count)
+            _add_good_pixels(image[row], bad_pixels[row], np.int64(-1), column_total, column_count)
 
 
 def local_mean(image: Array, bad_pixels: Array, window_size: int, fallback: float) -> FloatArray:
     mean = np.empty(image.shape, np.float32)
-    _local_mean(image, bad_pixels, window_size, fallback, mean)
+    strips = -(-len(image) // ROWS_PER_STRIP)
+    divide(_local_mean, strips, image, bad_pixels, window_size, float(fallback), mean)
     return mean
 
 
-@njit(cache=True, nogil=True)
+@compiled_loop("(boolean[:,::1], int64[::1], int64[::1], boolean[:,::1])")
 def _mark_clusters(bad_pixels: Array, rows: Array, columns: Array, mask: Array) -> None:
     height, width = bad_pixels.shape
     for index in range(len(rows)):
-        for y in range(max(rows[index] - 1, 0), min(rows[index] + 2, height)):
-            for x in range(max(columns[index] - 1, 0), min(columns[index] + 2, width)):
-                if bad_pixels[y, x] or mask[y, x]:
+        for y in range(rows[index] - 1, rows[index] + 2):
+            for x in range(columns[index] - 1, columns[index] + 2):
+                if y < 0 or y >= height or x < 0 or x >= width or bad_pixels[y, x] or mask[y, x]:
                     continue
                 bad_count = 0
                 for near_y in range(y - 2, y + 3):
@@ -159,7 +190,7 @@ def defect_cluster_mask(bad_pixels: Array) -> BoolArray:
     return mask
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@inner_loop(fastmath={"reassoc", "contract"})
 def _moments(row: Array) -> tuple[float, float]:
     """The sum of the values and of their squares."""
     total = np.float64(0)
@@ -171,36 +202,36 @@ def _moments(row: Array) -> tuple[float, float]:
     return total, squares
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def _correlation_peaks(surfaces: Array, peak_indices: Array, peak_snr: Array) -> None:
-    frame_count, height, width = surfaces.shape
-    for frame in nb.prange(frame_count):
+@compiled_loop("(int64, int64, float32[:,:,::1], int64[::1], float64[::1])")
+def _correlation_peaks(first: int, end: int, surfaces: Array, peak_indices: Array, peak_snr: Array) -> None:
+    _, height, width = surfaces.shape
+    for frame in range(first, end):
         total = np.float64(0)
         squares = np.float64(0)
         peak = surfaces[frame, 0, 0]
-        peak_row = 0
+        peak_index = 0
         for y in range(height):
-            row = surfaces[frame, y]
-            row_total, row_squares = _moments(row)
+            row_total, row_squares = _moments(surfaces[frame, y])
             total += row_total
             squares += row_squares
-            highest = row.max()
-            if highest > peak:
-                peak = highest
-                peak_row = y
+            for x in range(width):
+                if surfaces[frame, y, x] > peak:
+                    peak = surfaces[frame, y, x]
+                    peak_index = y * width + x
         mean = total / (height * width)
-        deviation = np.sqrt(max(squares / (height * width) - mean * mean, 0))
-        peak_snr[frame] = (peak - mean) / max(deviation, 1e-30)
-        peak_indices[frame] = peak_row * width + surfaces[frame, peak_row].argmax()
+        variance = squares / (height * width) - mean * mean
+        deviation = np.sqrt(variance) if variance > 1e-60 else 1e-30
+        peak_snr[frame] = (peak - mean) / deviation
+        peak_indices[frame] = peak_index
 
 
 def correlation_peaks(surfaces: Array) -> tuple[IntArray, FloatArray]:
     peak_indices, peak_snr = np.empty(len(surfaces), np.int64), np.empty(len(surfaces))
-    _correlation_peaks(surfaces, peak_indices, peak_snr)
+    divide(_correlation_peaks, len(surfaces), surfaces, peak_indices, peak_snr)
     return peak_indices, peak_snr
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@inner_loop(fastmath={"reassoc", "contract"})
 def _add_nyquist_component(upper_row: Array, lower_row: Array, total: Array) -> Real:
     """Adds the component of each 2 x 2 pixels to ``total``; returns its power."""
     power = np.float32(0)
@@ -213,10 +244,12 @@ def _add_nyquist_component(upper_row: Array, lower_row: Array, total: Array) -> 
     return power
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def _nyquist_power(images: Array, power_of_sum: Array, summed_power: Array) -> None:
-    for y in nb.prange(images.shape[1] // 2):
-        total = np.zeros(images.shape[2] // 2, np.float32)
+@compiled_loop("(int64, int64, int8[:,:,::1], float64[::1], float64[::1])")
+def _nyquist_power(first: int, end: int, images: Array, power_of_sum: Array, summed_power: Array) -> None:
+    total = np.empty(images.shape[2] // 2, np.float32)
+    for y in range(first, end):
+        for x in range(len(total)):
+            total[x] = 0
         for image in range(len(images)):
             summed_power[y] += np.float64(_add_nyquist_component(images[image, 2 * y], images[image, 2 * y + 1], total))
         _, power_of_sum[y] = _moments(total)
@@ -225,5 +258,5 @@ def _nyquist_power(images: Array, power_of_sum: Array, summed_power: Array) -> N
 def nyquist_power(images: Array) -> tuple[float, float]:
     height, width = (size // 2 for size in images.shape[1:])
     power_of_sum, summed_power = np.zeros((2, height))
-    _nyquist_power(images, power_of_sum, summed_power)
+    divide(_nyquist_power, height, images, power_of_sum, summed_power)
     return float(power_of_sum.sum() / (height * width)), float(summed_power.sum() / (height * width))

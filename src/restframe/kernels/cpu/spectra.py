@@ -7,34 +7,38 @@ import numpy as np
 from restframe.arrays import Array, FloatArray, IntArray
 from restframe.kernels.cpu.scalars import Real
 from restframe.kernels.cpu.storage import storage_step, store
-from restframe.loops import nb, njit
+from restframe.kernels.cpu.threads import divide
+from restframe.loops import compiled_loop, inner_loop
 
 MAX_COLUMNS = 136  # of a spectrum; sums of a row and phases lie so far apart
 LANES = 8  # samples that one vector instruction takes
 ROWS_PER_BLOCK = 16  # rows of a spectrum whose sums stay in the cache
 
 
-@njit(cache=True, parallel=True)
-def _scale(stored: Array, scale: Array) -> None:
+@compiled_loop("(int64, int64, int16[:,:,:,::1], float32[:,:,::1])")
+def _scale(first: int, end: int, stored: Array, scale: Array) -> None:
     step = storage_step(stored)
-    for tile in nb.prange(len(stored)):
-        values = np.empty(stored.shape[3], np.float32)
+    values = np.empty(stored.shape[3], np.float32)
+    for tile in range(first, end):
         for frame in range(stored.shape[1]):
             for row in range(stored.shape[2]):
+                stored_row, scale_row = stored[tile, frame, row], scale[frame, row]
                 for column in range(len(values)):
-                    values[column] = stored[tile, frame, row, column] * scale[frame, row, column] * step
-                store(values, stored[tile, frame, row])
+                    values[column] = stored_row[column] * scale_row[column] * step
+                store(values, stored_row)
 
 
 def scale_spectra(real: Array, imaginary: Array, scale: Array) -> None:
-    scale = np.ascontiguousarray(scale)  # indexing by ring gives another memory order, which takes five times as long
-    _scale(real, scale)
-    _scale(imaginary, scale)
+    scale = np.ascontiguousarray(
+        scale, np.float32
+    )  # indexing by ring gives another memory order, which takes five times as long
+    for stored in (real, imaginary):
+        divide(_scale, len(stored), stored, scale)
 
 
-@njit(cache=True, parallel=True)
-def _ring_sums(values: Array, ring_index: Array, weight: Array, sums: Array) -> None:
-    for tile in nb.prange(len(values)):
+@compiled_loop("(int64, int64, float32[:,:,::1], int64[:,::1], float64[:,::1], float64[:,::1])")
+def _ring_sums(first: int, end: int, values: Array, ring_index: Array, weight: Array, sums: Array) -> None:
+    for tile in range(first, end):
         for row in range(ring_index.shape[0]):
             for column in range(ring_index.shape[1]):
                 if ring_index[row, column] >= 0:
@@ -43,13 +47,15 @@ def _ring_sums(values: Array, ring_index: Array, weight: Array, sums: Array) -> 
 
 def ring_sums(values: Array, ring_index: IntArray, weight: FloatArray) -> FloatArray:
     sums = np.zeros((len(values), ring_index.shape[-1]))
-    _ring_sums(values, ring_index, weight, sums)
+    divide(_ring_sums, len(values), values, ring_index, weight, sums)
     return sums
 
 
-@njit(cache=True, parallel=True)
-def _ring_power_sums(real: Array, imaginary: Array, ring_index: Array, weight: Array, sums: Array) -> None:
-    for tile in nb.prange(len(real)):
+@compiled_loop("(int64, int64, float32[:,:,::1], float32[:,:,::1], int64[:,::1], float64[:,::1], float64[:,::1])")
+def _ring_power_sums(
+    first: int, end: int, real: Array, imaginary: Array, ring_index: Array, weight: Array, sums: Array
+) -> None:
+    for tile in range(first, end):
         for row in range(ring_index.shape[0]):
             for column in range(ring_index.shape[1]):
                 if ring_index[row, column] >= 0:
@@ -60,12 +66,17 @@ def _ring_power_sums(real: Array, imaginary: Array, ring_index: Array, weight: A
 
 def ring_power_sums(real: Array, imaginary: Array, ring_index: IntArray, weight: FloatArray) -> FloatArray:
     sums = np.zeros((len(real), ring_index.shape[-1]))
-    _ring_power_sums(real, imaginary, ring_index, weight, sums)
+    divide(_ring_power_sums, len(real), real, imaginary, ring_index, weight, sums)
     return sums
 
 
-@njit(cache=True, parallel=True)
+@compiled_loop(
+    "(int64, int64, float32[:,:,::1], float32[:,:,::1], float64[:,::1], int64[:,::1], float64[:,::1], "
+    "float32[:,:,::1], float32[:,:,::1])"
+)
 def _filter_spectra(
+    first: int,
+    end: int,
     real: Array,
     imaginary: Array,
     ring_filter: Array,
@@ -74,7 +85,7 @@ def _filter_spectra(
     filtered_real: Array,
     filtered_imaginary: Array,
 ) -> None:
-    for tile in nb.prange(len(real)):
+    for tile in range(first, end):
         for row in range(ring_index.shape[0]):
             for column in range(ring_index.shape[1]):
                 ring = ring_index[row, column]
@@ -87,11 +98,11 @@ def filter_spectra(
     real: Array, imaginary: Array, ring_filter: FloatArray, ring_index: IntArray, weight: FloatArray
 ) -> tuple[Array, Array]:
     filtered = np.empty_like(real), np.empty_like(imaginary)
-    _filter_spectra(real, imaginary, ring_filter, ring_index, weight, *filtered)
+    divide(_filter_spectra, len(real), real, imaginary, ring_filter, ring_index, weight, *filtered)
     return filtered
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _phases(count: int, step: Real, variance: Real, real: Array, imaginary: Array) -> None:
     """exp(i k step - variance k²/2) for k = 0 ... count - 1, each from the one before it; zero after these.
 
@@ -101,8 +112,8 @@ def _phases(count: int, step: Real, variance: Real, real: Array, imaginary: Arra
     decay_ratio = np.exp(-np.float64(variance))
     amplitude, decay = np.float64(1), np.sqrt(decay_ratio)
     phase_real, phase_imaginary = np.float64(1), np.float64(0)
-    real[count:] = 0
-    imaginary[count:] = 0
+    for frequency in range(count, len(real)):
+        real[frequency] = imaginary[frequency] = 0
     for frequency in range(count):
         real[frequency] = amplitude * phase_real
         imaginary[frequency] = amplitude * phase_imaginary
@@ -114,7 +125,7 @@ def _phases(count: int, step: Real, variance: Real, real: Array, imaginary: Arra
         decay *= decay_ratio
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _two_sided_phases(step: Real, variance: Real, real: Array, imaginary: Array) -> None:
     """`_phases` for k = -m ... m."""
     band = len(real) // 2
@@ -124,7 +135,7 @@ def _two_sided_phases(step: Real, variance: Real, real: Array, imaginary: Array)
         imaginary[band - frequency] = -imaginary[band + frequency]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@inner_loop(separate_arrays=True, fastmath=True)
 def _add_aligned_row(
     real: Array, imaginary: Array, column_phases: Array, row_real: Real, row_imaginary: Real, sums: Array
 ) -> None:
@@ -144,14 +155,15 @@ def _add_aligned_row(
         sums[column + 2 * MAX_COLUMNS] = power
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _columns_in_band(row: int, column_count: int, row_count: int) -> int:
     """Number of coefficients of a row with |k| < m + 1/2, those that belong to a ring."""
     band, ky = column_count - 1, row - row_count // 2
-    return int(np.sqrt(max(band * (band + 1) - ky * ky, 0))) + 1
+    squared = band * (band + 1) - ky * ky
+    return np.int64(np.sqrt(squared)) + 1 if squared > 0 else 1
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def _row_span(row: int, column_count: int, row_count: int) -> tuple[int, int]:
     """First and last index of the band's part of a row in the flat spectrum, its length a multiple of `LANES`.
 
@@ -159,11 +171,17 @@ def _row_span(row: int, column_count: int, row_count: int) -> tuple[int, int]:
     """
     start = row * column_count
     length = (_columns_in_band(row, column_count, row_count) + LANES - 1) // LANES * LANES
-    return start, min(start + length, row_count * column_count)
+    stop, end_of_spectrum = start + length, row_count * column_count
+    return start, stop if stop < end_of_spectrum else end_of_spectrum
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@compiled_loop(
+    "(int64, int64, int16[:,:,::1], int16[:,:,::1], float32[:,:,::1], float32[:,::1], float32[:,:,::1], "
+    "float32[:,:,::1], float32[:,:,::1])"
+)
 def _align_spectra(
+    first: int,
+    end: int,
     real: Array,
     imaginary: Array,
     phase_steps: Array,
@@ -172,36 +190,46 @@ def _align_spectra(
     total_imaginary: Array,
     total_power: Array,
 ) -> None:
-    (tile_count, frame_count, _), (_, row_count, column_count) = real.shape, total_power.shape
+    frame_count, (_, row_count, column_count) = real.shape[1], total_power.shape
     step = storage_step(real)
-    for tile in nb.prange(tile_count):
-        column_phases = np.empty((frame_count, 2 * MAX_COLUMNS), np.float32)
-        row_phases = np.empty((frame_count, 2, row_count), np.float32)
+    column_phases = np.empty(frame_count * 2 * MAX_COLUMNS, np.float32)  # of each frame: real, imaginary
+    row_phases = np.empty(frame_count * 2 * row_count, np.float32)
+    sums = np.empty(ROWS_PER_BLOCK * 3 * MAX_COLUMNS, np.float32)
+    for tile in range(first, end):
         for frame in range(frame_count):
             variance = phase_variance[tile, frame]
+            of_columns, of_rows = 2 * frame * MAX_COLUMNS, 2 * frame * row_count
             _phases(
                 column_count, phase_steps[tile, frame, 0], variance,
-                column_phases[frame, :MAX_COLUMNS], column_phases[frame, MAX_COLUMNS:],
+                column_phases[of_columns : of_columns + MAX_COLUMNS],
+                column_phases[of_columns + MAX_COLUMNS : of_columns + 2 * MAX_COLUMNS],
             )  # fmt: skip
-            _two_sided_phases(phase_steps[tile, frame, 1], variance, row_phases[frame, 0], row_phases[frame, 1])
+            _two_sided_phases(
+                phase_steps[tile, frame, 1], variance,
+                row_phases[of_rows : of_rows + row_count], row_phases[of_rows + row_count : of_rows + 2 * row_count],
+            )  # fmt: skip
         for top in range(0, row_count, ROWS_PER_BLOCK):
-            block_rows = min(ROWS_PER_BLOCK, row_count - top)
-            sums = np.zeros((block_rows, 3 * MAX_COLUMNS), np.float32)
+            block_rows = ROWS_PER_BLOCK if top + ROWS_PER_BLOCK < row_count else row_count - top
+            for index in range(len(sums)):
+                sums[index] = 0
             for frame in range(frame_count):
+                of_rows = 2 * frame * row_count + top
                 for block_row in range(block_rows):
-                    row = top + block_row
-                    start, stop = _row_span(row, column_count, row_count)
+                    start, stop = _row_span(top + block_row, column_count, row_count)
                     _add_aligned_row(
-                        real[tile, frame, start:stop], imaginary[tile, frame, start:stop], column_phases[frame],
-                        row_phases[frame, 0, row], row_phases[frame, 1, row], sums[block_row],
+                        real[tile, frame, start:stop], imaginary[tile, frame, start:stop],
+                        column_phases[2 * frame * MAX_COLUMNS :],
+                        row_phases[of_rows + block_row], row_phases[of_rows + row_count + block_row],
+                        sums[3 * block_row * MAX_COLUMNS :],
                     )  # fmt: skip
             for block_row in range(block_rows):
                 row = top + block_row
                 in_band = _columns_in_band(row, column_count, row_count)
+                row_sums = sums[3 * block_row * MAX_COLUMNS :]
                 for column in range(in_band):
-                    total_real[tile, row, column] = step * sums[block_row, column]
-                    total_imaginary[tile, row, column] = step * sums[block_row, column + MAX_COLUMNS]
-                    total_power[tile, row, column] = step * step * sums[block_row, column + 2 * MAX_COLUMNS]
+                    total_real[tile, row, column] = step * row_sums[column]
+                    total_imaginary[tile, row, column] = step * row_sums[column + MAX_COLUMNS]
+                    total_power[tile, row, column] = step * step * row_sums[column + 2 * MAX_COLUMNS]
                 for column in range(in_band, column_count):
                     total_real[tile, row, column] = total_imaginary[tile, row, column] = 0
                     total_power[tile, row, column] = 0
@@ -215,11 +243,17 @@ def align_spectra(
     shape = len(real), *real.shape[2:]
     totals = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.float32)
     flat = (*real.shape[:2], -1)
-    _align_spectra(real.reshape(flat), imaginary.reshape(flat), phase_steps, phase_variance, *totals)
+    spectra = real.reshape(flat), imaginary.reshape(flat)
+    divide(_align_spectra, len(real), *spectra, *_phase_arrays(phase_steps, phase_variance), *totals)
     return totals
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+def _phase_arrays(phase_steps: FloatArray, phase_variance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """As the loops take them."""
+    return np.ascontiguousarray(phase_steps, np.float32), np.ascontiguousarray(phase_variance, np.float32)
+
+
+@inner_loop(separate_arrays=True, fastmath=True)
 def _add_gradient_row(
     real: Array,
     imaginary: Array,
@@ -246,8 +280,13 @@ def _add_gradient_row(
         sums[column + MAX_COLUMNS] = sum_y
 
 
-@njit(cache=True, parallel=True, nogil=True)
+@compiled_loop(
+    "(int64, int64, int16[:,:,::1], int16[:,:,::1], float32[:,:,::1], float32[:,::1], float32[:,::1], float32[:,::1], "
+    "int64, int64, float64[:,:,::1])"
+)
 def _shift_gradient(
+    first: int,
+    end: int,
     real: Array,
     imaginary: Array,
     phase_steps: Array,
@@ -258,26 +297,27 @@ def _shift_gradient(
     column_count: int,
     gradient: Array,
 ) -> None:
-    tile_count, frame_count, _ = real.shape
-    band = row_count // 2
+    frame_count, band = real.shape[1], row_count // 2
     step = np.float64(storage_step(real))
-    for tile in nb.prange(tile_count):
-        column_phases = np.empty(2 * MAX_COLUMNS, np.float32)
-        row_phases = np.empty((2, row_count), np.float32)
+    column_phases = np.empty(2 * MAX_COLUMNS, np.float32)
+    row_phases = np.empty(2 * row_count, np.float32)
+    sums = np.empty(2 * MAX_COLUMNS, np.float32)
+    for tile in range(first, end):
         for frame in range(frame_count):
             variance = phase_variance[tile, frame]
             _phases(
                 column_count, phase_steps[tile, frame, 0], variance,
                 column_phases[:MAX_COLUMNS], column_phases[MAX_COLUMNS:],
             )  # fmt: skip
-            _two_sided_phases(phase_steps[tile, frame, 1], variance, row_phases[0], row_phases[1])
-            sums = np.zeros(2 * MAX_COLUMNS, np.float32)
+            _two_sided_phases(phase_steps[tile, frame, 1], variance, row_phases[:row_count], row_phases[row_count:])
+            for index in range(len(sums)):
+                sums[index] = 0
             for row in range(row_count):
                 start, stop = _row_span(row, column_count, row_count)
                 _add_gradient_row(
                     real[tile, frame, start:stop], imaginary[tile, frame, start:stop],
                     weighted_real[tile, start:stop], weighted_imaginary[tile, start:stop],
-                    column_phases, row_phases[0, row], row_phases[1, row], np.float32(row - band), sums,
+                    column_phases, row_phases[row], row_phases[row_count + row], np.float32(row - band), sums,
                 )  # fmt: skip
             gradient_x = 0.0
             gradient_y = 0.0
@@ -302,5 +342,6 @@ def shift_gradient(
     row_count, column_count = real.shape[2:]
     spectra = real.reshape(flat), imaginary.reshape(flat)
     weighted = weighted_real.reshape(len(real), -1), weighted_imaginary.reshape(len(real), -1)
-    _shift_gradient(*spectra, phase_steps, phase_variance, *weighted, row_count, column_count, gradient)
+    phases = _phase_arrays(phase_steps, phase_variance)
+    divide(_shift_gradient, len(real), *spectra, *phases, *weighted, row_count, column_count, gradient)
     return gradient

@@ -7,7 +7,7 @@ import numpy as np
 from restframe import pages
 from restframe.arrays import Array, IntArray
 from restframe.kernels.cpu.scalars import Real
-from restframe.loops import njit
+from restframe.loops import inner_loop
 
 STORAGE_STEP = np.float32(1 / 256)  # value of one unit; rounding adds 3e-6 to the power of the noise, which is one
 
@@ -18,13 +18,13 @@ def empty_spectra(shape: tuple[int, ...]) -> IntArray:
     return stored
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def storage_step(stored: Array) -> Real:
     """The value of one unit of ``stored``; 1 for floating point numbers."""
     return STORAGE_STEP if stored.itemsize == 2 else np.float32(1)
 
 
-@njit(cache=True, nogil=True)
+@inner_loop()
 def store(values: Array, stored: Array) -> None:
     """Values to where they are stored, rounded if that is in 16 bits."""
     if stored.itemsize == 2:

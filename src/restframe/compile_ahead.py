@@ -1,0 +1,83 @@
+"""Compiles all loops for the CPU before they are needed, in several processes.
+
+Numba compiles one loop at a time in a process. The first run on a machine therefore starts helpers: processes that
+compile loops in another order than the run needs them. A loop that one of them is compiling is waited for and not
+compiled twice (`restframe.compiled_cache`), so that two first runs at the same time share the work, too.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+from restframe.compiled_cache import LoopCache, loop_files
+
+MODULES = (  # in the order in which a run needs them
+    "restframe.movie.lzw",
+    "restframe.kernels.cpu.images",
+    "restframe.kernels.cpu.binned",
+    "restframe.kernels.cpu.tiles",
+    "restframe.kernels.cpu.spectra",
+    "restframe.kernels.cpu.fixed_pattern",
+    "restframe.kernels.cpu.gather",
+    "restframe.kernels.cpu.fourier",
+    "restframe.movie.events",
+)
+MAX_HELPERS = 7  # more would mostly import libraries
+HELPER = (
+    "import sys; sys.path[:] = sys.argv[4:]; from restframe.compile_ahead import help_to_compile; "
+    "help_to_compile(*map(int, sys.argv[1:4]))"
+)
+
+
+def loops() -> list[tuple[Any, str]]:
+    """All loops and the types of arguments for which they are compiled ahead."""
+    return [
+        (dispatcher, signature)
+        for module in map(import_module, MODULES)
+        for dispatcher in vars(module).values()
+        if isinstance(getattr(dispatcher, "_cache", None), LoopCache) and dispatcher.__module__ == module.__name__
+        for signature in dispatcher._cache.signatures
+    ]
+
+
+def missing_loops() -> list[tuple[Any, str]]:
+    """Those of `loops` that have to be compiled: no process has kept them."""
+    return [(loop, signature) for loop, signature in loops() if not loop._cache.is_kept(signature)]
+
+
+def compile_missing(first: int = 0) -> Iterator[str]:
+    """Compile the loops that are missing, beginning with number ``first`` of them, backwards. Yields their names."""
+    missing = missing_loops()
+    for number in range(len(missing)):
+        loop, signature = missing[(first - number) % len(missing)]
+        if not loop._cache.is_kept(signature):
+            loop.compile(loop._cache.argument_types(signature))
+        yield f"{loop.__module__}.{loop.__name__}"
+
+
+def start_helpers(processes: int) -> list[subprocess.Popen[bytes]]:
+    """Start processes that compile what is missing, ``processes`` with this one; none where nothing can be shared."""
+    if processes < 2 or not sys.executable or loop_files().writable_place() is None:
+        return []
+    helpers = []
+    with suppress(OSError):
+        for number in range(1, min(processes, MAX_HELPERS + 1)):
+            shares = map(str, (number, processes, os.getpid()))
+            command = [sys.executable, "-c", HELPER, *shares, *sys.path]
+            nothing = subprocess.DEVNULL
+            helpers.append(subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing))
+    return helpers
+
+
+def help_to_compile(number: int, processes: int, parent: int) -> None:
+    """What helper ``number`` does, until all is done or its parent has ended."""
+    count = len(missing_loops())
+    for _ in compile_missing(count * (number + 1) // processes - 1):
+        if hasattr(os, "getppid") and os.getppid() != parent:
+            return
