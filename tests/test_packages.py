@@ -95,6 +95,7 @@ def test_containers(path):
     )
     text = " ".join(rest for _, rest in steps)
     assert "/bin/MotionCor2" in text and "/bin/ctffind" in text and "restframe doctor" in text
+    assert "restframe warm-up --portable" in text
     for word, rest in steps:
         if word == "COPY" and not rest.startswith("--from"):
             assert all((ROOT / name).exists() for name in rest.split()[:-1])
@@ -108,6 +109,7 @@ def test_apptainer_definition():
     assert sections == ["files", "post", "environment", "runscript", "test", "labels"]
     copied = re.findall(r"^    (\S+) /source/\S+$", text, re.MULTILINE)
     assert copied and all((ROOT / name).exists() for name in copied)
+    assert "restframe warm-up --portable" in text
 
 
 def test_conda_recipe_has_the_same_version_and_dependencies():

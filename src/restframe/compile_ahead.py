@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from restframe.compiled_cache import LoopCache, loop_files
+from restframe.loop_files import loop_files
 
 MODULES = (  # in the order in which a run needs them
     "restframe.movie.lzw",
@@ -37,6 +37,8 @@ HELPER = (
 
 def loops() -> list[tuple[Any, str]]:
     """All loops and the types of arguments for which they are compiled ahead."""
+    from restframe.compiled_cache import LoopCache  # imports Numba
+
     return [
         (dispatcher, signature)
         for module in map(import_module, MODULES)
@@ -51,11 +53,15 @@ def missing_loops() -> list[tuple[Any, str]]:
     return [(loop, signature) for loop, signature in loops() if not loop._cache.is_kept(signature)]
 
 
-def compile_missing(first: int = 0) -> Iterator[str]:
-    """Compile the loops that are missing, beginning with number ``first`` of them, backwards. Yields their names."""
+def compile_missing(number: int, processes: int) -> Iterator[str]:
+    """Compile the loops that are missing. Yields their names.
+
+    Process ``number`` of ``processes`` begins at the end of its share, and goes on with the shares before it.
+    """
     missing = missing_loops()
-    for number in range(len(missing)):
-        loop, signature = missing[(first - number) % len(missing)]
+    last = len(missing) * (number + 1) // processes - 1
+    for index in range(last, last - len(missing), -1):
+        loop, signature = missing[index]
         if not loop._cache.is_kept(signature):
             loop.compile(loop._cache.argument_types(signature))
         yield f"{loop.__module__}.{loop.__name__}"
@@ -66,8 +72,9 @@ def start_helpers(processes: int) -> list[subprocess.Popen[bytes]]:
     if processes < 2 or not sys.executable or loop_files().writable_place() is None:
         return []
     helpers = []
+    processes = min(processes, MAX_HELPERS + 1)
     with suppress(OSError):
-        for number in range(1, min(processes, MAX_HELPERS + 1)):
+        for number in range(1, processes):
             shares = map(str, (number, processes, os.getpid()))
             command = [sys.executable, "-c", HELPER, *shares, *sys.path]
             nothing = subprocess.DEVNULL
@@ -77,7 +84,6 @@ def start_helpers(processes: int) -> list[subprocess.Popen[bytes]]:
 
 def help_to_compile(number: int, processes: int, parent: int) -> None:
     """What helper ``number`` does, until all is done or its parent has ended."""
-    count = len(missing_loops())
-    for _ in compile_missing(count * (number + 1) // processes - 1):
+    for _ in compile_missing(number, processes):
         if hasattr(os, "getppid") and os.getppid() != parent:
             return

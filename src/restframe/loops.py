@@ -10,8 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from restframe.environment import remove_unusable
+from restframe.loop_files import loop_files
+from restframe.processor import use_portable_loops
 
 remove_unusable(os.environ)
+use_portable_loops(os.environ, loop_files())
 
 import numba as nb  # noqa: E402 - reads the environment
 from numba import int64, uint8, uint32, uint64  # noqa: E402
@@ -48,7 +51,7 @@ def inner_loop(separate_arrays: bool = False, **options: Any) -> Any:
     """
 
     def compiled(function: Callable[..., Any]) -> Any:
-        dispatcher = nb.njit(**(OPTIONS | options), no_cpython_wrapper=True)(function)
+        dispatcher = nb.njit(**(OPTIONS | options | {"no_cpython_wrapper": True}))(function)
         return _without_aliases(dispatcher) if separate_arrays else dispatcher
 
     return compiled

@@ -28,7 +28,7 @@ def test_a_folder_that_cannot_be_written(monkeypatch, tmp_path, capfd):
     assert not doctor.can_be_written(tmp_path / "file" / "x") and not doctor.can_be_written(Path("/proc/x"))
     assert doctor.can_be_written(tmp_path / "made" / "here")
     assert list((tmp_path / "made" / "here").iterdir()) == []
-    monkeypatch.setattr(doctor, "cache_folder", lambda: tmp_path / "file" / "x")
+    monkeypatch.setattr(doctor, "cache_folder", lambda: None)
     assert main(["doctor"]) == 0
     out = capfd.readouterr().out
     assert "CANNOT be written" in out and "Advice: Compiled code cannot be kept" in out and "NUMBA_CACHE_DIR" in out
@@ -36,7 +36,7 @@ def test_a_folder_that_cannot_be_written(monkeypatch, tmp_path, capfd):
 
 def test_the_cache_folder_is_that_of_the_loops():
     folder = doctor.cache_folder()
-    assert folder is not None and any(folder.glob("*.nbi"))
+    assert folder is not None and (folder / "lock").exists()
 
 
 def test_a_wrong_result_is_found(monkeypatch, capfd):

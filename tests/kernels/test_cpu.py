@@ -1,12 +1,16 @@
-"""What only the kernels for the CPU do: spectra in 16-bit integers, threads, compiled loops on disk."""
+"""What only the kernels for the CPU do: spectra in 16-bit integers, threads, loops that are compiled ahead."""
 
-import numba
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from random_data import close, in_band, random_calibration
 
+from restframe import compile_ahead
 from restframe.kernels.cpu import Cpu
 from restframe.kernels.cpu.storage import STORAGE_STEP
+from restframe.kernels.cpu.threads import active_threads, divide
 from restframe.kernels.interface import Resampling
 from restframe.restore import kernel
 
@@ -113,9 +117,9 @@ def test_gather_does_not_depend_on_threads_or_blocks():
     calibration = random_calibration(rng, 5, 70, 50, False)
     grid = rng.normal(0, 2, (5, 14, 12, 2)).astype(np.float32)
     results = []
-    for threads in {1, numba.config.NUMBA_NUM_THREADS}:
+    for threads in (1, 3):
         with Cpu(threads).active():
-            assert numba.get_num_threads() == threads
+            assert active_threads() == threads
             for size in (1, 2, 5):
                 blocks = [slice(first, min(first + size, 5)) for first in range(0, 5, size)]
                 results.append(gathered(frames, calibration, grid, blocks))
@@ -123,19 +127,61 @@ def test_gather_does_not_depend_on_threads_or_blocks():
 
 
 def test_the_number_of_threads_is_put_back():
-    before = numba.get_num_threads()
+    before = active_threads()
     with pytest.raises(KeyError), Cpu(1).active():
         raise KeyError
-    assert numba.get_num_threads() == before
+    assert active_threads() == before
 
 
-def test_compiled_loops_are_looked_for(tmp_path, monkeypatch):
-    from restframe.kernels.cpu.gather import _gather
+def test_ranges_are_complete_and_errors_are_raised():
+    done = np.zeros(1000, int)
 
-    calibration = random_calibration(np.random.default_rng(12), 1, 20, 20, False)
-    resampling = Resampling(np.zeros((1, 4, 4, 2), np.float32), 16, 0, kernel.table())
-    frames, images = np.ones((1, 20, 20), np.uint8), np.zeros((1, 20, 20), np.float32)
-    cpu.gather(frames, calibration, resampling, np.ones((1, 1), np.float32), images)
-    assert cpu.is_compiled()
-    monkeypatch.setattr(type(_gather._cache), "cache_path", property(lambda self: str(tmp_path)))
-    assert not cpu.is_compiled()
+    def loop(first, end, step):
+        done[first:end] += step
+
+    def fail(first, end):
+        if first > 500:
+            raise ValueError("in a thread")
+
+    with Cpu(4).active():
+        for length in (0, 1, 3, 999):
+            done[:] = 0
+            divide(loop, length, 2)
+            assert (done[:length] == 2).all() and not done[length:].any()
+        with pytest.raises(ValueError, match="in a thread"):
+            divide(fail, 1000)
+
+
+def test_the_first_run_starts_helpers_once(monkeypatch):
+    started = []
+    monkeypatch.setattr(compile_ahead, "start_helpers", started.append)
+    monkeypatch.setattr(compile_ahead, "missing_loops", lambda: [("loop", "types")])
+    first = Cpu(3)
+    assert not first.is_compiled() and not first.is_compiled()
+    assert started == [3]
+    monkeypatch.setattr(compile_ahead, "missing_loops", lambda: [])
+    assert Cpu(3).is_compiled() and started == [3]
+
+
+MOVIES_OF_ALL_TYPES = """
+import numpy as np, restframe
+from restframe.compile_ahead import loops
+
+random = np.random.default_rng(0)
+frames = random.poisson(3, (4, 192, 160))
+gain = random.normal(1, 0.2, frames.shape[1:]).astype(np.float32)
+for name in ("uint8", "int8", "uint16", "int16", "float32", "float64"):
+    restframe.correct(frames.astype(name), gain=gain, pixel_size=1.0, frame_dose=1.0, patches=(2, 2))
+for loop in {id(loop): loop for loop, _ in loops()}.values():
+    declared = {loop._cache.argument_types(signature) for signature in loop._cache.signatures}
+    print(loop.__name__, len(loop.overloads), *(set(loop.overloads) - declared))
+"""
+
+
+def test_movies_of_all_types_need_no_loops_but_those_that_are_compiled_ahead():
+    ended = subprocess.run(
+        [sys.executable, "-c", MOVIES_OF_ALL_TYPES], capture_output=True, text=True, timeout=300, check=True
+    )
+    lines = dict(line.split(maxsplit=1) for line in ended.stdout.splitlines())
+    assert lines["_gather"] == lines["_add_frames"] == lines["_decimated"] == "1"
+    assert set(lines.values()) <= {"0", "1"}, ended.stdout

@@ -18,6 +18,7 @@ import numpy as np
 
 from restframe.arrays import FloatArray, IntArray
 from restframe.cli.devices import find_gpus
+from restframe.loop_files import loop_files
 from restframe.version import BUILT, VERSION
 
 LIBRARIES = ("numpy", "scipy", "numba", "llvmlite", "mrcfile", "tifffile", "imagecodecs", "array-api-compat")
@@ -155,27 +156,22 @@ def describe_folders(findings: Findings) -> None:
     """Where compiled code and temporary files go, and whether they can be written there."""
     folder = cache_folder()
     if folder is None:
-        findings.state("compiled code", "is not kept")
+        findings.state("compiled code", "CANNOT be written anywhere")
     else:
-        findings.state("compiled code", f"{folder}, {_writable_text(folder)}")
-    if folder is None or not can_be_written(folder):
+        findings.state("compiled code", f"{folder}, can be written")
+    if folder is None:
         findings.advice.append(
-            "Compiled code cannot be kept, so every run compiles for a minute: set NUMBA_CACHE_DIR to a folder that "
-            "can be written."
+            "Compiled code cannot be kept, so every run compiles it: set NUMBA_CACHE_DIR to a folder that can be "
+            "written."
         )
     for name, path in (("temporary files", Path(tempfile.gettempdir())), ("working folder", Path.cwd())):
         findings.state(name, f"{path}, {_writable_text(path)}")
 
 
 def cache_folder() -> Path | None:
-    """Where Numba keeps the compiled loops of this installation; None: nowhere."""
-    import restframe.loops  # noqa: F401 - says where they are kept
-    from restframe.kernels import cpu
-
-    for value in vars(cpu).values():
-        with suppress(AttributeError):
-            return Path(value._cache.cache_path)
-    return None
+    """Where compiled loops are written; None: nowhere."""
+    place = loop_files().writable_place()
+    return place.folder if place else None
 
 
 def can_be_written(folder: Path) -> bool:

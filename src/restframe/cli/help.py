@@ -28,6 +28,7 @@ def help_text() -> str:
         "restframe star FOLDER: corrected_micrographs.star for RELION. Each has --help.",
         "restframe watch DIR -OutMrc OUT/ ...: correct movies as they arrive. restframe status OUT: how far it is.",
         "restframe simulate --help: make movies with known motion. restframe --version: version and build date.",
+        "restframe warm-up: compile all loops now, so that the first movie need not wait, for example in an image.",
         "restframe doctor: versions, devices and folders of this installation, a short test, and advice.",
     ]
     for group, flags in groupby(FLAGS, key=lambda flag: flag.group):

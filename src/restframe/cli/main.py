@@ -20,7 +20,7 @@ from restframe.cli.watch import correct_arriving, watch_folder_of
 from restframe.messages import Lines
 from restframe.output.command import Command
 
-SUBCOMMANDS = ("simulate", "ctf", "ctffind", "status", "plot", "report", "star")  # modules beside this one with main
+SUBCOMMANDS = ("simulate", "ctf", "ctffind", "status", "plot", "report", "star", "warm-up")  # modules here with main
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     words = [argument.lower() for argument in arguments]
     if words and words[0] in SUBCOMMANDS:
-        return int(import_module(f"restframe.cli.{words[0]}").main(arguments[1:]))
+        return int(import_module(f"restframe.cli.{words[0].replace('-', '_')}").main(arguments[1:]))
     if words == ["doctor"]:
         from restframe.cli.doctor import main as doctor
 

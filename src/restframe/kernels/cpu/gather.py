@@ -6,6 +6,8 @@ of the sub-pixel part. So the loops are long and need no table.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from restframe.arrays import Array, FloatArray
@@ -186,7 +188,7 @@ def _copy(values: Array, place: Array) -> None:
 
 
 @inner_loop()
-def _whole_range(points: Array, axis: int) -> tuple[int, int]:
+def _whole_range(points: Array, axis: int) -> Any:
     """The whole pixels of the least and of the greatest displacement of grid points (rows, columns, 2)."""
     least = greatest = points[0, 0, axis]
     for row in range(points.shape[0]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from restframe.arrays import Array, FloatArray, IntArray
@@ -156,7 +158,7 @@ def _add_aligned_row(
 
 
 @inner_loop()
-def _columns_in_band(row: int, column_count: int, row_count: int) -> int:
+def _columns_in_band(row: int, column_count: int, row_count: int) -> Any:
     """Number of coefficients of a row with |k| < m + 1/2, those that belong to a ring."""
     band, ky = column_count - 1, row - row_count // 2
     squared = band * (band + 1) - ky * ky
