@@ -248,6 +248,12 @@ class Sums(Checked):
         "Account for motion within each frame: the frequencies that it blurs get a lower weight in that frame.",
         "-InFmMotion",
     )
+    float16: bool = setting(
+        False,
+        "Write the sums with 16 bits per pixel (floating point, MRC mode 12), which takes half the room. RELION and "
+        "cryoSPARC read them. Values beyond 65504 cannot be written so. Stacks and spectra keep 32 bits.",
+        "--float16",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -387,6 +393,7 @@ class Choices(TypedDict, total=False):
     global_sum: bool
     stack_group: int
     intraframe_motion: bool
+    float16: bool
     spherical_aberration: float
     amplitude_contrast: float
     expected_phase: float

@@ -6,8 +6,14 @@ import mrcfile
 import numpy as np
 import pytest
 
+import restframe
+from restframe.errors import ResultError
 from restframe.output.header import PIXELS_PER_BAND
 from restframe.output.images import write_mrc
+from restframe.output.write import write_result
+from restframe.result import Result
+from restframe.settings import Settings, with_choices
+from restframe.track.field import MotionField
 
 
 @pytest.fixture
@@ -53,6 +59,39 @@ def test_equal_images_give_equal_bytes(tmp_path, image):
     data = (tmp_path / "a.mrc").read_bytes()
     assert data == (tmp_path / "b.mrc").read_bytes()
     assert data[224:304].rstrip(b"\0 ").startswith(b"restframe ") and not data[304:1024].strip(b"\0 ")
+
+
+def result_with(image, **choices):
+    return Result(image, 0.85, MotionField.at_rest(1, image.shape), settings=with_choices(Settings(), choices))
+
+
+def test_float16(tmp_path, image):
+    """Mode 12, with the statistics of what is written; mrcfile and restframe read it."""
+    path = tmp_path / "a.mrc"
+    write_result(result_with(image, float16=True), {"sum": path}, {})
+    assert mrcfile.validate(path, print_file=io.StringIO())
+    image[3, 4] = 60001  # the validator squares it with 16 bits, so that it finds an infinite deviation
+    assert write_result(result_with(image, float16=True), {"sum": path}, {}) == [path]
+    rounded = image.astype(np.float16)
+    with mrcfile.open(path) as mrc:
+        assert (int(mrc.header.mode), mrc.data.dtype) == (12, np.float16)
+        assert np.array_equal(mrc.data, rounded)
+        found = [float(mrc.header[name]) for name in ("dmin", "dmax", "dmean", "rms")]
+        np.testing.assert_allclose(mrc.voxel_size.x, 0.85, rtol=1e-6)
+    exact = rounded.astype(float)
+    np.testing.assert_allclose(found, [exact.min(), 60000, exact.mean(), exact.std()], rtol=1e-6)
+    assert path.stat().st_size == 1024 + 2 * image.size
+    assert np.array_equal(restframe.open_movie(path).read(0), rounded.astype(np.float32))
+
+
+@pytest.mark.parametrize("value", [65505, -7e4])
+def test_values_that_float16_cannot_hold(tmp_path, image, value):
+    (tmp_path / "a.mrc").write_bytes(b"earlier")
+    image[3, 4] = value
+    with pytest.raises(ResultError, match="65504"):
+        write_result(result_with(image, float16=True), {"sum": tmp_path / "a.mrc"}, {tmp_path / "log": "text"})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]
+    assert (tmp_path / "a.mrc").read_bytes() == b"earlier"
 
 
 @pytest.mark.parametrize("other", [np.float64, np.int16])

@@ -191,6 +191,7 @@ _TABLE: Mapping[str, tuple[Flag, ...]] = {
             low=0,
             high=1,
         ),
+        _setting_flag("float16"),
         _text_flag("-FullSum", "File for the plain sum after correction of global motion only."),
         _text_flag(
             "-ArcDir",

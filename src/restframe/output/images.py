@@ -9,21 +9,43 @@ from pathlib import Path
 import numpy as np
 
 from restframe.arrays import FloatArray
-from restframe.errors import InputError
+from restframe.errors import InputError, ResultError
 from restframe.files import check_regular
+from restframe.messages import Setting
 from restframe.output.header import HEADER_BYTES, Statistics, mrc_header
 from restframe.output.place import Writer, place_all
 
-FLOAT32_MODE = 2
+FLOAT32_MODE, FLOAT16_MODE = 2, 12
+LARGEST_FLOAT16 = 65504.0
 FIRST_LABEL_BYTE = 224  # of an MRC header
 
 
-def mrc_writer(image: FloatArray, pixel_size: float) -> Writer:
+def mrc_writer(image: FloatArray, pixel_size: float, float16: bool = False) -> Writer:
     """A function that writes ``image`` (h, w) as one float32 image (mode 2); ``pixel_size`` in A, 0: unknown.
 
-    The header holds true statistics and no time: equal images give equal bytes.
+    ``float16``: with 16 bits (mode 12); the function raises `ResultError` where these cannot hold the values. The
+    header holds the statistics of what is written, and no time: equal images give equal bytes.
     """
-    return mrc_stack_writer([image], pixel_size)
+    return _float16_writer(image, pixel_size) if float16 else mrc_stack_writer([image], pixel_size)
+
+
+def _float16_writer(image: FloatArray, pixel_size: float) -> Writer:
+    def write(path: Path) -> None:
+        largest = float(np.abs(image).max())
+        if largest > LARGEST_FLOAT16:
+            raise ResultError(
+                f"A sum holds the value {largest:.6g}; 16 bits per pixel hold at most {LARGEST_FLOAT16:g}. Nothing is "
+                "saved. Write 32 bits: leave out ",
+                Setting("float16", True),
+                ".",
+            )
+        rounded, statistics = image.astype("<f2"), Statistics()
+        statistics.add(rounded.astype(np.float32))
+        with open(path, "wb") as file:
+            file.write(mrc_header((1, *image.shape), FLOAT16_MODE, pixel_size, 0, statistics))
+            file.write(rounded.data)
+
+    return write
 
 
 def mrc_stack_writer(images: Sequence[FloatArray], pixel_size: float) -> Writer:

@@ -29,7 +29,7 @@ def write_result(
     drafts = [*(others or {}).items(), *((path, text_writer(text)) for path, text in texts.items())]
     first_image = len(drafts)
     drafts += [
-        (images[name], mrc_writer(image, result.pixel_size))
+        (images[name], mrc_writer(image, result.pixel_size, result.settings.sums.float16))
         for name, image in image_by_name.items()
         if image is not None
     ]
