@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_PARAMETERS = 7
-COMPILED = ("njit", "jit", "guvectorize", "vectorize", "prange")
+COMPILED = ("compiled_loop", "inner_loop", "njit", "jit", "guvectorize", "vectorize", "prange")
 BUILTIN_NAMES = frozenset(dir(builtins))
 
 AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef

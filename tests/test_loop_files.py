@@ -76,10 +76,13 @@ def test_a_disk_that_becomes_full(tmp_path, monkeypatch):
 
 def test_places(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "given"))
+    assert [place.folder for place in candidate_places()] == [tmp_path / "given" / "restframe"]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.setattr(loop_files, "gettempdir", lambda: str(tmp_path))
     given, installation, user, temporary = candidate_places()
-    assert given.folder == tmp_path / "given" / "restframe"
+    assert given.folder == tmp_path / "file" / "restframe"
     assert installation.folder.parent.parent.name == "restframe"
     assert user.folder == tmp_path / "caches" / "restframe" / "loops"
     assert temporary.is_shared and temporary.folder.parent == tmp_path
@@ -173,3 +176,24 @@ def test_a_lock_is_not_waited_for_without_end(tmp_path, monkeypatch):
     files_in(tmp_path).lock("loop")
     ends.set()
     process.join(60)
+
+
+@pytest.mark.skipif(loop_files.fcntl is None, reason="no locks here")
+def test_the_lock_of_a_process_that_is_killed(tmp_path):
+    context = multiprocessing.get_context("fork")
+    holds = context.Event()
+
+    def hold():
+        files = files_in(tmp_path)
+        files.lock("loop")
+        holds.set()
+        time.sleep(60)
+
+    process = context.Process(target=hold)
+    process.start()
+    assert holds.wait(60)
+    process.kill()
+    process.join(60)
+    start = time.monotonic()
+    files_in(tmp_path).lock("loop")
+    assert time.monotonic() - start < loop_files.LOCK_SECONDS / 2

@@ -15,6 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from restframe.cores import available_cores
 from restframe.loop_files import loop_files
 
 MODULES = (  # in the order in which a run needs them
@@ -28,7 +29,8 @@ MODULES = (  # in the order in which a run needs them
     "restframe.kernels.cpu.fourier",
     "restframe.movie.events",
 )
-MAX_HELPERS = 7  # more would mostly import libraries
+MAX_HELPERS = 7
+LOOPS_PER_PROCESS = 3  # fewer take less time than importing the libraries
 HELPER = (
     "import sys; sys.path[:] = sys.argv[4:]; from restframe.compile_ahead import help_to_compile; "
     "help_to_compile(*map(int, sys.argv[1:4]))"
@@ -67,12 +69,16 @@ def compile_missing(number: int, processes: int) -> Iterator[str]:
         yield f"{loop.__module__}.{loop.__name__}"
 
 
+def process_count(threads: int, missing: int) -> int:
+    """How many processes are of use for ``missing`` loops where ``threads`` may run."""
+    return max(1, min(threads, available_cores(), MAX_HELPERS + 1, missing // LOOPS_PER_PROCESS))
+
+
 def start_helpers(processes: int) -> list[subprocess.Popen[bytes]]:
     """Start processes that compile what is missing, ``processes`` with this one; none where nothing can be shared."""
     if processes < 2 or not sys.executable or loop_files().writable_place() is None:
         return []
     helpers = []
-    processes = min(processes, MAX_HELPERS + 1)
     with suppress(OSError):
         for number in range(1, processes):
             shares = map(str, (number, processes, os.getpid()))

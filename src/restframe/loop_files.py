@@ -88,10 +88,13 @@ def is_private(folder: Path) -> bool:
 def candidate_places() -> list[Place]:
     """Where compiled loops may lie, the preferred place first; none of them has to exist, or to be writable.
 
-    NUMBA_CACHE_DIR where it is set, the installation, the user's folder for caches, a folder for temporary files.
+    NUMBA_CACHE_DIR where it is set, and nothing else if it can be written; the installation, the user's folder for
+    caches, a folder for temporary files.
     """
     configured = os.environ.get(CONFIGURED_FOLDER)
     places = [Place(Path(configured, "restframe"))] if configured else []
+    if configured and places[0].can_be_written():
+        return places
     places.append(Place(Path(__file__).parent / "__pycache__" / "loops"))
     with suppress(RuntimeError):  # neither HOME nor an entry in the list of users
         user_caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

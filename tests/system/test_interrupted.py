@@ -39,8 +39,9 @@ def ended(process, number, folder):
     assert [path.name for path in (folder / "out").rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize("seconds", [0.7, 1.5, 3.0, 6.0])
-def test_a_signal_while_loops_are_compiled(kills, tmp_path, seconds):
+@pytest.mark.parametrize(("seconds", "loops"), [(0.7, 0), (1.5, 0), (0, 1), (0, 6)])
+def test_a_signal_while_loops_are_compiled(kills, tmp_path, seconds, loops):
+    """After so many seconds, or when so many of the two dozen loops are compiled."""
     kills.make_inputs(tmp_path)
     (tmp_path / "out").mkdir()
     process = subprocess.Popen(
@@ -52,6 +53,9 @@ def test_a_signal_while_loops_are_compiled(kills, tmp_path, seconds):
         env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")},
     )
     time.sleep(seconds)
+    while loops and len(list((tmp_path / "cache").rglob("*.bin"))) < loops:
+        assert process.poll() is None
+        time.sleep(0.02)
     assert process.poll() is None, "it was not compiling any more"
     ended(process, signal.SIGTERM, tmp_path)
 

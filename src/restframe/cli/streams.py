@@ -116,13 +116,21 @@ def _all_on_stdout() -> Iterator[None]:
     ) -> None:
         say(f"Warning: {message}")
 
+    def ignore_unraisable(unraisable: object) -> None:
+        """Errors of destructors: a signal that arrives inside a library leaves half-made objects of it."""
+        if os.environ.get("RESTFRAME_DEBUG") == "1":
+            sys.__unraisablehook__(unraisable)  # type: ignore[arg-type]
+
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("Warning: %(name)s: %(message)s"))
     handler.setLevel(logging.WARNING)
     logging.getLogger().addHandler(handler)
+    before = sys.unraisablehook
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
+            sys.unraisablehook = ignore_unraisable
             yield
     finally:
+        sys.unraisablehook = before
         logging.getLogger().removeHandler(handler)

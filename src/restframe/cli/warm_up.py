@@ -29,15 +29,15 @@ def main(argv: Sequence[str]) -> int:
     if arguments.portable:
         set_processor(os.environ, portable_processor())
 
-    from restframe.compile_ahead import MAX_HELPERS, compile_missing, loops, missing_loops, start_helpers
+    from restframe.compile_ahead import compile_missing, loops, missing_loops, process_count, start_helpers
 
     missing = missing_loops()
     say(f"{len(loops())} loops for {describe()}, {len(missing)} of them to be compiled")
     say(f"They are kept in {place.folder}")
     if missing:
-        processes = arguments.processes or available_cores()
+        processes = arguments.processes or process_count(available_cores(), len(missing))
         helpers = start_helpers(processes)
-        for name in compile_missing(0, min(processes, MAX_HELPERS + 1)):
+        for name in compile_missing(0, processes):
             say(f"  {name}")
         for helper in helpers:
             helper.wait()

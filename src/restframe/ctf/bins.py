@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.interpolate import BSpline
 
 from restframe.arrays import BoolArray, FloatArray
 from restframe.ctf.model import CtfShape, Microscope, SignalStrength, phase, thickness_envelope
@@ -60,6 +59,8 @@ class Folding:
 
 def spline_basis(position: FloatArray, knots: int) -> FloatArray:
     """Cubic B-splines on [0, 1]: (n, knots)."""
+    from scipy.interpolate import BSpline  # its import takes as long as all others of the command
+
     inner = np.linspace(0, 1, knots - 2)
     ends = np.concatenate([np.zeros(3), inner, np.ones(3)])
     return np.asarray(BSpline.design_matrix(np.clip(position, 0, 1), ends, 3).toarray())

@@ -49,7 +49,7 @@ from restframe.kernels.trajectories import log_evidence
 if TYPE_CHECKING:
     from restframe.movie import RawFrames
 
-COMPILING_NOTICE = "The loops are compiled for this processor, which takes a minute or two. Later runs start at once."
+COMPILING_NOTICE = "Loops are compiled for this processor, which takes some 10 seconds. Later runs start at once."
 
 
 class Cpu:
@@ -76,9 +76,10 @@ class Cpu:
 
     def is_compiled(self) -> bool:
         """Whether all loops are kept from earlier processes. If not, helpers begin to compile them."""
-        if not self._has_helpers and compile_ahead.missing_loops():
+        missing = [] if self._has_helpers else compile_ahead.missing_loops()
+        if missing:
             self._has_helpers = True
-            compile_ahead.start_helpers(self.threads)
+            compile_ahead.start_helpers(compile_ahead.process_count(self.threads, len(missing)))
             return False
         return not self._has_helpers
 
