@@ -7,7 +7,7 @@ from scipy import ndimage
 from restframe.kernels.cpu import Cpu
 from restframe.kernels.reference import Reference
 from restframe.track.low_band import LowBand
-from restframe.track.specimen import local_power, specimen_weight_map
+from restframe.track.specimen import local_power, specimen_weight_map, sum_aligned
 
 cpu = Cpu(2)
 reference = Reference()
@@ -37,22 +37,26 @@ def islands(generator) -> np.ndarray:
     return np.where(smooth > 0, 2.0, 0.0)
 
 
+def weight_map(band: LowBand, track: np.ndarray) -> np.ndarray:
+    return specimen_weight_map(cpu, band, sum_aligned(cpu, band, track), PIXEL)
+
+
 def test_the_map_shows_the_specimen():
     generator = np.random.default_rng(1)
     specimen, track = islands(generator), generator.normal(0, 4, (20, 2))
-    weight = specimen_weight_map(cpu, frames(generator, specimen, 0.05, track), track, PIXEL)
+    weight = weight_map(frames(generator, specimen, 0.05, track), track)
     assert weight.shape == SHAPE and weight.min() > 0
     inside, outside = (ndimage.binary_erosion(m, iterations=20) for m in (specimen > 0, specimen == 0))
     assert weight[inside].mean() > 4 * weight[outside].mean()
-    lost = specimen_weight_map(cpu, frames(generator, specimen, 0.05, track), np.zeros_like(track), PIXEL)
+    lost = weight_map(frames(generator, specimen, 0.05, track), np.zeros_like(track))
     assert np.ptp(lost) < np.ptp(weight)  # only frames at rest show it
 
 
 def test_the_map_is_uniform_without_signal():
     generator = np.random.default_rng(2)
     track = np.zeros((20, 2))
-    assert np.ptp(specimen_weight_map(cpu, frames(generator, islands(generator), 0.0, track), track, PIXEL)) < 1e-6
-    even = specimen_weight_map(cpu, frames(generator, np.ones(SHAPE), 0.05, track), track, PIXEL)
+    assert np.ptp(weight_map(frames(generator, islands(generator), 0.0, track), track)) < 1e-6
+    even = weight_map(frames(generator, np.ones(SHAPE), 0.05, track), track)
     assert even.std() < 0.25 * even.mean()
 
 
@@ -60,7 +64,7 @@ def test_strong_signal_counts_the_same_everywhere():
     """Where signal is a hundred times stronger than noise, twice the signal says no more about motion."""
     generator, track = np.random.default_rng(3), np.zeros((20, 2))
     specimen = islands(generator) + 0.5
-    weak, strong = (specimen_weight_map(cpu, frames(generator, specimen, s, track), track, PIXEL) for s in (0.05, 20))
+    weak, strong = (weight_map(frames(generator, specimen, s, track), track) for s in (0.05, 20))
     assert np.std(strong) / np.mean(strong) < 0.2 * np.std(weak) / np.mean(weak)
 
 
@@ -71,7 +75,7 @@ def test_empty_rings():
     band = frames(generator, specimen, 0.05, track)
     spectra = band.spectra
     spectra[:, :12] = spectra[:, -12:] = spectra[:, :, :12] = 0
-    weight = specimen_weight_map(cpu, band, track, PIXEL)
+    weight = weight_map(band, track)
     assert np.isfinite(weight).all() and weight[specimen > 1].mean() > 2 * weight[specimen < 1].mean()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from scipy import ndimage
 
-from restframe.arrays import Array, FloatArray
+from restframe.arrays import Array, BoolArray, FloatArray
 from restframe.kernels.interface import Kernels
 from restframe.settings import Motion
 from restframe.track.low_band import LowBand, low_frequency_band, shift_factors
@@ -22,6 +22,7 @@ from restframe.track.pattern import (
 from restframe.track.peaks import significant_peaks
 from restframe.track.series import FrameSeries
 from restframe.track.specimen import specimen_weight_map, sum_aligned
+from restframe.track.standing import CoarseFrames, find_standing_places, weights_without
 from restframe.track.tiles import frame_blocks
 
 COARSE_SIDE = 512  # samples along the short side of the images that are correlated
@@ -30,6 +31,7 @@ SLOWEST_CYCLES = 6.0  # cycles across the frame; lower frequencies are illuminat
 CLEAR_HEIGHT = 8.0  # standard deviations of a frame's peak; lower ones can be off by a few pixels
 SIDE_PEAK = 0.6  # of the peak at zero shift: a specimen that correlates with itself that well elsewhere is ambiguous
 SIDE_PEAK_REACH = 48  # binned pixels within which side peaks are looked for
+EXCLUDED_MARGIN = 10  # binned pixels around what is excluded: weights are interpolated over as many
 REFERENCE_SIDE = 2048  # MotionCor's B-factors are in pixels of an image with this short side
 
 
@@ -52,13 +54,20 @@ class CoarseMotion:
     pattern: FixedPattern  # that has to be subtracted from the frames
     pixel_size: float  # A of a binned pixel
     error: float  # standard deviation of the track, both axes together, binned pixels; 0: peaks are clear
+    standing: BoolArray | None = None  # cells of the frame that stand still while the rest moves (`standing.py`)
 
 
-def measure_coarse_motion(kernels: Kernels, series: FrameSeries, motion: Motion, pixel_size: float) -> CoarseMotion:
+def measure_coarse_motion(
+    kernels: Kernels,
+    series: FrameSeries,
+    motion: Motion,
+    pixel_size: float,
+    excluded: BoolArray | None = None,
+) -> CoarseMotion:
     """The coarse step, on the low frequencies of whole frames; ``pixel_size``: A of a binned pixel.
 
-    Where the correlation peak of any frame is not clear, or where others are nearly as high, the posterior of the path
-    replaces the positions of the peaks.
+    ``excluded``: (h, w) binned pixels, filled, that do not count. Where the correlation peak of any frame is not
+    clear, or where others are nearly as high, the posterior of the path replaces the positions of the peaks.
     """
     band = low_frequency_band(kernels, series.binned, COARSE_SIDE)
     search = CoarseSearch(
@@ -71,8 +80,17 @@ def measure_coarse_motion(kernels: Kernels, series: FrameSeries, motion: Motion,
         band = subtract_pattern_from_band(band, pattern)
     track, error = estimate_coarse_track(kernels, series, band, search, pixel_size)
     track -= track[series.reference_frame(motion.reference)]
-    weight_map = specimen_weight_map(kernels, band, track, pixel_size)
-    return CoarseMotion(track, weight_map, pattern, pixel_size, error)
+    aligned = sum_aligned(kernels, band, track)
+    weight_map = specimen_weight_map(kernels, band, aligned, pixel_size)
+    if excluded is not None:
+        weight_map = weights_without(weight_map, excluded, track, EXCLUDED_MARGIN)
+
+    def measure_track(weighted: LowBand) -> FloatArray:
+        return estimate_coarse_track(kernels, series, weighted, search, pixel_size)[0]
+
+    frames = CoarseFrames(series.binned, band, pattern, excluded is not None)
+    standing = find_standing_places(kernels, frames, track, aligned, measure_track)
+    return CoarseMotion(track, weight_map, pattern, pixel_size, error, standing)
 
 
 def estimate_coarse_track(
@@ -93,9 +111,9 @@ def is_ambiguous(kernels: Kernels, band: LowBand, track: FloatArray, bfactor: fl
     That is so in crystals. The correlation of the frames' sum with itself has high side peaks then.
     """
     ky, kx = map(kernels.to_device, band.frequencies())
-    aligned_sum, frame_power = sum_aligned(kernels, band, track)
-    shared_power = (abs(aligned_sum) ** 2 - frame_power) * _correlation_filter(band, ky, kx, bfactor)
-    surface = kernels.to_host(kernels.irfft2(shared_power.astype(aligned_sum.dtype), band.image_shape))
+    aligned = sum_aligned(kernels, band, track)
+    shared_power = (abs(aligned.spectrum) ** 2 - aligned.frame_power) * _correlation_filter(band, ky, kx, bfactor)
+    surface = kernels.to_host(kernels.irfft2(shared_power.astype(aligned.spectrum.dtype), band.image_shape))
     reach_y, reach_x = (
         max(1, min(samples // 2 - 1, int(SIDE_PEAK_REACH * samples / length)))
         for samples, length in zip(band.image_shape, band.frame_shape, strict=True)

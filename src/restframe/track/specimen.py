@@ -36,15 +36,23 @@ class RingPowers:
     signal_to_noise: FloatArray  # (rings,) r = S A² / N
 
 
-def specimen_weight_map(kernels: Kernels, band: LowBand, track: FloatArray, pixel_size: float) -> FloatArray:
+@dataclass(frozen=True, eq=False)
+class AlignedSum:
+    """The sum of all frames shifted back by a track, and the sum of their powers; (2m, m'+1) each, on the device."""
+
+    spectrum: Array
+    frame_power: Array
+
+
+def specimen_weight_map(kernels: Kernels, band: LowBand, aligned: AlignedSum, pixel_size: float) -> FloatArray:
     """How much each place counts: an image of the whole aligned frame of any size, positive.
 
-    ``track``: displacements of the frames, (t, 2) binned pixels of ``pixel_size`` A.
+    ``aligned``: of ``band``, along the track of the frames; ``pixel_size``: A of a binned pixel.
     """
     uniform = np.ones((2, 2))
     rows, columns = band.image_shape
     ky, kx = band.frequencies()
-    aligned_sum, frame_power = sum_aligned(kernels, band, track)
+    aligned_sum, frame_power = aligned.spectrum, aligned.frame_power
     ring = np.round(np.hypot(ky, kx) * min(band.frame_shape)).astype(int)
     ring[ring > rows // 2] = rows // 2 + 1  # corners of the band are not used
     sum_power = kernels.to_host(abs(aligned_sum) ** 2)
@@ -91,10 +99,8 @@ def _ring_powers(ring: IntArray, sum_power: FloatArray, frame_power: FloatArray,
     return RingPowers(np.asarray(count, float), noise * (1 - signal_share), signal_to_noise)
 
 
-def sum_aligned(kernels: Kernels, band: LowBand, track: FloatArray) -> tuple[Array, Array]:
-    """The sum of all frames, shifted back by ``track`` (t, 2), and the sum of their powers; (2m, m'+1) each, on the
-    device.
-    """
+def sum_aligned(kernels: Kernels, band: LowBand, track: FloatArray) -> AlignedSum:
+    """The frames of ``band``, shifted back by ``track`` (t, 2) in binned pixels, and summed."""
     spectra = band.spectra
     xp = array_namespace(spectra)
     row_factors, column_factors = shift_factors(*map(kernels.to_device, (track, *band.frequencies())))
@@ -102,7 +108,7 @@ def sum_aligned(kernels: Kernels, band: LowBand, track: FloatArray) -> tuple[Arr
     for block in frame_blocks(len(spectra), kernels.frames_per_block):
         aligned_sum = aligned_sum + (spectra[block] * row_factors[block] * column_factors[block]).sum(0)
         frame_power = frame_power + (xp.abs(spectra[block]) ** 2).sum(0)
-    return aligned_sum, frame_power
+    return AlignedSum(aligned_sum, frame_power)
 
 
 def local_power(

@@ -10,7 +10,7 @@ from restframe import pages
 from restframe.arrays import Array, FloatArray, IntArray
 from restframe.detector.binned import BinnedFrames
 from restframe.kernels.interface import Kernels
-from restframe.track.windows import Windows, make_windows
+from restframe.track.windows import Windows, make_windows, tiles_with_weight
 
 TILE_SIZES = (64, 96, 128, 160)  # binned pixels; lengths that transform fast
 TILES_ACROSS = 6  # at least as many tiles have to fit into the short side of a frame
@@ -100,7 +100,9 @@ def make_tiles_and_release_frames(
             for column in tile_starts(width, layout.size, layout.overlap)
         ]
     )
-    windows = make_windows(taper(layout.size, layout.overlap), tile_origins, weight_map, binned.shape)
+    tile_taper = taper(layout.size, layout.overlap)
+    tile_origins = tile_origins[tiles_with_weight(tile_taper, tile_origins, weight_map, binned.shape)]
+    windows = make_windows(tile_taper, tile_origins, weight_map, binned.shape)
     window_weights = (windows.window_weights * binned.scale).astype(np.float32)
     spectra_shape = (len(tile_origins), binned.n_frames, 2 * layout.band + 1, layout.band + 1)
     real, imaginary = kernels.empty_spectra(spectra_shape), kernels.empty_spectra(spectra_shape)

@@ -7,8 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from restframe.arrays import FloatArray, IntArray
+from restframe.arrays import BoolArray, FloatArray, IntArray
 from restframe.kernels.reference import hat_functions
+
+NOTABLE_AREA = 0.2  # of a tile: with weight in less, it does not take part
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,22 +60,43 @@ def cells_per_side(size: int) -> int:
     return next(count for count in range(smallest, size + 1) if size % count == 0)
 
 
+def tiles_with_weight(
+    taper: FloatArray, tile_origins: IntArray, weight_map: FloatArray, frame_shape: tuple[int, int]
+) -> BoolArray:
+    """Which tiles have weight in a notable part of their area, (p,); all where none has. Parameters as of
+    `make_windows`.
+    """
+    if weight_map.min() > 0:
+        return np.ones(len(tile_origins), bool)
+    weights = _node_weights(taper, tile_origins, weight_map, frame_shape)
+    notable = np.asarray((weights > 0).mean((1, 2)) > NOTABLE_AREA)
+    return notable if notable.any() else ~notable
+
+
 def make_windows(
     taper: FloatArray, tile_origins: IntArray, weight_map: FloatArray, frame_shape: tuple[int, int]
 ) -> Windows:
     """Windows of tiles whose first pixels at zero displacement are ``tile_origins`` (p, 2) y, x.
 
     ``weight_map``: an image of the whole frame, of any size: how much each place counts (`specimen.py`).
-    ``frame_shape``: (h, w) of a binned frame.
+    ``frame_shape``: (h, w) of a binned frame. Tiles without any weight are taken as they are.
     """
+    window_weights = np.sqrt(_node_weights(taper, tile_origins, weight_map, frame_shape))
+    window_weights[~window_weights.any((1, 2))] = 1.0
+    return Windows(taper, window_weights / np.sqrt(window_powers(taper, window_weights))[:, None, None])
+
+
+def _node_weights(
+    taper: FloatArray, tile_origins: IntArray, weight_map: FloatArray, frame_shape: tuple[int, int]
+) -> FloatArray:
+    """The map at the corners of each tile's cells, (p, n+1, n+1)."""
     cell_count = cells_per_side(len(taper))
     nodes = np.arange(cell_count + 1) * (len(taper) / cell_count)
     rows, columns = (
         (origins[:, None] + nodes) * (map_length / frame_length) - 0.5
         for origins, map_length, frame_length in zip(tile_origins.T, weight_map.shape, frame_shape, strict=True)
     )
-    window_weights = np.sqrt(bilinear_samples(weight_map, rows, columns))
-    return Windows(taper, window_weights / np.sqrt(window_powers(taper, window_weights))[:, None, None])
+    return bilinear_samples(weight_map, rows, columns)
 
 
 def bilinear_samples(image: FloatArray, rows: FloatArray, columns: FloatArray) -> FloatArray:
