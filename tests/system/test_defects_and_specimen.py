@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from restframe import correct
 from restframe.measures import track_error
@@ -140,3 +141,33 @@ def test_nothing_is_looked_for_where_that_is_turned_off(simulated):
     counts = simulated[1].copy()
     dead_columns(counts)
     assert not len(corrected(simulated, counts, find_defects=False).bad_pixels)
+
+
+def with_fixed_texture(counts, contrast, seed=4, side=118):
+    """A tenth of the area shows a texture that does not move; counts stay Poisson counts of the same mean."""
+    generator = np.random.default_rng(seed)
+    pattern = gaussian_filter(generator.normal(size=SHAPE[1:]), 1.5)
+    rate = counts.mean() * np.clip(1 + contrast * pattern / pattern.std(), 0.05, None)
+    replaced, counts = np.zeros(SHAPE[1:], bool), counts.copy()
+    for row, column in ((40, 60), (60, 500), (330, 300), (600, 90)):
+        replaced[row : row + side, column : column + side] = True
+    counts[:, replaced] = np.minimum(generator.poisson(rate[replaced], (len(counts), replaced.sum())), 255)
+    return counts, replaced
+
+
+@pytest.mark.parametrize("contrast", [0.05, 0.4])
+def test_a_texture_that_stands_still_does_not_hold_the_motion(simulated, clean_error, contrast):
+    counts, replaced = with_fixed_texture(simulated[1], contrast)
+    lines = []
+    result = corrected(simulated, counts, report=lines.append)
+    assert error(simulated, result) < 1.2 * clean_error  # 2.5 to 4 where nothing is left out
+    assert any("stand still while the rest moves" in line for line in lines)
+    listed = np.zeros(SHAPE[1:], bool)
+    for x, y, width, height in result.motion_report.standing_places:
+        listed[y : y + height, x : x + width] = True
+    assert listed[replaced].mean() > 0.7
+    assert listed[~replaced].mean() < 0.1
+
+
+def test_no_place_of_a_common_movie_stands_still(simulated):
+    assert corrected(simulated, simulated[1]).motion_report.standing_places == ()

@@ -241,6 +241,7 @@ def motion_entry(result: Result) -> dict[str, Any]:
     local_px = local_rms(result.field)
     intraframe_px = largest_intraframe_motion(result.field, durations)
     error_px = math.nan if result.stated_error_px is None else result.stated_error_px
+    report = result.motion_report
     return {
         "pixel_size": pixel_size or None,
         "reference_frame": result.field.reference,
@@ -256,6 +257,8 @@ def motion_entry(result: Result) -> dict[str, Any]:
         "local_rms_px": local_px,
         "largest_intraframe_px": intraframe_px,
         "stated_error_px": error_px,
+        "standing_share": report.standing_share if report else None,
+        "standing_places": [list(place) for place in report.standing_places] if report else None,
         "field": rounded_field(result.field),
     }
 

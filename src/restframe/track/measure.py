@@ -16,7 +16,7 @@ from restframe.track.field import HIGHEST_DEGREE, MotionField
 from restframe.track.global_motion import fit_global_motion, local_motion_is_wanted, make_tile_data
 from restframe.track.local_motion import fit_local_motion
 from restframe.track.prior import default_prior
-from restframe.track.report import Measured, report_global_motion, report_local_motion
+from restframe.track.report import Measured, report_global_motion, report_local_motion, with_standing_places
 from restframe.track.series import FrameSeries, reference_frame
 from restframe.track.standing import cells_to_pixels
 from restframe.track.suspects import (
@@ -46,14 +46,17 @@ def measure(
     default = default_prior(pixel_size, HIGHEST_DEGREE)
 
     coarse_result = measure_beside_suspects(kernels, series, motion, pixel_size, suspects)
-    coarse, decision = coarse_result.motion, coarse_result.decision
+    coarse = coarse_result.motion
     pages.trim_heap()
     data = make_tile_data(kernels, series, coarse, exposure)
     global_fit = fit_global_motion(kernels, series, data, coarse, motion, default)
-    if not local_motion_is_wanted(motion):
-        return replace(report_global_motion(kernels, series, global_fit, coarse), decision=decision)
-    local = fit_local_motion(kernels, series, global_fit, motion, default)
-    return replace(report_local_motion(kernels, series, local, motion, coarse), decision=decision)
+    if local_motion_is_wanted(motion):
+        local = fit_local_motion(kernels, series, global_fit, motion, default)
+        measured = report_local_motion(kernels, series, local, motion, coarse)
+    else:
+        measured = report_global_motion(kernels, series, global_fit, coarse)
+    measured = with_standing_places(measured, coarse_result.standing, series.binned.factor)
+    return replace(measured, decision=coarse_result.decision)
 
 
 @dataclass(frozen=True, eq=False)

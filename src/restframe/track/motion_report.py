@@ -15,6 +15,9 @@ class MotionReport:
     blur_position_error: float | None = None  # the part of the stated error that is due to blurred frames
     local_degree: int | None = None  # total degree of the local motion that was kept; 0: none
     held_out_gain: float | None = None  # log likelihood that local motion gains in tiles left out of the fit
+    # x, y, width, height of the places that stand still while the rest moves, the largest first; not used for measuring
+    standing_places: tuple[tuple[int, int, int, int], ...] = ()
+    standing_share: float = 0.0  # of the frame's area
 
     def numbers(self) -> dict[str, float]:
         """What `Result.numbers` lists."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
+from restframe.arrays import BoolArray
 from restframe.kernels.interface import Kernels
 from restframe.result import PatchShifts
 from restframe.settings import Motion
@@ -98,6 +100,28 @@ def report_local_motion(
     )
     patches = patch_shifts(fit.problem.data.tiles, information, local.gradient, field, motion.patches)
     return Measured(field, patches, (selection.sentence,), report)
+
+
+def with_standing_places(measured: Measured, standing: BoolArray | None, factor: int) -> Measured:
+    """``measured`` with what is said about places, (h, w) of binned pixels, that stand still while the rest moves."""
+    if standing is None or measured.report is None:
+        return measured
+    label, count = ndimage.label(standing)
+    sizes = np.bincount(label.ravel(), minlength=count + 1)[1:]
+    boxes = ndimage.find_objects(label)
+    places = []
+    for number in np.argsort(-sizes, kind="stable"):
+        rows, columns = boxes[number]
+        width, height = columns.stop - columns.start, rows.stop - rows.start
+        places.append((factor * columns.start, factor * rows.start, factor * width, factor * height))
+    share = float(standing.mean())
+    report = replace(measured.report, standing_places=tuple(places), standing_share=share)
+    largest = " ".join(map(str, places[0]))
+    sentence = (
+        f"Places that stand still while the rest moves: {count}, {share:.1%} of the area. They are not used to measure "
+        f"motion. The largest (x y w h): {largest}"
+    )
+    return replace(measured, report=report, notes=(sentence, *measured.notes))
 
 
 def with_coarse_error(error: float, coarse_error: float) -> float:

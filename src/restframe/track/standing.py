@@ -36,9 +36,8 @@ MAX_SUM_SIDE = 1024  # samples along the short side of the sums that are compare
 LOWEST_CYCLES = 6  # across the frame; lower frequencies are illumination
 CELLS_ACROSS = 128  # cells along the short side of a map of evidence, about
 PATCH_CELLS = 3.2  # standard deviation of the Gaussian over which evidence is summed: 1/40 of the short side
-POSSIBLE_DEVIATIONS = 3.3  # of the evidence at low frequencies by chance, from which on all frequencies are looked at
-SEED_DEVIATIONS = 4.5  # of the evidence by chance, for a place to be accepted
-FURTHER_SEED_DEVIATIONS = 3.5  # the same where others have been found before
+POSSIBLE_DEVIATIONS = 3.5  # of the evidence at low frequencies by chance, from which on all frequencies are looked at
+SEED_DEVIATIONS = 5.3, 4.0  # of the evidence by chance, for a place to be accepted: for the first one, for others
 SEED_EVIDENCE = 1.1  # log likelihood, in addition, per standard deviation asked for
 GROWTH_DEVIATIONS = 1.5  # of what belongs to such a place
 GROWTH_FRACTION = 0.2  # of the strongest evidence nearby: less is its neighbourhood
@@ -46,6 +45,7 @@ LOG_PRIOR_ODDS = 3.0  # of moving against standing still
 GAIN_OF_MOTION = 15.0  # log likelihood that the motion has to gain over rest outside of these places
 STRONG_DEVIATIONS = 4.0  # of the power of a place at rest, from which on it may hold the track
 MIN_STRONG_SHARE = 0.015  # of the frame
+HELD_GAIN = 0.003  # of their power at rest: strong places that gain less by the motion do not move along it
 MAX_STANDING_SHARE = 0.4  # of the frame; more is the specimen, and the motion is wrong
 MAX_ITERATIONS = 5
 SETTLED_TRACK = 0.1  # binned pixels, rms: the track no longer changes
@@ -161,15 +161,18 @@ def median_deviation(values: FloatArray) -> float:
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
-def standing_cells(evidence: Evidence, seed_deviations: float = SEED_DEVIATIONS) -> BoolArray:
-    """Cells of places whose evidence for rest is beyond chance, and what belongs to them."""
+def standing_cells(evidence: Evidence, some_are_known: bool) -> BoolArray:
+    """Cells of places whose evidence for rest is beyond chance, and what belongs to them.
+
+    Where one place is found, or ``some_are_known``, less evidence is asked for of others.
+    """
     deviations = evidence.in_deviations
-    seeds = (deviations > seed_deviations) & (evidence.difference > SEED_EVIDENCE * seed_deviations)
-    if not seeds.any():
-        return seeds
+    seeds = [(deviations > limit) & (evidence.difference > SEED_EVIDENCE * limit) for limit in SEED_DEVIATIONS]
+    if not (some_are_known or seeds[0].any()) or not seeds[1].any():
+        return np.zeros(deviations.shape, bool)
     nearby = ndimage.maximum_filter(deviations, 2 * round(3 * PATCH_CELLS) + 1)
     label, _ = ndimage.label(deviations > np.maximum(GROWTH_DEVIATIONS, GROWTH_FRACTION * nearby))
-    return np.asarray(np.isin(label, np.unique(label[seeds])) & (label > 0))
+    return np.asarray(np.isin(label, np.unique(label[seeds[1]])) & (label > 0))
 
 
 def bounded_weights(evidence: Evidence) -> FloatArray:
@@ -178,11 +181,18 @@ def bounded_weights(evidence: Evidence) -> FloatArray:
     return np.asarray(np.minimum(np.median(power) / np.maximum(power, 1e-30), 1) ** 2)
 
 
-def has_strong_places(evidence: Evidence) -> bool:
-    """Whether some places are so much stronger at rest than others that they may hold the track."""
+def may_be_held(evidence: Evidence) -> bool:
+    """Whether some places that are much stronger at rest than others may hold the track.
+
+    They do if the motion does not explain them better than rest does. Dense specimen that moves is explained better.
+    """
     power = evidence.power_at_rest
     strong = power > np.median(power) + STRONG_DEVIATIONS * median_deviation(power)
-    return bool(strong.mean() > MIN_STRONG_SHARE)
+    if strong.mean() <= MIN_STRONG_SHARE:
+        return False
+    area = 4 * np.pi * PATCH_CELLS**2
+    gain = area * ndimage.gaussian_filter(evidence.gain_of_motion, PATCH_CELLS)
+    return bool(gain[strong].sum() < HELD_GAIN * power[strong].sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +202,7 @@ class CoarseFrames:
     binned: BinnedFrames
     band: LowBand  # without the pattern
     pattern: FixedPattern
-    some_found: bool = False  # places that stand still were found before
+    some_are_known: bool = False  # places that stand still were found before
 
 
 def find_standing_places(
@@ -203,14 +213,13 @@ def find_standing_places(
     ``track``: (t, 2) binned pixels, the coarse track; ``aligned``: the sum of ``frames.band`` along it.
     """
     first_look = local_evidence(kernels, low_frequency_pair(kernels, frames.band, track, aligned))
-    may_be_held = has_strong_places(first_look)
-    seed_deviations = FURTHER_SEED_DEVIATIONS if frames.some_found else SEED_DEVIATIONS
-    if not may_be_held and first_look.in_deviations.max() < POSSIBLE_DEVIATIONS:
+    held = may_be_held(first_look)
+    if not held and first_look.in_deviations.max() < POSSIBLE_DEVIATIONS:
         return None
     sums = FrameSums(kernels, frames.binned, frames.pattern)
-    if not may_be_held:
+    if not held:
         evidence = sums.evidence(track)
-        if not standing_cells(evidence, seed_deviations).any():
+        if not standing_cells(evidence, frames.some_are_known).any():
             return None
         weights = 1 - evidence.probability_of_rest
     else:
@@ -223,7 +232,7 @@ def find_standing_places(
         change = (track - track.mean(0)) - (previous - previous.mean(0))
         if np.sqrt((change**2).sum(1).mean()) < SETTLED_TRACK:
             break
-    standing = standing_cells(evidence, seed_deviations)
+    standing = standing_cells(evidence, frames.some_are_known)
     if not standing.any() or standing.mean() > MAX_STANDING_SHARE:
         return None
     if evidence.gain_of_motion[~standing].sum() < GAIN_OF_MOTION:
