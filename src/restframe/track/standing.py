@@ -235,9 +235,8 @@ def find_standing_places(
     standing = standing_cells(evidence, frames.some_are_known)
     if not standing.any() or standing.mean() > MAX_STANDING_SHARE:
         return None
-    if evidence.gain_of_motion[~standing].sum() < GAIN_OF_MOTION:
-        return None
-    return standing
+    rest = sums.evidence(track, ~ndimage.binary_dilation(standing))
+    return standing if rest.gain_of_motion.sum() > GAIN_OF_MOTION else None
 
 
 def low_frequency_pair(kernels: Kernels, band: LowBand, track: FloatArray, aligned: AlignedSum) -> SumPair:
@@ -265,8 +264,11 @@ class FrameSums:
         alternating = kernels.to_host(abs(self.spectrum_of_sum(still, signs)) ** 2)
         self.noise = self.geometry.ring_mean(alternating) / binned.n_frames
 
-    def evidence(self, track: FloatArray) -> Evidence:
-        """The evidence of each place for rest against motion along ``track`` (t, 2), binned pixels."""
+    def evidence(self, track: FloatArray, used: BoolArray | None = None) -> Evidence:
+        """The evidence of each place for rest against motion along ``track`` (t, 2), binned pixels.
+
+        ``used``: (rows, columns) places that are looked at; the others are taken out of the sums.
+        """
         centred = track - track.mean(0)
         offsets = np.rint(centred).astype(int)
         at_rest, along_track = self.at_rest, self.spectrum_of_sum(offsets)
@@ -274,7 +276,17 @@ class FrameSums:
             removed = self.pattern.fraction * len(track)  # of the sum of equally strong frames
             phase = self.kernels.to_device((removed * self.geometry.mean_phase(offsets)).astype(np.complex64))
             at_rest, along_track = at_rest * np.float32(1 - removed), along_track - at_rest * phase
-        return local_evidence(self.kernels, SumPair(self.geometry, centred, at_rest, along_track, self.noise))
+        noise = self.noise
+        if used is not None:
+            weights = resized(used, self.geometry.image_shape)
+            at_rest, along_track = self._weighted(at_rest, weights), self._weighted(along_track, weights)
+            noise = noise * (weights**2).mean()
+        return local_evidence(self.kernels, SumPair(self.geometry, centred, at_rest, along_track, noise))
+
+    def _weighted(self, spectrum: Array, weights: FloatArray) -> Array:
+        """Half spectrum of a sum times ``weights`` (h, w)."""
+        image = self.kernels.irfft2(spectrum.copy(), self.geometry.image_shape)
+        return self.kernels.rfft2(image * self.kernels.to_device(weights.astype(np.float32)))
 
     def spectrum_of_sum(self, offsets: IntArray, signs: IntArray | None = None) -> Array:
         """Half spectrum of the sum of the frames shifted back by ``offsets`` (t, 2), times ``signs`` (t,)."""
