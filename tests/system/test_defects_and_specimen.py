@@ -166,7 +166,7 @@ def test_a_texture_that_stands_still_does_not_hold_the_motion(simulated, clean_e
     for x, y, width, height in result.motion_report.standing_places:
         listed[y : y + height, x : x + width] = True
     assert listed[replaced].mean() > 0.7
-    assert listed[~replaced].mean() < 0.1
+    assert listed[~replaced].mean() < 0.2  # rectangles around places are larger than the places
 
 
 def test_no_place_of_a_common_movie_stands_still(simulated):

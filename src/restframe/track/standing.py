@@ -278,7 +278,7 @@ class FrameSums:
             at_rest, along_track = at_rest * np.float32(1 - removed), along_track - at_rest * phase
         noise = self.noise
         if used is not None:
-            weights = resized(used, self.geometry.image_shape)
+            weights = resized(used.astype(float), self.geometry.image_shape)
             at_rest, along_track = self._weighted(at_rest, weights), self._weighted(along_track, weights)
             noise = noise * (weights**2).mean()
         return local_evidence(self.kernels, SumPair(self.geometry, centred, at_rest, along_track, noise))
