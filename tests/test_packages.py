@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -87,20 +88,42 @@ def instructions(path):
 @pytest.mark.parametrize("path", CONTAINERS, ids=lambda path: path.name)
 def test_containers(path):
     steps = instructions(path)
-    known = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT", "CMD"}
+    known = {"FROM", "LABEL", "WORKDIR", "COPY", "RUN", "ENV", "USER", "ENTRYPOINT", "CMD"}
     assert {word for word, _ in steps} <= known
     user = [rest for word, rest in steps if word == "USER"]
-    assert user == ["restframe"] and steps.index(["USER", "restframe"]) < [word for word, _ in steps].index(
-        "ENTRYPOINT"
-    )
+    assert user == ["1000:1000"]  # a number, so that Kubernetes sees that it is not root
+    words = [word for word, _ in steps]
+    assert words.index("USER") < words.index("ENTRYPOINT") and "LABEL" in words
     text = " ".join(rest for _, rest in steps)
     assert "/bin/MotionCor2" in text and "/bin/ctffind" in text and "restframe doctor" in text
     assert "restframe warm-up --portable" in text
+    assert "NUMBA_CACHE_DIR" not in text  # loops are kept in the installation, which every user can read
     for word, rest in steps:
         if word == "COPY" and not rest.startswith("--from"):
             assert all((ROOT / name).exists() for name in rest.split()[:-1])
     extras = re.search(r"\.\[([\w,]+)\]", text)[1].split(",")
     assert set(extras) <= set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("path", CONTAINERS, ids=lambda path: path.name)
+def test_containers_are_linted(path):
+    linter = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if linter is None:
+        pytest.skip("hadolint is not installed")
+    assert run(linter, path) == ""
+
+
+def test_images_are_built_from_the_files_that_they_copy():
+    text = (ROOT / ".dockerignore").read_text().splitlines()
+    kept = {line[1:] for line in text if line.startswith("!")}
+    copied = {
+        name
+        for path in CONTAINERS
+        for word, rest in instructions(path)
+        if word == "COPY" and not rest.startswith("--from")
+        for name in rest.split()[:-1]
+    }
+    assert "*" in text and copied == kept
 
 
 def test_apptainer_definition():
@@ -109,7 +132,6 @@ def test_apptainer_definition():
     assert sections == ["files", "post", "environment", "runscript", "test", "labels"]
     copied = re.findall(r"^    (\S+) /source/\S+$", text, re.MULTILINE)
     assert copied and all((ROOT / name).exists() for name in copied)
-    assert "restframe warm-up --portable" in text
 
 
 def test_conda_recipe_has_the_same_version_and_dependencies():
