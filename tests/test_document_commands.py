@@ -191,7 +191,7 @@ def run_restframe(words, capsys):
 def check_restframe(words):
     """Its own parser takes the words and leaves none out."""
     if words[0] in SUBCOMMANDS:
-        import_module(f"restframe.cli.{words[0]}").make_parser().parse_args(words[1:])
+        import_module(f"restframe.cli.{words[0].replace('-', '_')}").make_parser().parse_args(words[1:])
     elif not words[0].startswith("-") and words[0] != "watch":
         assert words == ["doctor"]
     else:

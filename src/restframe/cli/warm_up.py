@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from restframe.processor import MARKER, describe, portable_processor, set_proces
 
 def main(argv: Sequence[str]) -> int:
     """Compile what is missing, and say what was done and where it is. Raises `OutputError` if it cannot be kept."""
-    arguments = parse(argv)
+    arguments = make_parser().parse_args(argv)
     start = time.perf_counter()
     files = loop_files()
     place = files.writable_place()
@@ -51,8 +50,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments. Raises `SettingsError`."""
+def make_parser() -> Parser:
+    """The arguments of restframe warm-up."""
     parser = Parser(
         prog="restframe warm-up",
         description="Compile all loops for the CPU now, for all types of movies, so that the first movie need not "
@@ -68,4 +67,4 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--processes", type=int, default=0, help="processes that compile at a time (default: one for each core)"
     )
-    return parser.parse_args(argv)
+    return parser
