@@ -18,16 +18,16 @@ from typing import Any
 from restframe.cores import available_cores
 from restframe.loop_files import loop_files
 
-MODULES = (  # in the order in which a run needs them
-    "restframe.movie.lzw",
+MODULES = (
+    "restframe.movie.events",  # not every movie needs these two
+    "restframe.kernels.cpu.fixed_pattern",
+    "restframe.movie.lzw",  # the others in the order in which a run needs them
     "restframe.kernels.cpu.images",
     "restframe.kernels.cpu.binned",
     "restframe.kernels.cpu.tiles",
     "restframe.kernels.cpu.spectra",
-    "restframe.kernels.cpu.fixed_pattern",
     "restframe.kernels.cpu.gather",
     "restframe.kernels.cpu.fourier",
-    "restframe.movie.events",
 )
 MAX_HELPERS = 7
 LOOPS_PER_PROCESS = 3  # fewer take less time than importing the libraries
