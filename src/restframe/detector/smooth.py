@@ -62,15 +62,20 @@ def smooth_surface(values: FloatArray, weight: FloatArray, finest_sd: float) -> 
     Gaussian means of standard deviation ``finest_sd`` places, and of 2, 4, 8 ... times that where too little is known
     for a finer one. So wide gaps are bridged without edges.
     """
-    scales = [finest_sd]
-    while scales[-1] < max(values.shape) / 2:
-        scales.append(2 * scales[-1])
-    total_weight = max(float(weight.sum()), 1e-9)
-    surface = np.full(values.shape, float((values * weight).sum()) / total_weight)
-    for scale in reversed(scales):
+    weighted = values * weight
+    sums: list[tuple[FloatArray, FloatArray]] = []  # of values and of weights, the finest scale first
+    scale = finest_sd
+    while True:
         total, known = (
-            ndimage.gaussian_filter(image, scale, mode="nearest", truncate=3.0) for image in (values * weight, weight)
+            ndimage.gaussian_filter(image, scale, mode="nearest", truncate=3.0) for image in (weighted, weight)
         )
+        sums.append((total, known))
+        # coarser scales, whose filters are long, matter only where this one knows too little
+        if known.min() >= ENOUGH_KNOWN or scale >= max(values.shape) / 2:
+            break
+        scale *= 2
+    surface = np.full(values.shape, float(weighted.sum()) / max(float(weight.sum()), 1e-9))
+    for total, known in reversed(sums):
         mean = np.divide(total, known, out=surface.copy(), where=known > 1e-3)
         share = np.clip(known / ENOUGH_KNOWN, 0, 1)
         surface = share * mean + (1 - share) * surface
