@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
+from threading import Event
 from typing import Any
 
 from restframe.cores import available_cores
@@ -30,7 +31,9 @@ MODULES = (
     "restframe.kernels.cpu.fourier",
 )
 MAX_HELPERS = 7
+MANY_LOOPS = 100  # as many as there can be
 LOOPS_PER_PROCESS = 3  # fewer take less time than importing the libraries
+_helpers_started = Event()
 HELPER = (
     "import sys; sys.path[:] = sys.argv[4:]; from restframe.compile_ahead import help_to_compile; "
     "help_to_compile(*map(int, sys.argv[1:4]))"
@@ -72,6 +75,19 @@ def compile_missing(number: int, processes: int) -> Iterator[str]:
 def process_count(threads: int, missing: int) -> int:
     """How many processes are of use for ``missing`` loops where ``threads`` may run."""
     return max(1, min(threads, available_cores(), MAX_HELPERS + 1, missing // LOOPS_PER_PROCESS))
+
+
+def start_early(threads: int) -> None:
+    """Start helpers where no loop is kept at all, before this process has loaded its own libraries."""
+    if loop_files().is_empty():
+        start_helpers_once(process_count(threads or available_cores(), MANY_LOOPS))
+
+
+def start_helpers_once(processes: int) -> None:
+    """`start_helpers`, at the first call in this process."""
+    if not _helpers_started.is_set():
+        _helpers_started.set()
+        start_helpers(processes)
 
 
 def start_helpers(processes: int) -> list[subprocess.Popen[bytes]]:

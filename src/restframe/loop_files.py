@@ -138,6 +138,10 @@ class LoopFiles:
             self.remove_damaged(path)
         return None
 
+    def is_empty(self) -> bool:
+        """Whether no loops are kept anywhere, of any version."""
+        return not any(True for place in self._places for _ in place.folder.glob("*.bin"))
+
     def has(self, name: str) -> bool:
         """Whether there is such a file, intact or not."""
         return any((place.folder / name).is_file() for place in self._places)

@@ -154,7 +154,7 @@ def test_ranges_are_complete_and_errors_are_raised():
 
 def test_the_first_run_starts_helpers_once(monkeypatch):
     started = []
-    monkeypatch.setattr(compile_ahead, "start_helpers", started.append)
+    monkeypatch.setattr(compile_ahead, "start_helpers_once", started.append)
     monkeypatch.setattr(compile_ahead, "missing_loops", lambda: [("loop", "types")] * 30)
     monkeypatch.setattr(compile_ahead, "available_cores", lambda: 64)
     first = Cpu(3)

@@ -17,6 +17,7 @@ from restframe.cli.job import Job, batch_from, job_from
 from restframe.cli.parse import parse
 from restframe.cli.streams import errors_as_messages, say, working
 from restframe.cli.watch import correct_arriving, watch_folder_of
+from restframe.compile_ahead import start_early
 from restframe.messages import Lines
 from restframe.output.command import Command
 
@@ -55,7 +56,10 @@ def _correct(arguments: list[str]) -> None:
     if arguments[:1] == ["watch"]:
         watched, arguments = watch_folder_of(arguments)
     options = replace(parse(arguments), command=command)
-    start_cuda(options.integers("-Gpu"))
+    gpus = options.integers("-Gpu")
+    start_cuda(gpus)
+    if min(gpus, default=-1) < 0:
+        start_early(options.integer("--threads"))
     say(Lines((*echo(options), *options.notes)))
     failed = None
     with GpuLeases() as leases:

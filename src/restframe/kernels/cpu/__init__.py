@@ -79,7 +79,7 @@ class Cpu:
         missing = [] if self._has_helpers else compile_ahead.missing_loops()
         if missing:
             self._has_helpers = True
-            compile_ahead.start_helpers(compile_ahead.process_count(self.threads, len(missing)))
+            compile_ahead.start_helpers_once(compile_ahead.process_count(self.threads, len(missing)))
             return False
         return not self._has_helpers
 
