@@ -120,6 +120,14 @@ class TestSharedPlace:
         assert files.read("loop") is None and files.writable_place() is None
         assert (place.folder / "loop").exists()
 
+    def test_a_folder_of_another_user(self, tmp_path, monkeypatch):
+        place = Place(tmp_path / "restframe-1", is_shared=True)
+        LoopFiles(lambda: [place]).write("loop", b"code")
+        user = os.getuid()
+        monkeypatch.setattr(loop_files.os, "getuid", lambda: user + 1)
+        files = LoopFiles(lambda: [place])
+        assert files.read("loop") is None and not files.has("loop") and files.writable_place() is None
+
     def test_neither_is_a_link(self, tmp_path):
         LoopFiles(lambda: [Place(tmp_path / "elsewhere")]).write("loop", b"code")
         place = Place(tmp_path / "restframe-1", is_shared=True)

@@ -53,7 +53,7 @@ class Place:
 
     def is_safe(self) -> bool:
         """Whether files in it may be executed."""
-        return not self.is_shared or not self.folder.exists() or is_private(self.folder)
+        return not self.is_shared or not os.path.lexists(self.folder) or is_private(self.folder)
 
     def make(self) -> None:
         """Make the folder. Raises OSError where it cannot be made, or where others may write to it."""
@@ -144,7 +144,7 @@ class LoopFiles:
 
     def has(self, name: str) -> bool:
         """Whether there is such a file, intact or not."""
-        return any((place.folder / name).is_file() for place in self._places)
+        return any(place.is_safe() and os.path.isfile(place.folder / name) for place in self._places)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file. Where there is no place for it, a line says so, once."""

@@ -98,7 +98,7 @@ class Cuda:
         capability = cupy.cuda.Device(self.device).compute_capability
         kind = cupy.__version__, cupy.cuda.runtime.runtimeGetVersion(), capability
         digest = sha256("\n".join(map(str, (*kind, all_sources()))).encode()).hexdigest()[:16]
-        folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+        folder = Path(os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache"))  # as CuPy does
         marker = folder / f"restframe-{digest}"
         if marker.exists():
             return True
