@@ -29,6 +29,8 @@ COARSE_SIDE = 512  # samples along the short side of the images that are correla
 MIN_FRAMES_PER_BLOCK = 4  # frames correlated at a time, to stay in the cache
 SLOWEST_CYCLES = 6.0  # cycles across the frame; lower frequencies are illumination more than specimen
 CLEAR_HEIGHT = 8.0  # standard deviations of a frame's peak; lower ones can be off by a few pixels
+UNCLEAR_HEIGHT = 7.0  # of the lowest peak: it does not become clear by more iterations
+UNCLEAR_ITERATION = 2  # from 0: frames are aligned well enough to tell
 SIDE_PEAK = 0.6  # of the peak at zero shift: a specimen that correlates with itself that well elsewhere is ambiguous
 SIDE_PEAK_REACH = 48  # binned pixels within which side peaks are looked for
 EXCLUDED_MARGIN = 10  # binned pixels around what is excluded: weights are interpolated over as many
@@ -130,7 +132,8 @@ def estimate_coarse_shifts(kernels: Kernels, band: LowBand, search: CoarseSearch
 
     Each frame is correlated with the sum of the others at their present displacements, filtered by exp(-B f²/2), f in
     cycles per pixel of the image whose short side is 2048. Frames whose peak is not significant are averaged with their
-    neighbours (`peaks.py`).
+    neighbours (`peaks.py`). The search ends early where some peak remains so low that the posterior of the path takes
+    the place of the result.
     """
     spectra = band.spectra
     xp = array_namespace(spectra)
@@ -158,7 +161,7 @@ def estimate_coarse_shifts(kernels: Kernels, band: LowBand, search: CoarseSearch
         product *= filter_values
         surfaces[block] = serial.irfft2(product, image_shape)
 
-    for _ in range(max(search.iterations, 1)):
+    for iteration in range(max(search.iterations, 1)):
         row_factors, column_factors = shift_factors(kernels.to_device(displacement), ky, kx)
         kernels.parallel_map(align_block, blocks)
         total = aligned.sum(0)
@@ -167,6 +170,8 @@ def estimate_coarse_shifts(kernels: Kernels, band: LowBand, search: CoarseSearch
         step /= samples_per_pixel
         displacement += step
         if np.abs(step).max() < search.tolerance:
+            break
+        if iteration >= UNCLEAR_ITERATION and peak_heights.min() < UNCLEAR_HEIGHT:
             break
     return displacement - displacement.mean(0), peak_heights
 

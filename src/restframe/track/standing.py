@@ -229,6 +229,8 @@ def find_standing_places(
         track = measure_track(weighted_band(kernels, frames.band, weights))
         evidence = sums.evidence(track)
         weights = 1 - evidence.probability_of_rest
+        if evidence.in_deviations.max() < SEED_DEVIATIONS[1]:
+            return None
         change = (track - track.mean(0)) - (previous - previous.mean(0))
         if np.sqrt((change**2).sum(1).mean()) < SETTLED_TRACK:
             break
