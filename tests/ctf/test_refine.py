@@ -55,8 +55,8 @@ def slow_value(bins, parameters):
         log_noise = spline_basis(bins.position[index : index + 1], len(parameters) - NOISE_START)[0]
         expected = np.exp(log_noise @ parameters[NOISE_START:]) * (1 + signal * contrast)
         total -= count * (np.log(expected) + power / expected)
-    prior = (first**2 + second**2) / 700**2 + (slope_x**2 + slope_y**2) + ((bfactor - 120) / 60) ** 2
-    return total - 0.5 * prior - 0.5 * squared_thickness / 900**2
+    prior = (first**2 + second**2) / 700**2 + (slope_x**2 + slope_y**2) + (np.log(bfactor / 110) / 0.5) ** 2
+    return total - 0.5 * prior - (np.sqrt(squared_thickness + 100**2) - 100) / 500
 
 
 def test_the_log_posterior_is_the_sum_over_bins(bins):

@@ -7,7 +7,7 @@ oscillation at a shape that is nearly right: bins of equal phase have equal expe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -48,9 +48,9 @@ class Bins:
 class Folding:
     """Into how many bins a spectrum is folded."""
 
-    radial: int = 48
-    sectors: int = 36
-    phases: int = 12
+    radial: int = 32
+    sectors: int = 12
+    phases: int = 24
 
     @property
     def size(self) -> int:
@@ -102,7 +102,8 @@ def phase_at(bins: Bins, microscope: Microscope, shape: CtfShape) -> FloatArray:
 def folded(bins: Bins, microscope: Microscope, shape: CtfShape, folding: Folding) -> Bins:
     """The same in fewer bins: by frequency, direction and the phase of the oscillation at ``shape``, modulo pi.
 
-    The bins have to stand at one place of the image. The mean phase at ``shape`` is kept exactly by ``phase_offset``.
+    The bins have to stand at one place of the image. At ``shape`` the mean wave of each bin is kept exactly, by
+    ``phase_offset`` and ``visibility``.
     """
     chi = phase_at(bins, microscope, shape)
     by_phase = np.floor((chi / np.pi) % 1 * folding.phases).astype(np.int64) % folding.phases
@@ -128,7 +129,7 @@ def folded(bins: Bins, microscope: Microscope, shape: CtfShape, folding: Folding
     )
     turn = mean(np.cos(2 * chi)) + 1j * mean(np.sin(2 * chi))
     offset = 0.5 * np.angle(turn * np.exp(-2j * phase_at(new, microscope, shape)))
-    return Bins(**{**{one.name: getattr(new, one.name) for one in fields(new)}, "phase_offset": offset})
+    return replace(new, phase_offset=offset, visibility=new.visibility * np.abs(turn))
 
 
 def log_likelihood(bins: Bins, log_power: FloatArray) -> float:

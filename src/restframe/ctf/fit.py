@@ -13,15 +13,15 @@ import numpy as np
 from scipy.ndimage import binary_dilation, median_filter
 
 from restframe.arrays import BoolArray, FloatArray, IntArray
-from restframe.ctf.bins import Bins, Folding, expected_power, fit_noise, folded, make_bins
+from restframe.ctf.bins import Bins, expected_power, fit_noise, folded, make_bins
 from restframe.ctf.model import CtfShape, Microscope, SignalStrength
 from restframe.ctf.refine import SHAPE_COUNT, SHAPE_NAMES, Fit, Freedom, refine
-from restframe.ctf.search import SearchRange, search, within
+from restframe.ctf.search import SearchRange, search
 from restframe.ctf.spectrum import PolarSpectrum
+from restframe.ctf.thickness import MAX_GAIN_LOST, ROUGH_FOLDING, WeightedFit, fits_by_thickness
 
 MAX_RANK_LOST = 30.0  # log likelihood of the matched filter: candidates with less are not refined
-THICKNESS_STARTS = (900.0, 1500.0, 2200.0)  # A, tried besides thin ice
-THIN_START = 300.0  # A
+THIN_START = 300.0  # A, the thickness of the ice while candidates are compared
 MIN_GAIN = 12.0  # log posterior over that of noise alone: below it there is no fit
 FREE_GAIN = 4.0  # log posterior that the fitted shape and signal gain by chance
 MAX_CHANCE = 0.75  # of the gain that is put down to chance
@@ -62,55 +62,57 @@ def fit_spectrum(spectrum: PolarSpectrum, microscope: Microscope, where: SearchR
 def _fit_bins(spectrum: PolarSpectrum, bins: Bins, microscope: Microscope, where: SearchRange, freedom: Freedom) -> Fit:
     noise = fit_noise(bins, bins.noise_basis)
     candidates = search(spectrum, bins, noise, microscope, where)
-
-    def refined(shape: CtfShape, signal: SignalStrength) -> Fit:
-        return refine(folded(bins, microscope, shape, Folding()), microscope, shape, signal, freedom)
-
-    fits = [
-        refined(replace(one.shape, squared_thickness=THIN_START**2), one.signal)
-        for one in candidates
-        if candidates[0].rank - one.rank < MAX_RANK_LOST
-    ]
-    best = max(fits, key=lambda one: one.gain)
-    fits += [
-        refined(replace(best.shape, squared_thickness=thickness**2), best.signal) for thickness in THICKNESS_STARTS
-    ]
-    best = max(fits, key=lambda one: one.gain)
-    fits.append(refined(best.shape, best.signal))  # folded at the right phases
-    return averaged([_in_range(one, where) for one in fits])
+    held = replace(freedom, thickness=False)
+    fits = []
+    for one in candidates:
+        if candidates[0].rank - one.rank < MAX_RANK_LOST:
+            shape = replace(one.shape, squared_thickness=THIN_START**2)
+            rough = folded(bins, microscope, shape, ROUGH_FOLDING)
+            fits.append(refine(rough, microscope, shape, one.signal, held))
+    weighted: list[WeightedFit] = []
+    for one in distinct(fits):
+        weighted += fits_by_thickness(bins, microscope, one, freedom)
+    return averaged(weighted, where)
 
 
-def _in_range(fit: Fit, where: SearchRange) -> Fit:
-    if where.phase_shift is None:
-        return fit
-    turned = float(within(np.array(fit.shape.phase_shift), where.phase_shift))
-    return replace(fit, shape=replace(fit.shape, phase_shift=turned))
-
-
-def averaged(fits: Sequence[Fit]) -> Fit:
-    """The best fit, its shape and covariance averaged over the modes of the posterior near it.
-
-    A mode's probability is its height times its volume. Modes at another defocus (`SAME_FIT`) are not averaged: the
-    gain of the best of them is the ``second_gain``.
-    """
-    best = max(fits, key=lambda one: one.gain)
-    near = [one for one in fits if abs(one.shape.defocus - best.shape.defocus) < SAME_FIT]
-    far = [one.gain for one in fits if abs(one.shape.defocus - best.shape.defocus) >= SAME_FIT]
+def distinct(fits: Sequence[Fit]) -> list[Fit]:
+    """The best fits that are not the same maximum of the posterior, best first."""
+    ordered = sorted(fits, key=lambda one: -one.gain)
     modes: list[Fit] = []
-    for one in sorted(near, key=lambda one: -one.gain):
-        if all(_distance(one, other) > 1.0 for other in modes):
+    for one in ordered:
+        if one.gain > ordered[0].gain - MAX_GAIN_LOST and all(_distance(one, other) > 1.0 for other in modes):
             modes.append(one)
-    evidence = np.array([one.gain + one.log_volume for one in modes])
+    return modes
+
+
+def averaged(weighted: Sequence[WeightedFit], where: SearchRange) -> Fit:
+    """The best fit, its shape and covariance averaged over the fits near it.
+
+    Fits at another defocus (`SAME_FIT`) are not averaged: the gain of the best of them is the ``second_gain``.
+    """
+    best = max((one.fit for one in weighted), key=lambda one: one.gain)
+    near = [one for one in weighted if abs(one.fit.shape.defocus - best.shape.defocus) < SAME_FIT]
+    far = [one.fit.gain for one in weighted if abs(one.fit.shape.defocus - best.shape.defocus) >= SAME_FIT]
+    evidence = np.array([one.log_probability for one in near])
     probability = np.exp(evidence - evidence.max())
     probability /= probability.sum()
-    vectors = np.array([shape_vector(one.shape) for one in modes])
+    vectors = np.array([shape_vector(_turned(one.fit.shape, best.shape.phase_shift)) for one in near])
     mean = probability @ vectors
     covariance = np.zeros((SHAPE_COUNT, SHAPE_COUNT))
     # the fit makes the signal look stronger than it is: by chance alone it gains FREE_GAIN
     optimism = 1 / (1 - min(FREE_GAIN / max(best.gain, FREE_GAIN), MAX_CHANCE))
-    for part, one, vector in zip(probability, modes, vectors, strict=True):
-        covariance += part * (optimism * one.covariance + np.outer(vector - mean, vector - mean))
-    return replace(best, shape=CtfShape(*mean.tolist()), covariance=covariance, second_gain=max(far, default=0.0))
+    for part, one, vector in zip(probability, near, vectors, strict=True):
+        covariance += part * (optimism * one.fit.covariance + np.outer(vector - mean, vector - mean))
+    shape = CtfShape(*mean.tolist())
+    if where.phase_shift is not None:
+        shape = _turned(shape, 0.5 * (where.phase_shift[0] + where.phase_shift[1]))
+    return replace(best, shape=shape, covariance=covariance, second_gain=max(far, default=0.0))
+
+
+def _turned(shape: CtfShape, phase_shift: float) -> CtfShape:
+    """The same with the phase shift, which is known up to a multiple of pi, nearest to ``phase_shift``."""
+    turns = np.rint((phase_shift - shape.phase_shift) / np.pi)
+    return replace(shape, phase_shift=float(shape.phase_shift + np.pi * turns))
 
 
 def shape_vector(shape: CtfShape) -> FloatArray:

@@ -112,10 +112,12 @@ def _matched(excess: _Excess, microscope: Microscope, where: SearchRange, bfacto
     double_phase = double_slope[:, None] * grid + 2 * microscope.constant_phase(squared)[:, None]
     wave = np.exp(-1j * double_phase.astype(np.float32))
     response = (excess.value * weight[:, None]).T.astype(np.complex64) @ wave  # (SECTORS, grid)
+    if where.phase_shift is None:
+        response = np.ascontiguousarray(response.real)  # all that `_best_phase` looks at
     deviation = float(np.sqrt(information[-1] / 2))
     for magnitude, double_angle in astigmatism_grid(where.max_astigmatism, ASTIGMATISM_STEP / highest):
         shift = np.rint(0.5 * magnitude * np.cos(2 * excess.angle - double_angle) / step).astype(int) + reach
-        total = np.zeros(inner_count, np.complex64)
+        total = np.zeros(inner_count, response.dtype)
         for sector in range(SECTORS):
             total += response[sector, shift[sector] : shift[sector] + inner_count]
         height, phase_shift = _best_phase(total / deviation, where.phase_shift)

@@ -104,7 +104,7 @@ def _visible(one: _TileBins, bins: Bins, microscope: Microscope, shape: CtfShape
     window_x, window_y = one.tile.window_x, one.tile.window_y
     visibility = window_x.coherence(lag * np.cos(bins.angle)) * window_y.coherence(lag * np.sin(bins.angle))
     visibility *= window_x.mean_wave(slope * shape.slope_x) * window_y.mean_wave(slope * shape.slope_y)
-    return replace(bins, visibility=visibility)
+    return replace(bins, visibility=bins.visibility * visibility)
 
 
 def _refined(
