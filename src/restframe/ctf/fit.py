@@ -14,7 +14,7 @@ from scipy.ndimage import binary_dilation, median_filter
 
 from restframe.arrays import BoolArray, FloatArray, IntArray
 from restframe.ctf.bins import Bins, expected_power, fit_noise, folded, make_bins
-from restframe.ctf.model import CtfShape, Microscope, SignalStrength
+from restframe.ctf.model import CtfShape, Microscope
 from restframe.ctf.refine import SHAPE_COUNT, SHAPE_NAMES, Fit, Freedom, refine
 from restframe.ctf.search import SearchRange, search
 from restframe.ctf.spectrum import PolarSpectrum
@@ -70,8 +70,8 @@ def _fit_bins(spectrum: PolarSpectrum, bins: Bins, microscope: Microscope, where
             rough = folded(bins, microscope, shape, ROUGH_FOLDING)
             fits.append(refine(rough, microscope, shape, one.signal, held))
     weighted: list[WeightedFit] = []
-    for one in distinct(fits):
-        weighted += fits_by_thickness(bins, microscope, one, freedom)
+    for mode in distinct(fits):
+        weighted += fits_by_thickness(bins, microscope, mode, freedom)
     return averaged(weighted, where)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restframe.arrays import ComplexArray, FloatArray, IntArray
+from restframe.arrays import AnyArray, FloatArray, IntArray
 from restframe.ctf.bins import Bins
 from restframe.ctf.model import CtfShape, Microscope, SignalStrength
 from restframe.ctf.refine import ASTIGMATISM_PRIOR
@@ -140,7 +140,7 @@ def _peaks(height: FloatArray) -> IntArray:
     return np.asarray(inner[np.argsort(-height[inner])[:MAX_CANDIDATES]])
 
 
-def _best_phase(total: ComplexArray, allowed: tuple[float, float] | None) -> tuple[FloatArray, FloatArray]:
+def _best_phase(total: AnyArray, allowed: tuple[float, float] | None) -> tuple[FloatArray, FloatArray]:
     """The highest -Re(total exp(-2 i phase)) that ``allowed`` phase shifts give, and that phase shift in rad."""
     if allowed is None:
         return -total.real, np.zeros(len(total))
