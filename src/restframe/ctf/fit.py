@@ -23,6 +23,8 @@ from restframe.ctf.thickness import MAX_GAIN_LOST, ROUGH_FOLDING, WeightedFit, f
 MAX_RANK_LOST = 30.0  # log likelihood of the matched filter: candidates with less are not refined
 THIN_START = 300.0  # A, the thickness of the ice while candidates are compared
 MIN_GAIN = 12.0  # log posterior over that of noise alone: below it there is no fit
+MIN_GAIN_OF_PHASE = 3.0  # more where a phase shift is fitted, too
+MIN_GAIN_OF_PLANE = 2.0  # more for a plane of defocus
 FREE_GAIN = 4.0  # log posterior that the fitted shape and signal gain by chance
 MAX_CHANCE = 0.75  # of the gain that is put down to chance
 SAME_FIT = 500.0  # A: modes nearer than this are averaged
@@ -56,7 +58,12 @@ def fit_spectrum(spectrum: PolarSpectrum, microscope: Microscope, where: SearchR
         if np.array_equal(deviant, dropped):
             break
         dropped = deviant
-    return SpectrumFit(best, clean, best.gain >= MIN_GAIN)
+    return SpectrumFit(best, clean, best.gain >= least_gain(freedom))
+
+
+def least_gain(freedom: Freedom) -> float:
+    """The log posterior over that of noise alone that a fit needs. Noise gains more if more is fitted to it."""
+    return MIN_GAIN + MIN_GAIN_OF_PHASE * freedom.phase_shift + MIN_GAIN_OF_PLANE * freedom.slope
 
 
 def _fit_bins(spectrum: PolarSpectrum, bins: Bins, microscope: Microscope, where: SearchRange, freedom: Freedom) -> Fit:

@@ -14,7 +14,7 @@ import numpy as np
 
 from restframe.arrays import AnyArray, FloatArray
 from restframe.ctf.bins import Bins, Folding, folded, joined, make_bins
-from restframe.ctf.fit import MIN_GAIN, SpectrumFit
+from restframe.ctf.fit import SpectrumFit, least_gain
 from restframe.ctf.model import CtfShape, Microscope, SignalStrength, phase
 from restframe.ctf.refine import Fit, Freedom, refine
 from restframe.ctf.search import SearchRange
@@ -74,7 +74,7 @@ def fit_plane(
         covariance = flat.fit.covariance.copy()
         covariance[5:, 5:] = best.covariance[5:, 5:]
         return replace(flat, fit=replace(flat.fit, covariance=covariance))
-    return replace(flat, fit=best, found=flat.found or best.gain >= MIN_GAIN)
+    return replace(flat, fit=best, found=flat.found or best.gain >= least_gain(freedom))
 
 
 def significant_frequency(signal: SignalStrength) -> float:
