@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("micrographs", nargs="+", metavar="MICROGRAPH", help="MRC, TIFF or EER; the frames of a movie are averaged")
-    add("--pixel-size", type=float, default=0.0, metavar="A", help="A per pixel (default: the header's)")
+    add("--pixel-size", type=float, metavar="A", help="A per pixel (default: the header's)")
     add("--kv", type=float, default=300.0, metavar="KV", help="acceleration voltage (default: 300)")
     add("--cs", type=float, default=2.7, metavar="MM", help="spherical aberration (default: 2.7)")
     add("--amplitude-contrast", type=float, default=0.07, metavar="A", help="0 to 1 (default: 0.07)")
@@ -90,6 +90,8 @@ def main(words: Sequence[str]) -> int:
         say(f"{name!s:<{width}} {table_row(rows[-1].ctf)}")
     if folder:
         _write_tables(folder, rows)
+    if failures and len(names) > 1:
+        say(f"{failures} of {len(names)} micrographs failed")
     if failures == len(names):
         raise InputError("No micrograph could be used. stdout says why.")
     return 0
@@ -119,15 +121,17 @@ def _one(name: Path, arguments: argparse.Namespace, folder: Path | None) -> list
     from restframe.output.images import write_mrc
 
     if not name.is_file():
-        raise InputError(f"{name} does not exist. Give the name of a micrograph.")
-    pixel_size = arguments.pixel_size or header_pixel_size(name)
+        problem = "is not a file" if name.exists() else "does not exist"
+        raise InputError(f"{name} {problem}. Give the name of a micrograph.")
+    pixel_size = header_pixel_size(name) if arguments.pixel_size is None else arguments.pixel_size
+    request = _request(arguments, pixel_size)
     if arguments.correct and open_movie(name).shape[0] > 1:
         from restframe.session import correct
 
         image = correct(name, pixel_size=pixel_size).sum
     else:
         image = read_images(name, is_movie=True)[0]
-    ctf = estimate(image, _request(arguments, pixel_size))
+    ctf = estimate(image, request)
     diagnostic = ""
     if folder:
         target = folder / f"{name.stem}.ctf"
@@ -154,13 +158,16 @@ def _request(arguments: argparse.Namespace, pixel_size: float) -> CtfRequest:
 
 
 def header_pixel_size(name: Path) -> float:
-    """The pixel size in A in the header of an MRC file. Raises SettingsError where there is none."""
+    """The pixel size in A in the header of an MRC file. Raises SettingsError where there is none, InputError."""
     import mrcfile
 
     pixel_size = 0.0
     if name.suffix.lower() in (".mrc", ".mrcs", ".st"):
-        with mrcfile.open(name, header_only=True, permissive=True) as file:
-            pixel_size = float(file.voxel_size.x)
+        try:
+            with mrcfile.open(name, header_only=True, permissive=True) as file:
+                pixel_size = float(file.voxel_size.x)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{name}: the header of this MRC file cannot be read: {error}.") from error
     if not pixel_size > 0:
         raise SettingsError(f"{name}: the pixel size is not in the file. Give it with --pixel-size.")
     return pixel_size

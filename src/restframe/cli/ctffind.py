@@ -231,6 +231,11 @@ def request_from(answers: Answers) -> CtfRequest:
         raise SettingsError(f"Size of amplitude spectrum to compute: {answers.box}: expected 16 to 8192.")
     if answers.resolution[0] <= 0:
         raise SettingsError(f"Minimum resolution: {answers.resolution[0]:g}: expected a value above 0.")
+    if not 0 < answers.resolution[1] < answers.resolution[0]:
+        lowest, highest = answers.resolution
+        raise SettingsError(
+            f"Minimum resolution {lowest:g} A, maximum resolution {highest:g} A: expected a smaller value for the maximum."
+        )
     microscope = Microscope(answers.voltage, answers.spherical_aberration, answers.amplitude_contrast)
     low, high = answers.defocus
     where = SearchRange(low, high, phase_shift=answers.phase_shift, min_frequency=1 / answers.resolution[0])

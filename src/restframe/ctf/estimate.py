@@ -23,6 +23,9 @@ FRACTION_OF_NYQUIST = 0.98
 MIN_SIDE_PX = 128
 MIN_SPECTRUM_PX = 64  # of a spectrum that is given
 MAX_PIXEL_SIZE = 10.0  # A
+MAX_VOLTAGE = 3000.0  # kV: a higher one is in V
+MAX_SPHERICAL_ABERRATION = 20.0  # mm
+MAX_DEFOCUS = 500_000.0  # A
 
 
 @runtime_checkable
@@ -135,13 +138,16 @@ class CtfRequest:
         where, microscope = self.where, self.microscope
         if not 0 < self.pixel_size <= MAX_PIXEL_SIZE:
             raise SettingsError(f"pixel size {self.pixel_size:g} A: expected a value above 0 up to {MAX_PIXEL_SIZE:g}.")
-        if not microscope.voltage > 0:
-            raise SettingsError(f"voltage {microscope.voltage:g} kV: expected a value above 0.")
+        if not 0 < microscope.voltage <= MAX_VOLTAGE:
+            raise SettingsError(f"voltage {microscope.voltage:g} kV: expected a value above 0 up to {MAX_VOLTAGE:g}.")
+        if not 0 <= microscope.spherical_aberration <= MAX_SPHERICAL_ABERRATION:
+            limits = f"from 0 to {MAX_SPHERICAL_ABERRATION:g}"
+            raise SettingsError(f"spherical aberration {microscope.spherical_aberration:g} mm: expected a value {limits}.")
         if not 0 <= microscope.amplitude_contrast < 1:
             raise SettingsError(f"amplitude contrast {microscope.amplitude_contrast:g}: expected 0 or more, below 1.")
-        if not 0 <= where.min_defocus < where.max_defocus:
+        if not 0 <= where.min_defocus < where.max_defocus <= MAX_DEFOCUS:
             limits = f"from {where.min_defocus:g} to {where.max_defocus:g} A"
-            raise SettingsError(f"defocus {limits}: expected 0 or more, the smaller one first.")
+            raise SettingsError(f"defocus {limits}: expected values from 0 to {MAX_DEFOCUS:g}, the smaller one first.")
         if where.phase_shift is not None and not where.phase_shift[0] <= where.phase_shift[1]:
             low, high = np.rad2deg(where.phase_shift)
             raise SettingsError(f"phase shift from {low:g} to {high:g} degrees: expected the smaller one first.")

@@ -14,6 +14,7 @@ SECTORS = 72  # of half a turn
 EDGE_TAPER = 1 / 64  # of the image's side that fades to zero at each edge
 AXIS_COEFFICIENTS = 2  # next to each axis that are left out: edges and the detector's lines leave power there
 WAVE_SAMPLES = 16  # of a window's mean wave in the width of its main peak
+MIN_PAIRS = 0.02  # of the pairs of a pixel with itself: at longer distances in a pair their place is not known
 SPOT_POWER = 20.0  # times the median of its ring: a coefficient of more is a lattice's; chance is exp(-20)
 
 
@@ -219,10 +220,41 @@ class AxisWindow:
         """
         return np.interp(np.abs(lag), np.arange(len(self.values)), self._autocorrelation, right=0.0)
 
-    def mean_wave(self, wave_number: FloatArray) -> FloatArray:
-        """|mean of exp(i q x)| over the window's squares, ``wave_number`` q in rad per pixel."""
+    def centre_shift(self, lag: FloatArray) -> FloatArray:
+        """How far from `centre`, in pixels, an oscillation comes from whose autocorrelation lies at ``lag`` pixels.
+
+        It comes from pairs of pixels ``lag`` apart that are both in the window. The place of a pair is its middle.
+        """
+        centre, _ = self._pairs
+        return np.interp(np.abs(lag), np.arange(len(centre)), centre - centre[0])
+
+    def mean_wave(self, wave_number: FloatArray, lag: FloatArray | float = 0.0) -> FloatArray:
+        """|mean of exp(i q x)| over the pairs ``lag`` pixels apart, ``wave_number`` q in rad per pixel."""
         step = 2 * np.pi / (WAVE_SAMPLES * len(self.values))
-        return np.interp(np.abs(wave_number), step * np.arange(len(self._mean_waves)), self._mean_waves)
+        _, spread = self._pairs
+        narrower = np.interp(np.abs(lag), np.arange(len(spread)), spread / spread[0])
+        return np.interp(np.abs(wave_number) * narrower, step * np.arange(len(self._mean_waves)), self._mean_waves)
+
+    @cached_property
+    def _pairs(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation, in pixels, of the middles of pairs of pixels, for each distance in a pair."""
+        window = self.values.astype(float)
+        length = len(window)
+        position = np.arange(length) - 0.5 * (length - 1)
+        transform = np.fft.rfft(window, 2 * length)
+
+        def correlated(values: FloatArray) -> FloatArray:
+            return np.asarray(np.fft.irfft(np.fft.rfft(values, 2 * length).conj() * transform)[:length])
+
+        lag = np.arange(length)
+        weight, first, second = correlated(window), correlated(position * window), correlated(position**2 * window)
+        enough = weight > MIN_PAIRS * weight[0]
+        safe = np.where(enough, weight, 1.0)
+        mean = (first + 0.5 * lag * weight) / safe
+        variance = (second + lag * first + 0.25 * lag**2 * weight) / safe - mean**2
+        last = int(np.flatnonzero(enough)[-1])
+        known = np.minimum(lag, last)
+        return mean[known], np.sqrt(np.maximum(variance[known], 1e-6))
 
     @cached_property
     def _autocorrelation(self) -> FloatArray:

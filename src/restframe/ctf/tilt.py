@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from restframe.arrays import AnyArray, FloatArray
+from restframe.arrays import AnyArray, ComplexArray, FloatArray
 from restframe.ctf.bins import Bins, Folding, folded, joined, make_bins
 from restframe.ctf.fit import SpectrumFit, least_gain
 from restframe.ctf.model import CtfShape, Microscope, SignalStrength, phase
@@ -23,7 +23,7 @@ from restframe.ctf.spectrum import Tile, tile_spectra
 SAMPLES_PER_OSCILLATION = 4.0  # of a tile's transform at the frequency that matters most
 TILES_PER_SIDE = (2.0, 5.0)  # the least and most tile sides in the image's
 MIN_TILE_PX = 128
-FOLDING = Folding(radial=32, sectors=18, phases=8)
+FOLDING = Folding(radial=24, sectors=12, phases=12)
 MAX_SLOPE = 1.75  # tan 60 degrees
 SLOPE_STEP = 1.5  # rad of 2 chi at the significant frequency, at the outermost tile
 DEFOCUS_STEP = 0.5  # rad of 2 chi at the significant frequency
@@ -31,7 +31,7 @@ DEFOCUS_REACH = 1500.0  # A around the defocus of the whole image
 CANDIDATES = 3
 MAX_RANK_LOST = 6.0  # log likelihood of the matched filter: candidates with less are not refined
 ROUNDS = 2  # of folding and refinement
-MIN_PLANE_GAIN = 1.0  # log posterior over that of equal defocus everywhere: below it the image is not tilted
+MIN_PLANE_GAIN = 0.0  # log posterior over that of equal defocus everywhere: below it the image is not tilted
 BFACTOR_RANGE = (60.0, 200.0)  # A², of the signal that decides the size of the tiles
 
 
@@ -66,7 +66,7 @@ def fit_plane(
     ]
     tiles = [replace(one, bins=_levelled(one.bins, flat.fit)) for one in tiles]
     freedom = Freedom(phase_shift=where.phase_shift is not None, slope=True)
-    starts = _search(tiles, flat, microscope, where, significant)
+    starts = [*_search(tiles, flat, microscope, where, significant), flat.fit.shape]
     fits = [_refined(tiles, microscope, start, flat.fit.signal, freedom) for start in starts]
     best = max(fits, key=lambda one: one.gain)
     level = _refined(tiles, microscope, flat.fit.shape, flat.fit.signal, replace(freedom, slope=False))
@@ -95,15 +95,32 @@ def _levelled(bins: Bins, fit: Fit) -> Bins:
     return replace(bins, power=bins.power * (bins.count.sum() / np.sum(bins.count * ratio)))
 
 
+def _lags(one: _TileBins, bins: Bins, microscope: Microscope, shape: CtfShape) -> tuple[FloatArray, FloatArray]:
+    """Where the autocorrelation of the oscillation lies at each bin, in pixels along x and y."""
+    local = shape.defocus + shape.slope_x * one.tile.x + shape.slope_y * one.tile.y
+    lag = 2 * microscope.wavelength * local * np.sqrt(bins.squared_frequency) / one.tile.pixel_size
+    return lag * np.cos(bins.angle), lag * np.sin(bins.angle)
+
+
+def _placed(one: _TileBins, microscope: Microscope, shape: CtfShape) -> Bins:
+    """The bins of a tile, each at the place that its oscillation comes from: not the same in all of a tile at the
+    image's edge, whose window is not symmetric.
+    """
+    lag_x, lag_y = _lags(one, one.bins, microscope, shape)
+    return replace(
+        one.bins,
+        x=one.bins.x + one.tile.pixel_size * one.tile.window_x.centre_shift(lag_x),
+        y=one.bins.y + one.tile.pixel_size * one.tile.window_y.centre_shift(lag_y),
+    )
+
+
 def _visible(one: _TileBins, bins: Bins, microscope: Microscope, shape: CtfShape) -> Bins:
     """``bins`` of a tile with the visibility of the oscillation at ``shape``."""
-    frequency = np.sqrt(bins.squared_frequency)
-    local = shape.defocus + shape.slope_x * one.tile.x + shape.slope_y * one.tile.y
-    lag = 2 * microscope.wavelength * local * frequency / one.tile.pixel_size
+    lag_x, lag_y = _lags(one, bins, microscope, shape)
     slope = 2 * microscope.defocus_slope(bins.squared_frequency) * one.tile.pixel_size
     window_x, window_y = one.tile.window_x, one.tile.window_y
-    visibility = window_x.coherence(lag * np.cos(bins.angle)) * window_y.coherence(lag * np.sin(bins.angle))
-    visibility *= window_x.mean_wave(slope * shape.slope_x) * window_y.mean_wave(slope * shape.slope_y)
+    visibility = window_x.coherence(lag_x) * window_y.coherence(lag_y)
+    visibility *= window_x.mean_wave(slope * shape.slope_x, lag_x) * window_y.mean_wave(slope * shape.slope_y, lag_y)
     return replace(bins, visibility=bins.visibility * visibility)
 
 
@@ -114,7 +131,7 @@ def _refined(
     for _ in range(ROUNDS):
         parts = []
         for one in tiles:
-            bins = folded(one.bins, microscope, shape, FOLDING)
+            bins = folded(_placed(one, microscope, shape), microscope, shape, FOLDING)
             parts.append(_visible(one, bins, microscope, shape))
         fit = refine(joined(parts), microscope, shape, signal, freedom)
         shape, signal = fit.shape, fit.signal
@@ -137,7 +154,8 @@ def _search(
         low, high = where.min_defocus, where.max_defocus
     inner = int((high - low) / step) + 1
     grid = low + step * np.arange(-reach, inner + reach)
-    filtered = [_response(one, flat, microscope, grid) for one in tiles]
+    waves = _waves(grid, microscope, max(float(one.bins.squared_frequency.max()) for one in tiles))
+    filtered = [_response(one, flat, microscope, waves) for one in tiles]
     responses = [response for response, _ in filtered]
     variance = sum(one_variance for _, one_variance in filtered)
     candidates: list[tuple[float, CtfShape]] = []
@@ -164,8 +182,25 @@ def _search(
     return chosen
 
 
-def _response(one: _TileBins, flat: SpectrumFit, microscope: Microscope, grid: FloatArray) -> tuple[FloatArray, float]:
-    """-sum (p / N - 1) S cos 2 chi of a tile for each defocus of ``grid``, with the astigmatism of ``flat``, and its
+@dataclass(frozen=True, eq=False)
+class _Waves:
+    """exp(2 i (chi - chi at the middle)) for a grid of defocus, and classes of the slope d 2 chi / d defocus."""
+
+    values: ComplexArray  # (grid, classes)
+    middle: float  # A, the defocus where all are 1
+    class_width: float  # rad/A
+
+
+def _waves(grid: FloatArray, microscope: Microscope, max_squared_frequency: float) -> _Waves:
+    middle = 0.5 * float(grid[0] + grid[-1])
+    width = DEFOCUS_STEP / float(grid[-1] - grid[0])
+    highest = 2 * float(microscope.defocus_slope(np.array(max_squared_frequency)))
+    classes = np.arange(int(np.rint(highest / width)) + 1)
+    return _Waves(np.exp(1j * np.outer(grid - middle, classes * width)), middle, width)
+
+
+def _response(one: _TileBins, flat: SpectrumFit, microscope: Microscope, waves: _Waves) -> tuple[FloatArray, float]:
+    """-sum (p / N - 1) S cos 2 chi of a tile for each defocus of ``waves``, with the astigmatism of ``flat``, and its
     variance in noise.
     """
     bins, fit = one.bins, flat.fit
@@ -174,15 +209,12 @@ def _response(one: _TileBins, flat: SpectrumFit, microscope: Microscope, grid: F
     bfactor = float(np.clip(fit.signal.bfactor, *BFACTOR_RANGE))
     weight = np.exp(-0.5 * bfactor * bins.squared_frequency) * _visible(one, bins, microscope, fit.shape).visibility
     weighted = bins.count * excess * weight
-    # equal slopes of the phase: k² in narrow classes
     slope = 2 * microscope.defocus_slope(bins.squared_frequency)
-    middle = 0.5 * (grid[0] + grid[-1])
-    at_middle = 2 * phase(microscope, fit.shape, bins.squared_frequency, bins.angle) + slope * (
-        middle - fit.shape.defocus
-    )
-    width = DEFOCUS_STEP / (grid[-1] - grid[0])
-    index = np.rint(slope / width).astype(np.int64)
-    real = np.bincount(index, weighted * np.cos(at_middle))
-    imaginary = np.bincount(index, weighted * np.sin(at_middle))
-    turn = np.exp(1j * np.outer(grid - middle, np.arange(len(real)) * width))
-    return np.asarray(-(turn @ (real + 1j * imaginary)).real), float(0.5 * np.sum(bins.count * weight**2))
+    from_middle = slope * (waves.middle - fit.shape.defocus)
+    at_middle = 2 * phase(microscope, fit.shape, bins.squared_frequency, bins.angle) + from_middle
+    index = np.rint(slope / waves.class_width).astype(np.int64)
+    class_count = waves.values.shape[1]
+    real = np.bincount(index, weighted * np.cos(at_middle), class_count)
+    imaginary = np.bincount(index, weighted * np.sin(at_middle), class_count)
+    response = waves.values.real @ real - waves.values.imag @ imaginary
+    return np.asarray(-response), float(0.5 * np.sum(bins.count * weight**2))
