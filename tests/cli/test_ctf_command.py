@@ -57,6 +57,14 @@ def test_wrong_arguments(micrographs, tmp_path, capsys):
     noise = micrographs / "noise.mrc"
     assert main(["ctf", str(noise), "--defocus", "5000", "4000"]) == 6
     assert "defocus" in capsys.readouterr().err
+    for words in (["--cs", "-1"], ["--kv", "300000"], ["--pixel-size", "0"], ["--defocus", "1e9", "2e9"]):
+        assert main(["ctf", str(noise), *words]) == 6, words
+    assert main(["ctf", str(tmp_path)]) == 3
+    assert "not a file" in capsys.readouterr().err
+    empty = tmp_path / "empty.mrc"
+    empty.touch()
+    assert main(["ctf", str(empty)]) == 3
+    assert "header" in capsys.readouterr().err
     image = tmp_path / "unknown.mrc"
     write_mrc(image, np.zeros((300, 300)))
     assert main(["ctf", str(image)]) == 6

@@ -204,6 +204,9 @@ def test_wrong_answers(micrograph, tmp_path, monkeypatch, capsys):
     assert code == 6 and "Pixel size" in errors
     code, _, errors = run(monkeypatch, capsys, RELION.format(mic=micrograph, out=micrograph))
     assert code == 6 and "is the input" in errors
+    swapped = RELION.replace("\n30\n5\n5000", "\n5\n30\n5000")
+    code, _, errors = run(monkeypatch, capsys, swapped.format(mic=micrograph, out=tmp_path / "x.ctf"))
+    assert code == 6 and "maximum resolution 30 A" in errors
 
 
 def test_a_link_called_ctffind(micrograph, tmp_path):

@@ -81,6 +81,18 @@ def test_windows_know_what_they_blur():
     assert window.mean_wave(np.array([0.05, 0.0])) == pytest.approx([wave, 1], abs=2e-3)
 
 
+def test_windows_know_where_pairs_of_pixels_are():
+    window = axis_windows(400, 100)[0]  # at the edge: not symmetric
+    lag = 30
+    weights = window.values[:-lag].astype(float) * window.values[lag:]
+    middles = np.arange(100 - lag) + lag / 2
+    mean = np.average(middles, weights=weights)
+    assert window.centre + window.centre_shift(np.array([lag]))[0] == pytest.approx(mean, abs=0.01)
+    assert window.centre_shift(np.array([0.0]))[0] == 0
+    wave = abs(np.sum(weights * np.exp(0.02j * middles))) / weights.sum()
+    assert window.mean_wave(np.array([0.02]), np.array([lag])) == pytest.approx([wave], abs=3e-3)
+
+
 def test_tiles_count_the_coefficients_of_the_image_once():
     image = np.random.default_rng(4).standard_normal((384, 512)).astype(np.float32)
     tiles = tile_spectra(image, 1.5, 0.3, 128)

@@ -9,9 +9,10 @@ import pytest
 from made_records import done_record, failed_record, write_records
 
 from restframe.cli.main import main
+from restframe.ctf.model import CtfShape, Microscope, phase
 from restframe.errors import InputError, SettingsError
 from restframe.report.motion import local_motion, motion_errors, path_length_errors
-from restframe.report.plots import dose_weights, magnification, plot_record
+from restframe.report.plots import ctf_sentence, ctf_zero, dose_weights, magnification, plot_record
 from restframe.report.records import Record, read_record
 from restframe.track.field import MotionField
 
@@ -35,6 +36,24 @@ def test_equal_records_give_equal_bytes(tmp_path):
     for name in ("a.png", "b.png"):
         plot_record(record, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_rings_lie_where_the_ctf_is_zero(tmp_path):
+    content = done_record(1)
+    content["ctf"] |= {"phase_shift_deg": 40.0, "voltage_kv": 200.0}
+    record = read_record(written(tmp_path, content))
+    angle = np.linspace(0, np.pi, 7)
+    values = content["ctf"]
+    double_angle = np.deg2rad(2 * values["astigmatism_angle_deg"])
+    astigmatism = values["defocus_u_a"] - values["defocus_v_a"]
+    middle = 0.5 * (values["defocus_u_a"] + values["defocus_v_a"])
+    components = astigmatism * np.cos(double_angle), astigmatism * np.sin(double_angle)
+    shape = CtfShape(middle, *components, np.deg2rad(40))
+    for number in (1, 4):
+        squared = ctf_zero(record, number, angle) ** 2
+        np.testing.assert_allclose(phase(Microscope(200.0), shape, squared, angle), number * np.pi, rtol=1e-6)
+    assert "fit to" in ctf_sentence(record)
+    assert np.isnan(ctf_zero(record, 10_000, angle)).all()
 
 
 def test_little_is_known(tmp_path):

@@ -232,10 +232,8 @@ def request_from(answers: Answers) -> CtfRequest:
     if answers.resolution[0] <= 0:
         raise SettingsError(f"Minimum resolution: {answers.resolution[0]:g}: expected a value above 0.")
     if not 0 < answers.resolution[1] < answers.resolution[0]:
-        lowest, highest = answers.resolution
-        raise SettingsError(
-            f"Minimum resolution {lowest:g} A, maximum resolution {highest:g} A: expected a smaller value for the maximum."
-        )
+        limits = f"Minimum resolution {answers.resolution[0]:g} A, maximum resolution {answers.resolution[1]:g} A"
+        raise SettingsError(f"{limits}: expected a smaller value for the maximum.")
     microscope = Microscope(answers.voltage, answers.spherical_aberration, answers.amplitude_contrast)
     low, high = answers.defocus
     where = SearchRange(low, high, phase_shift=answers.phase_shift, min_frequency=1 / answers.resolution[0])

@@ -142,7 +142,9 @@ class CtfRequest:
             raise SettingsError(f"voltage {microscope.voltage:g} kV: expected a value above 0 up to {MAX_VOLTAGE:g}.")
         if not 0 <= microscope.spherical_aberration <= MAX_SPHERICAL_ABERRATION:
             limits = f"from 0 to {MAX_SPHERICAL_ABERRATION:g}"
-            raise SettingsError(f"spherical aberration {microscope.spherical_aberration:g} mm: expected a value {limits}.")
+            raise SettingsError(
+                f"spherical aberration {microscope.spherical_aberration:g} mm: expected a value {limits}."
+            )
         if not 0 <= microscope.amplitude_contrast < 1:
             raise SettingsError(f"amplitude contrast {microscope.amplitude_contrast:g}: expected 0 or more, below 1.")
         if not 0 <= where.min_defocus < where.max_defocus <= MAX_DEFOCUS:

@@ -226,14 +226,15 @@ class AxisWindow:
         It comes from pairs of pixels ``lag`` apart that are both in the window. The place of a pair is its middle.
         """
         centre, _ = self._pairs
-        return np.interp(np.abs(lag), np.arange(len(centre)), centre - centre[0])
+        return np.asarray(np.interp(np.abs(lag), np.arange(len(centre)), centre - centre[0]))
 
     def mean_wave(self, wave_number: FloatArray, lag: FloatArray | float = 0.0) -> FloatArray:
         """|mean of exp(i q x)| over the pairs ``lag`` pixels apart, ``wave_number`` q in rad per pixel."""
         step = 2 * np.pi / (WAVE_SAMPLES * len(self.values))
         _, spread = self._pairs
         narrower = np.interp(np.abs(lag), np.arange(len(spread)), spread / spread[0])
-        return np.interp(np.abs(wave_number) * narrower, step * np.arange(len(self._mean_waves)), self._mean_waves)
+        wave_numbers = step * np.arange(len(self._mean_waves))
+        return np.asarray(np.interp(np.abs(wave_number) * narrower, wave_numbers, self._mean_waves))
 
     @cached_property
     def _pairs(self) -> tuple[FloatArray, FloatArray]:

@@ -10,10 +10,11 @@ import numpy as np
 
 from restframe.arrays import AnyArray, FloatArray
 from restframe.errors import InputError, SettingsError
-from restframe.optics import critical_dose
+from restframe.optics import critical_dose, wavelength
 from restframe.output.place import place_all
 from restframe.report.motion import LocalMotion, local_motion
 from restframe.report.records import Record, read_record
+from restframe.report.star_set import has_ctf
 
 FIGURE_INCHES = 13.0, 8.0
 DOTS_PER_INCH = 110
@@ -24,6 +25,9 @@ WEIGHT_RESOLUTIONS = 20.0, 10.0, 6.0, 4.0, 3.0  # A
 TRACK_COLOUR, ACCENT_COLOUR, BAD_PIXEL_COLOUR = "#2563a8", "#d9480f", "#c2255c"
 BEFORE_COLOUR = "#868e96"
 FIRST_RING = 5  # of the curves; rings below it are illumination
+RING_COLOUR = "#69db7c"
+MAX_CTF_RINGS = 8
+ANGSTROM_PER_MM = 1e7
 OPTIMAL_FACTOR = 2.0  # in the exponent of dose weights: exp(-dose / (2 critical dose))
 
 
@@ -140,9 +144,58 @@ def draw_spectrum_picture(panel: Any, record: Record) -> None:
     nyquist = 0.5 / pixel_size if pixel_size else 0.5
     _show_picture(panel, record, "spectrum", (-nyquist, nyquist, -nyquist, nyquist))
     unit_name = "1/A" if pixel_size else "cycles per pixel"
-    panel.set(
-        title="Power spectrum of the sum", xlabel=f"x frequency ({unit_name})", ylabel=f"y frequency ({unit_name})"
-    )
+    title = "Power spectrum of the sum"
+    if pixel_size and has_ctf(record):
+        draw_ctf_rings(panel, record, nyquist)
+        title += f"\n{ctf_sentence(record)}"
+    panel.set(title=title, xlabel=f"x frequency ({unit_name})", ylabel=f"y frequency ({unit_name})")
+
+
+def draw_ctf_rings(panel: Any, record: Record, nyquist: float) -> None:
+    """Zeros of the fitted CTF, and a dashed circle at the resolution of the fit."""
+    angle = np.linspace(0, 2 * np.pi, 181)
+    for number in range(1, MAX_CTF_RINGS + 1):
+        radius = ctf_zero(record, number, angle)
+        if not (radius < nyquist).all():
+            break
+        panel.plot(radius * np.cos(angle), radius * np.sin(angle), color=RING_COLOUR, lw=0.7)
+    resolution = record.number("ctf.fit_resolution_a")
+    if resolution:
+        panel.plot(np.cos(angle) / resolution, np.sin(angle) / resolution, "--", color=RING_COLOUR, lw=0.7)
+    panel.set(xlim=(-nyquist, nyquist), ylim=(-nyquist, nyquist))
+
+
+def ctf_zero(record: Record, number: int, angle: FloatArray) -> FloatArray:
+    """The frequency in 1/A of a zero of the record's CTF in the directions ``angle`` (rad); NaN where there is none.
+
+    There chi = pi lambda k² D - pi lambda³ Cs k⁴ / 2 + asin(A) + phase shift is ``number`` times pi.
+    """
+
+    def value(name: str, default: float) -> float:
+        known = record.number(f"ctf.{name}")
+        return default if known is None else known
+
+    electron_wavelength = wavelength(value("voltage_kv", 300.0))
+    larger, smaller = value("defocus_u_a", 0.0), value("defocus_v_a", 0.0)
+    axis = np.deg2rad(value("astigmatism_angle_deg", 0.0))
+    defocus = 0.5 * (larger + smaller + (larger - smaller) * np.cos(2 * (angle - axis)))
+    constant = np.arcsin(value("amplitude_contrast", 0.07)) / np.pi + value("phase_shift_deg", 0.0) / 180
+    quartic = 0.5 * value("spherical_aberration_mm", 2.7) * ANGSTROM_PER_MM * electron_wavelength**3
+    linear = electron_wavelength * defocus
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # stable without spherical aberration, too: the smaller root is 2 c / (b + sqrt(b² - 4 a c))
+        root = np.sqrt(linear**2 - 4 * quartic * (number - constant))
+        return np.asarray(np.sqrt(2 * (number - constant) / (linear + root)))
+
+
+def ctf_sentence(record: Record) -> str:
+    """Defocus, astigmatism and resolution of the record's CTF."""
+    larger, smaller = record.number("ctf.defocus_u_a") or 0.0, record.number("ctf.defocus_v_a") or 0.0
+    error, resolution = record.number("ctf.defocus_error_a"), record.number("ctf.fit_resolution_a")
+    words = f"defocus {(larger + smaller) / 2e4:.3f}"
+    words += f" ± {error / 1e4:.3f} µm" if error is not None else " µm"
+    words += f", astigmatism {larger - smaller:.0f} A"
+    return words + (f", fit to {resolution:.1f} A" if resolution else "")
 
 
 def _show_picture(panel: Any, record: Record, kind: str, extent: tuple[float, float, float, float]) -> None:
