@@ -276,6 +276,15 @@ class Goal:
     what: str
     value: Callable[[Movies], float]
     limit: float
+    is_mean: bool  # of the movies; otherwise it is that of the worst one
+
+    def standard_error(self, movies: Movies) -> float:
+        """Of a mean, by leaving out each movie once (jackknife)."""
+        count = len(movies)
+        if not self.is_mean or count < 3:
+            return float("nan")
+        without_one = [self.value([*movies[:left_out], *movies[left_out + 1 :]]) for left_out in range(count)]
+        return float(np.std(without_one) * np.sqrt(count - 1))
 
 
 USER, REFERENCE, GLOBAL_CASE = ("user", "total"), ("reference", "total"), ("global", "whole")
@@ -286,7 +295,8 @@ def goals() -> list[Goal]:
     rows: list[Goal] = []
 
     def add(kind: str, what: str, limit: float, value: Callable[..., float], *arguments: Any) -> None:
-        rows.append(Goal(kind, what, lambda movies: value(movies, *arguments), limit))
+        is_mean = value in (mean_ratio, mean_of, rms_ratio, scale_error)
+        rows.append(Goal(kind, what, lambda movies: value(movies, *arguments), limit, is_mean))
 
     for kind in ("clusters", "bands", "blocks", "gaps"):
         add(kind, "error, defects unlisted / listed", 1.05, mean_ratio, USER, REFERENCE)
@@ -321,13 +331,14 @@ def goals() -> list[Goal]:
 
 def table(movies: Movies) -> str:
     """A row for each goal whose kind was measured, as Markdown."""
-    lines = ["| kind | movies | | goal | measured | |", "|---|---|---|---|---|---|"]
+    lines = ["| kind | movies | | goal | measured | standard error | |", "|---|---|---|---|---|---|---|"]
     for goal in goals():
         chosen = [movie for movie in movies if movie["kind"] == goal.kind]
         if chosen:
-            value = goal.value(chosen)
+            value, error = goal.value(chosen), goal.standard_error(chosen)
             met = "" if value <= goal.limit else "not met"
-            lines.append(f"| {goal.kind} | {len(chosen)} | {goal.what} | {goal.limit:g} | {value:.3f} | {met} |")
+            numbers = f"{goal.limit:g} | {value:.3f} | {'' if np.isnan(error) else f'{error:.3f}'}"
+            lines.append(f"| {goal.kind} | {len(chosen)} | {goal.what} | {numbers} | {met} |")
     return "\n".join(lines)
 
 
