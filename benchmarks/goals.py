@@ -1,6 +1,6 @@
 """What movies with unlisted defects, uneven light, beads, crystals or little dose bring, against the goals for them.
 
-    python benchmarks/goals.py --size 768 --seeds 101 102 103 --jobs 2
+    python benchmarks/goals.py --size 768 --seeds 101-120 --jobs 2
 
 Each kind of movie is measured with the settings of a user who knows gain and exposure, and once more for comparison:
 with its defects listed, without what makes it difficult, with global motion only, or with other fractions. The table
@@ -375,20 +375,27 @@ def movie_line(numbers: Numbers) -> str:
     return f"{numbers['kind']:12} {numbers['seed']:4} | " + " | ".join((*cases, *beads))
 
 
+def seeds_in(text: str) -> range:
+    """The seeds of "3" or "101-120"."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, metavar="KIND", help=" ".join(KINDS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[101])
+    parser.add_argument("--seeds", nargs="+", type=seeds_in, default=[range(101, 102)], help="such as 3 or 101-120")
     parser.add_argument("--size", type=int, help="largest edge in pixels: a cut-out of the same kind of movie")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: movies are made there too")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--jobs", type=int, default=1, help="movies at once")
     parser.add_argument("--json", type=Path, help="write the numbers there; those that it holds are not measured again")
     args = parser.parse_args()
+    seeds = [seed for each in args.seeds for seed in each]
     done: dict[tuple[str, int], Numbers] = {}
     if args.json and args.json.exists():
         done = {(movie["kind"], movie["seed"]): movie for movie in json.loads(args.json.read_text())}
-    missing = {seed: [kind for kind in args.kinds if (kind, seed) not in done] for seed in args.seeds}
+    missing = {seed: [kind for kind in args.kinds if (kind, seed) not in done] for seed in seeds}
     arguments = Arguments(args.size, args.device, args.threads)
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(one_seed, kinds, seed, arguments) for seed, kinds in missing.items() if kinds]
@@ -398,7 +405,7 @@ def main() -> None:
                 print(movie_line(numbers), flush=True)
             if args.json:
                 args.json.write_text(json.dumps(list(done.values())) + "\n")
-    movies = [done[kind, seed] for kind in args.kinds for seed in args.seeds]
+    movies = [done[kind, seed] for kind in args.kinds for seed in seeds]
     print(f"{table(movies)}\n\n{error_table(movies)}")
 
 
