@@ -25,7 +25,7 @@ from multiprocessing import get_context
 from unittest import mock
 
 import numpy as np
-from goals import GLOBAL_ONLY, PATCHES, Case, make_movie, measure_case, settings_for
+from goals import GLOBAL_ONLY, PATCHES, Case, make_movie, measure_case, seeds_in, settings_for
 from movies import recipe_for
 from scipy.optimize import minimize
 
@@ -207,8 +207,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", default=["tiltweak", "weak", "few"])
     parser.add_argument("--size", type=int, default=1024, help="largest edge in pixels")
-    parser.add_argument("--training-seeds", nargs="+", type=int, default=list(range(201, 221)))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(101, 121)))
+    parser.add_argument("--training-seeds", type=seeds_in, default=range(201, 221), help="such as 201-220")
+    parser.add_argument("--seeds", type=seeds_in, default=range(101, 121))
     parser.add_argument("--jobs", type=int, default=1, help="movies at once")
     args = parser.parse_args()
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
