@@ -3,10 +3,13 @@
     python benchmarks/soak.py --movies 500
 
 A folder is watched while small movies arrive in it. Of every 20, one is truncated, one is no movie, one vanishes while
-it waits, one has another size than the gain reference, and one is written in pieces. Meanwhile the run is killed
-(SIGKILL) and started again `--kills` times, and the disk of the results is full for a while (a small tmpfs, if this
-user may mount one). At the end, every good movie must be done, its image must have the bytes of a single run, and every
-bad one must be named with its reason by `restframe status`. Prints the figures, and ends with 1 if something is wrong.
+it waits, one has another size than the gain reference, and one is written in pieces. Movies are corrected in three
+processes, as on GPUs (`with_processes.py`). Meanwhile the run is killed (SIGKILL) and started again `--kills` times,
+one of its other processes is killed `--worker-kills` times, and the disk of the results is full for a while (a small
+tmpfs, if this user may mount one).
+
+At the end, every good movie must be done, its image must have the bytes of a single run, and every bad one must be
+named with its reason by `restframe status`. Prints the figures, and ends with 1 if something is wrong.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,9 +97,34 @@ def deliver(folder: Path, count: int, per_second: float, contents: list[bytes], 
 
 
 def start(folder: Path, idle_seconds: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "restframe", "-InMrc", "movies/", "-Serial", str(idle_seconds), *FLAGS.split()]
-    log = open(folder / "log.txt", "ab")  # noqa: SIM115 - the process has it
-    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+    program = [sys.executable, str(Path(__file__).with_name("with_processes.py")), "--threads", "3"]
+    command = [*program, "-InMrc", "movies/", "-Serial", str(idle_seconds), *FLAGS.split()]
+    with open(folder / "log.txt", "ab") as log:
+        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that a run has started to correct movies."""
+    workers = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                workers.append(int(child))
+    return workers
+
+
+def kill_workers(runs: list[subprocess.Popen[bytes]], kill_times: list[float], counts: Counter[str]) -> None:
+    """Kill a process of the latest of the ``runs`` at each of these times (of `time.monotonic`), or a bit later."""
+    for kill_time in kill_times:
+        time.sleep(max(kill_time - time.monotonic(), 0))
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                os.kill(workers_of(runs[-1].pid)[-1], signal.SIGKILL)
+                counts["worker killed"] += 1
+                break
+            except (OSError, IndexError):  # the run has none yet, or is being killed
+                time.sleep(0.2)
 
 
 def sample(process: subprocess.Popen[bytes], samples: Samples) -> None:
@@ -129,9 +158,22 @@ def fill_disk(folder: Path, seconds: float) -> bool:
     return True
 
 
-def soak(folder: Path, count: int, kills: int, per_second: float, seed: int = 0) -> tuple[Counter[str], Samples]:
+@dataclass(frozen=True)
+class Plan:
+    """What happens in a soak."""
+
+    movies: int
+    per_second: float
+    kills: int  # of the run
+    worker_kills: int  # of one of its other processes
+    seed: int = 0
+
+
+def soak(folder: Path, plan: Plan) -> tuple[Counter[str], Samples]:
     """Run everything. Returns counts, among them those of faults, which are in capitals."""
-    rng, counts, samples = random.Random(seed), Counter[str](), Samples()
+    rng, counts, samples = random.Random(plan.seed), Counter[str](), Samples()
+    count, per_second, kills = plan.movies, plan.per_second, plan.kills
+    runs: list[subprocess.Popen[bytes]] = []
     for name in ("movies", "out"):
         (folder / name).mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={FULL_DISK_BYTES + count * 500_000}", "tmpfs", str(folder / "out")]
@@ -145,8 +187,14 @@ def soak(folder: Path, count: int, kills: int, per_second: float, seed: int = 0)
         feeder.start()
         started = time.monotonic()
         kill_times = sorted(rng.uniform(0.05, 0.9) * count / per_second for _ in range(kills))
+        worker_kill_times = sorted(
+            started + rng.uniform(0.1, 0.95) * count / per_second for _ in range(plan.worker_kills)
+        )
+        runs.append(start(folder, 600 if kills else 15))
+        worker_killer = threading.Thread(target=kill_workers, args=(runs, worker_kill_times, counts))
+        worker_killer.start()
         for kill_time in kill_times:
-            process = start(folder, 600)
+            process = runs[-1]
             sampler = threading.Thread(target=sample, args=(process, samples))
             sampler.start()
             time.sleep(max(started + kill_time - time.monotonic(), 2))
@@ -154,12 +202,14 @@ def soak(folder: Path, count: int, kills: int, per_second: float, seed: int = 0)
             process.wait()
             sampler.join()
             counts["coordinator killed"] += 1
-        process = start(folder, 15)
+            runs.append(start(folder, 600 if len(runs) < kills else 15))
+        process = runs[-1]
         sampler = threading.Thread(target=sample, args=(process, samples))
         sampler.start()
         time.sleep(3)
         counts["disk full"] += fill_disk(folder / "out", 3)
         feeder.join()
+        worker_killer.join()
         process.wait()
         sampler.join()
         seconds = time.monotonic() - started
@@ -206,12 +256,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--movies", type=int, default=500)
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--worker-kills", type=int, default=10)
     parser.add_argument("--per-second", type=float, default=4.0)
     parser.add_argument("--keep", help="work in this folder and keep it")
     values = parser.parse_args()
     folder = Path(values.keep or tempfile.mkdtemp())
     folder.mkdir(exist_ok=True)
-    counts, samples = soak(folder, values.movies, values.kills, values.per_second)
+    plan = Plan(values.movies, values.per_second, values.kills, values.worker_kills)
+    counts, samples = soak(folder, plan)
     for name, number in counts.items():
         print(f"{name}: {number}")
     memory, files = flatness(samples.memory_bytes), flatness(samples.open_files)
