@@ -66,9 +66,12 @@ def test_movies_that_arrive_are_corrected_and_idle_seconds_end_it(kills, finishe
     wait_for(tmp_path / "out/restframe/m002.json", process)
     with open(late, "ab") as file:
         file.write(movies[2][1][half:])
-    (tmp_path / "movies" / movies[3][0]).write_bytes(movies[3][1])
+    (tmp_path / "movies" / movies[3][0]).symlink_to(tmp_path / "storage.mrc")  # the link comes before the movie
+    time.sleep(1)
+    (tmp_path / "storage.mrc").write_bytes(movies[3][1])
     text, _ = process.communicate(timeout=200)
     assert process.returncode == 0, text
+    assert text.count(f"left out: movies/{movies[3][0]}, a link to a file that does not exist") == 1
     assert "Movies corrected: 4 of 4" in text and "left out: movies/gain_reference.mrc, a reference" in text
     assert kills.outputs(tmp_path) == kills.outputs(finished)
 
@@ -111,7 +114,9 @@ def test_what_is_wrong_is_said(kills, finished, tmp_path):
     for words, code, message in (
         ("watch", 3, "restframe watch DIR"),
         (f"watch nowhere/x {FLAGS}", 3, "nowhere cannot be read"),
-        ("watch movies -OutMrc none/", 4, "none does not exist"),
+        ("watch movies -OutMrc none/", 4, "The folder none for the results does not exist"),
+        (f"watch mvies {FLAGS}", 3, "mvies is no folder"),
+        (f"watch movies {FLAGS} -Dark none.mrc", 3, "-Dark none.mrc does not exist"),
         (f"watch movies {FLAGS} --slice 4/3", 6, "--slice 4/3"),
     ):
         process = kills.start(tmp_path, words)

@@ -17,8 +17,8 @@ from restframe.cli.clients import RELION_EER_GROUPING, is_called_by_relion, is_r
 from restframe.cli.devices import WantedGpus, choose_gpus, find_gpus
 from restframe.cli.flags import FLAGS, FlagValue
 from restframe.cli.parse import Options
-from restframe.errors import InputError, OutputError, SameFileError, SettingsError
-from restframe.files import check_regular
+from restframe.errors import InputError, OutputError, ReferenceInputError, SameFileError, SettingsError
+from restframe.files import check_regular, why_unreadable
 from restframe.movie import open_movie
 from restframe.movie.integration import read_rows
 from restframe.output.alignment import alignment_path
@@ -323,6 +323,19 @@ def check_outputs_differ(job: Job) -> None:
 def references_of(options: Options) -> list[Path]:
     """The files of references, defects and exposures."""
     return [Path(options.text(flag)) for flag in REFERENCE_INPUTS if options.text(flag)]
+
+
+def check_references_exist(options: Options) -> None:
+    """Raise `ReferenceInputError` where a reference is no readable file: no movie can be corrected then.
+
+    Runs that wait for movies would tell it when the first one arrives.
+    """
+    for flag in REFERENCE_INPUTS:
+        path = options.text(flag)
+        if path and not os.path.exists(path) and why_unreadable(path) is None:
+            raise ReferenceInputError(f"{flag} {path} does not exist. Check the name.")
+        if path and os.path.isfile(path) and not os.access(path, os.R_OK):
+            raise ReferenceInputError(f"{flag} {path} cannot be read: permission denied.")
 
 
 def check_inputs_survive(options: Options, jobs: Sequence[Job]) -> None:

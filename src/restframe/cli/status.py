@@ -74,7 +74,9 @@ def read_status(folder: Path, now: datetime | None = None) -> Status:
     records = folder / RECORD_FOLDER if (folder / RECORD_FOLDER).is_dir() else folder
     if not records.is_dir() or not (records.name == RECORD_FOLDER or any(records.glob("*.json"))):
         raise InputError(f"{folder} has no records of a batch. Give the folder of the corrected sums.")
-    entries = [record for path in sorted(records.glob("*.json")) if (record := read_record(path))]
+    entries = [
+        record for path in sorted(records.glob("*.json")) if (record := read_record(path)) and _is_complete(record)
+    ]
     finished = sorted(datetime.fromisoformat(record["finished"]) for record in entries)
     states = list(_run_states(records / STATE_FOLDER, now))
     runs = [run for run, _ in states if run.is_running]
@@ -91,10 +93,20 @@ def read_status(folder: Path, now: datetime | None = None) -> Status:
         sum(len(run.running) for run in runs),
         sum(run.waiting for run in runs),
         movies_per_hour(finished, now),
-        max(oldest) / 60 if oldest else None,
+        max(0.0, *oldest) / 60 if oldest else None,
         failures,
         runs,
     )
+
+
+def _is_complete(record: dict[str, Any]) -> bool:
+    """Whether a record has what the status says of it; somebody may have changed the file."""
+    try:
+        return datetime.fromisoformat(record["finished"]).tzinfo is not None and bool(
+            record["status"] == "done" or record["input"]["path"]
+        )
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def movies_per_hour(finished: Sequence[datetime], now: datetime) -> float:
@@ -111,7 +123,9 @@ def _run_states(folder: Path, now: datetime) -> Iterator[tuple[RunState, float |
     for path in sorted(folder.glob("running*.json")):
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
-            silent = (now - datetime.fromisoformat(state["heartbeat"])).total_seconds()
+            heartbeat = datetime.fromisoformat(state["heartbeat"])  # by the clock of that computer
+            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)  # by the clock of the disk
+            silent = (now - max(heartbeat, written)).total_seconds()
             oldest = state["oldest_waiting"]
             run = RunState(
                 state["host"],

@@ -20,6 +20,7 @@ from restframe.cli.job import (
     check_inputs_survive,
     check_outputs_differ,
     check_places,
+    check_references_exist,
     input_of,
     make_job,
     references_of,
@@ -30,7 +31,7 @@ from restframe.cli.parse import Options
 from restframe.cli.progress import showing_progress
 from restframe.cli.set_files import page_of, write_star_set
 from restframe.cli.streams import say
-from restframe.errors import BatchError, InputError, RestframeError, SettingsError, error_message
+from restframe.errors import BatchError, InputError, OutputError, RestframeError, SettingsError, error_message
 from restframe.files import why_unreadable
 from restframe.messages import Lines
 from restframe.output.images import is_ours
@@ -45,10 +46,17 @@ REFERENCE_NAME = re.compile(r"gain|superref|dark", re.IGNORECASE)  # in the name
 
 
 def watch_folder_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The folder after the word watch, and the other arguments. Raises `InputError` where there is none."""
+    """The folder after the word watch, and the other arguments. Raises `InputError` where there is none.
+
+    A name without a slash is always a folder: a wrong name would be a prefix for which nobody waits.
+    """
     if len(arguments) < 2 or arguments[1].startswith("-"):
         raise InputError("No folder was given: restframe watch DIR -OutMrc OUT/ ...")
     folder = arguments[1]
+    if "/" not in folder and not os.path.isdir(folder):
+        raise InputError(
+            f"{folder} is no folder. Names in the present folder that begin so would be watched with ./{folder}"
+        )
     return f"{folder}/" if os.path.isdir(folder) and not folder.endswith("/") else folder, list(arguments[2:])
 
 
@@ -64,6 +72,7 @@ class MovieFinder:
         self._references = references_of(options)
         self._ledger: Ledger = ledger_of(options, settings)
         self._no_movies: set[Path] = set()  # references and results among the movies
+        self._named_as_left_out: set[str] = set()
         self._numbers: dict[Path, int] = {}  # of the movies in the order in which they were begun
         self._movie_by_output: dict[Path, Path] = {}
         self._prefix = ""
@@ -72,15 +81,19 @@ class MovieFinder:
         """Files that may be movies."""
         listing = list_movies(self._start, self._kind, self._suffix, self._skips, self._recursive)
         self._prefix = listing.prefix
+        for reason in listing.left_out:
+            if reason not in self._named_as_left_out:
+                self._named_as_left_out.add(reason)
+                say(f"left out: {listing.folder}{reason}")
         paths = [Path(listing.folder, name) for name, _ in listing.movies if self._slice.holds(Path(name).name)]
         return [path for path in paths if path not in self._no_movies and not self._is_known_as_other(path)]
 
     def _is_known_as_other(self, path: Path) -> bool:
-        """Whether the file is one of the references of this run, or is no regular file."""
-        if why_unreadable(path) or any(_is_same_file(path, reference) for reference in self._references):
+        """Whether the file is one of the references of this run, or is no regular file now."""
+        if any(_is_same_file(path, reference) for reference in self._references):
             self._no_movies.add(path)
             return True
-        return False
+        return bool(why_unreadable(path))
 
     def task(self, movie: Path) -> Task | None:
         """What is to be done for a movie; None for a file that is none."""
@@ -107,7 +120,10 @@ class MovieFinder:
         output = job.images["sum"]
         other = self._movie_by_output.setdefault(output, job.movie)
         if other != job.movie:
-            raise SettingsError(f"{other} and {job.movie} would both be saved as {output}.")
+            raise SettingsError(
+                f"{other} and {job.movie} would both be saved as {output}. "
+                "Correct one of their folders into another folder for results."
+            )
         check_inputs_survive(self._options, [job])
         check_outputs_differ(job)
 
@@ -146,6 +162,10 @@ def correct_arriving(options: Options, leases: GpuLeases, start: str = "") -> Ba
     if options.integer("-Serial") > 1:
         idle_seconds = float(options.integer("-Serial"))
     list_movies(start, kind, recursive=False)  # raises where there is no such folder
+    check_references_exist(options)
+    output_folder = os.path.dirname(options.text("-OutMrc")) or "."
+    if not os.path.isdir(output_folder):
+        raise OutputError(f"The folder {output_folder} for the results does not exist. Make it first.")
     example = make_job(options, Path(os.path.dirname(start), "movie.mrc"), "mrc", "movie")
     check_places(example)
     settings, notes = settings_and_notes(options, leases)
