@@ -5,8 +5,8 @@ import shlex
 import pytest
 
 from restframe.cli.clients import is_called_by_relion
-from restframe.cli.job import settings_from
 from restframe.cli.parse import parse
+from restframe.cli.run_settings import settings_from
 
 RELION = """-InTiff movie.tif -OutMrc mc/movie.mrc -LogFile mc/movie -Bft 150 -PixSize 0.412751 -Patch 1 1
     -Gain mc/gain.mrc -Throw 1 -FmRef 0 -Trunc 1 -FtBin 1.3333 -Kv 200 -FmDose 1.27712 -InitDose 12.345 -SplitSum 1

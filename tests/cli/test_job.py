@@ -4,10 +4,12 @@ import os
 
 import pytest
 
-from restframe.cli.job import batch_from, job_from, settings_from
+from restframe.cli.movies import batch_from, job_from
 from restframe.cli.parse import parse
+from restframe.cli.run_settings import settings_from
 from restframe.cli.wording import with_flags
 from restframe.errors import InputError, OutputError, SameFileError, SettingsError
+from restframe.output.drafts import machine
 from restframe.settings import Settings
 
 
@@ -222,3 +224,25 @@ def test_skips_with_commas_or_blanks(tmp_path, skips):
 def test_what_has_no_effect_on_a_single_movie_is_said(movie, tmp_path):
     notes = job("-InTiff", movie, "-OutMrc", tmp_path / "x.mrc", "-InSuffix", ".tif", "-Serial", "0").notes
     assert "Note: -InSuffix has no effect without -Serial 1." in notes
+
+
+def test_drafts_of_killed_runs_are_removed_in_all_folders(movie, tmp_path):
+    (tmp_path / "out/restframe").mkdir(parents=True)
+    folders = [tmp_path / "out" / name for name in ("", "restframe", "restframe/pictures", "restframe/report_files")]
+    drafts = []
+    for folder in (*folders, tmp_path / "logs"):
+        folder.mkdir(exist_ok=True)
+        drafts.append(folder / f".restframe-{machine()}-1-1-0123456789ab.part")  # process 1 was not started then
+        drafts[-1].touch()
+    words = [
+        "-InTiff",
+        f"{movie.parent}/",
+        "-Serial",
+        "1",
+        "-OutMrc",
+        f"{tmp_path}/out/",
+        "-LogDir",
+        f"{tmp_path}/logs",
+    ]
+    batch_from(parse([*words, "-Gpu", "-1"]))
+    assert [draft for draft in drafts if draft.exists()] == []

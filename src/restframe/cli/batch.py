@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from restframe.cli.job import Batch, Job, slice_of
+from restframe.cli.job import Job, slice_of
+from restframe.cli.movies import Batch
 from restframe.cli.parse import Options
 from restframe.cli.progress import showing_progress
 from restframe.cli.set_files import page_of, write_star_set

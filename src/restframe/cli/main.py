@@ -13,7 +13,8 @@ from restframe.batch.leases import GpuLeases
 from restframe.cli.batch import correct_batch, task_of
 from restframe.cli.devices import start_cuda
 from restframe.cli.help import echo, help_text, version_text
-from restframe.cli.job import Job, batch_from, job_from
+from restframe.cli.job import Job
+from restframe.cli.movies import batch_from, job_from
 from restframe.cli.parse import parse
 from restframe.cli.streams import errors_as_messages, say, working
 from restframe.cli.watch import correct_arriving, watch_folder_of

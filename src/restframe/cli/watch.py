@@ -14,21 +14,17 @@ from typing import TYPE_CHECKING
 from restframe.batch.folder import ANY_KIND, kind_of, list_movies, serial_part
 from restframe.batch.leases import GpuLeases
 from restframe.cli.batch import ledger_of, records_folder, runner_of, summary, task_of
-from restframe.cli.job import (
-    INPUT_FORMATS,
-    Job,
+from restframe.cli.checks import (
     check_inputs_survive,
     check_outputs_differ,
     check_places,
     check_references_exist,
-    input_of,
-    make_job,
     references_of,
-    settings_and_notes,
-    slice_of,
 )
+from restframe.cli.job import INPUT_FORMATS, Job, input_of, make_job, slice_of
 from restframe.cli.parse import Options
 from restframe.cli.progress import showing_progress
+from restframe.cli.run_settings import settings_and_notes
 from restframe.cli.set_files import page_of, write_star_set
 from restframe.cli.streams import say
 from restframe.errors import BatchError, InputError, OutputError, RestframeError, SettingsError, error_message
