@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bad_inputs import make_valid
+from broken_files import make_valid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
