@@ -302,3 +302,40 @@ def test_lengths_beyond_every_file(tmp_path):
     assert movie.has_zero_padding and movie.read(1).sum() == 150
     with pytest.raises(InputError, match="frame 1 is damaged: its data are not in the file"):
         movie.read(0)
+
+
+@pytest.mark.parametrize("frame", [0, 5, 11])
+def test_a_directory_that_cannot_be_read_takes_one_frame(tmp_path, frame):
+    """tifffile ends its list of directories there without a word: the number of values of BitsPerSample is 0."""
+    frames, truth = eer_frames(12)
+    path = tmp_path / "m.eer"
+    write_eer(path, (40, 56), frames, 65001)
+    raw = bytearray(path.read_bytes())
+    offset = directory_of(raw, frame)
+    for index in range(struct.unpack_from("<Q", raw, offset)[0]):
+        entry = offset + 8 + 20 * index
+        if struct.unpack_from("<H", raw, entry)[0] == 258:
+            struct.pack_into("<Q", raw, entry + 4, 0)
+    path.write_bytes(raw)
+    movie = open_movie(path)
+    assert movie.shape == (12, 40, 56)
+    for number, image in enumerate(truth):
+        if number == frame:
+            with pytest.raises(InputError, match=rf"frame {frame + 1} is damaged: its directory cannot be read"):
+                movie.read(number)
+        else:
+            np.testing.assert_array_equal(movie.read(number), image)
+
+
+def test_a_directory_of_a_tiff_movie_that_cannot_be_read(tmp_path):
+    frames = np.random.default_rng(0).poisson(5, (4, 16, 16)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        for frame in frames:
+            file.write(frame, photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(tmp_path / "m.tif") as file:
+        place = file.pages[2].tags[258].offset
+    raw = bytearray((tmp_path / "m.tif").read_bytes())
+    struct.pack_into("<I", raw, place + 4, 0)
+    (tmp_path / "m.tif").write_bytes(raw)
+    with pytest.raises(InputError, match="damaged"):
+        open_movie(tmp_path / "m.tif")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tifffile
@@ -23,17 +23,29 @@ from restframe.movie.eermetadata import METADATA_TAG, parse_metadata
 from restframe.movie.events import CODINGS, MAX_RUN_BITS, MAX_SYMBOL_BITS, Coding, add_events, has_zero_padding
 from restframe.movie.files import read_bytes
 from restframe.movie.metadata import Metadata
-from restframe.movie.tiffchain import check_directory_chain
+from restframe.movie.tiffchain import count_directories
 
 CODING_IN_TAGS = 65002
 """The TIFF compression whose numbers of bits are given in tags."""
 EVENT_COMPRESSIONS = (*CODINGS, CODING_IN_TAGS)
+BITS_PER_SAMPLE_TAG = 258
 RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG = 65007, 65008, 65009
 TOLERATED_DAMAGE = 0.1  # fraction of the frames
 SAMPLED_FRAMES = 5  # of which the kind of padding is learnt
 MAX_SIDE = 16383  # physical pixels, so that rendered ones are at most 65532
 
-Page: TypeAlias = "tifffile.TiffPage | tifffile.TiffFrame"
+
+@dataclass(frozen=True)
+class UnreadablePage:
+    """Stands for a directory that tifffile cannot read."""
+
+    shape: tuple[int, ...] = ()
+    compression: int = 0
+    dataoffsets: tuple[int, ...] = ()
+    databytecounts: tuple[int, ...] = ()
+
+
+Page: TypeAlias = "tifffile.TiffPage | tifffile.TiffFrame | UnreadablePage"
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +127,11 @@ def open_eer(path: Path, sampling: int = 1) -> EerMovie:
     """
     if sampling not in (1, 2, 3):
         raise SettingsError(Setting("eer_sampling", sampling), ": expected 1, 2 or 3.")
-    check_directory_chain(path)
+    directory_count = count_directories(path)
     try:
         with tifffile.TiffFile(path) as file:
             file_size = file.filehandle.size
-            all_pages = list(file.pages)
+            all_pages = [_page(file, index) for index in range(directory_count)]
             pages = _frame_pages(all_pages)
             kinds = Counter(_kind(page) for page in pages if page.compression in EVENT_COMPRESSIONS)
             kind = kinds.most_common(1)[0][0]
@@ -133,7 +145,9 @@ def open_eer(path: Path, sampling: int = 1) -> EerMovie:
                 for page in pages
             )
             damage = {
-                number: f"its directory says {_kind_text(_kind(page))}, the others say {_kind_text(kind)}"
+                number: "its directory cannot be read"
+                if isinstance(page, UnreadablePage)
+                else f"its directory says {_kind_text(_kind(page))}, the others say {_kind_text(kind)}"
                 for number, page in enumerate(pages)
                 if _kind(page) != kind
             }
@@ -159,6 +173,19 @@ def open_eer(path: Path, sampling: int = 1) -> EerMovie:
     return EerMovie(path, shape, level, coding, strips, damage, file_size, metadata)
 
 
+def _page(file: tifffile.TiffFile, index: int) -> Page:
+    """A directory of the file. tifffile's errors for damaged ones are of many kinds; its iterator ends at some."""
+    try:
+        return file.pages[index]
+    except Exception:
+        return UnreadablePage()
+
+
+def _tag(page: Page, number: int, default: object = None) -> Any:
+    """The value of a tag of a directory."""
+    return default if isinstance(page, UnreadablePage) else page.aspage().tags.valueof(number, default)
+
+
 def _whole_numbers(offset: object, length: object) -> tuple[int, int]:
     """Where a strip lies; (0, 0), which no strip has, where a damaged tag holds something else than numbers."""
     if isinstance(offset, int) and isinstance(length, int):
@@ -173,7 +200,7 @@ def _frame_pages(pages: Sequence[Page]) -> list[Page]:
     pixel as frames have.
     """
     are_frames = [
-        page.compression in EVENT_COMPRESSIONS or page.aspage().tags.valueof(258, 1) in (1, (1,)) for page in pages
+        page.compression in EVENT_COMPRESSIONS or _tag(page, BITS_PER_SAMPLE_TAG, 1) in (1, (1,)) for page in pages
     ]
     first = are_frames.index(True)
     last = len(pages) - are_frames[::-1].index(True)
@@ -219,7 +246,7 @@ def _check_claims(
 def _file_metadata(path: Path, first_page: Page, frame_page: Page, frame_count: int) -> Metadata:
     """What the XML of the file says: in the first directory or in that of a frame."""
     for page in (first_page, frame_page):
-        text = page.aspage().tags.valueof(METADATA_TAG)
+        text = _tag(page, METADATA_TAG)
         if text is not None:
             return parse_metadata(path, text, frame_count)
     return Metadata()
@@ -228,8 +255,7 @@ def _file_metadata(path: Path, first_page: Page, frame_page: Page, frame_count: 
 def _page_coding(path: Path, page: Page) -> Coding:
     if page.compression in CODINGS:
         return CODINGS[page.compression]
-    tags = page.aspage().tags
-    run_bits, x_tag, y_tag = (int(tags.valueof(tag, 0)) for tag in (RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG))
+    run_bits, x_tag, y_tag = (int(_tag(page, tag, 0)) for tag in (RUN_BITS_TAG, X_BITS_TAG, Y_BITS_TAG))
     x_bits, y_bits = x_tag or y_tag, y_tag or x_tag
     if min(run_bits, x_bits) < 1 or run_bits > MAX_RUN_BITS or run_bits + x_bits + y_bits > MAX_SYMBOL_BITS:
         raise InputError(

@@ -30,7 +30,7 @@ from restframe.movie.files import read_bytes, read_from
 from restframe.movie.metadata import PLAUSIBLE_PIXEL_SIZE_A, Metadata, plausible
 from restframe.movie.movie import AddsByReading, DataType, delivered_dtype, largest_magnitude
 from restframe.movie.packing import unpack_pixels
-from restframe.movie.tiffchain import check_directory_chain
+from restframe.movie.tiffchain import count_directories
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # the error says once what is wrong
 
@@ -123,10 +123,11 @@ class TiffMovie(AddsByReading):
 
 def open_tiff(path: Path) -> TiffMovie:
     """Open a TIFF file. Raises `InputError` if its structure is broken or its pages differ in size or type."""
-    check_directory_chain(path)
+    directory_count = count_directories(path)
     try:
         with tifffile.TiffFile(path) as file:
-            pages = tuple(page for page in map(_parsed_page, file.pages) if not page.is_reduced)
+            all_pages = [_parsed_page(file.pages[index]) for index in range(directory_count)]
+            pages = tuple(page for page in all_pages if not page.is_reduced)
             file_bytes = file.filehandle.size
     except Exception as error:  # tifffile raises errors of many kinds for damaged files
         raise InputError(f"{path}: the TIFF structure is damaged ({error}). Copy the movie again.") from error

@@ -13,8 +13,8 @@ from typing import BinaryIO
 from restframe.errors import InputError
 
 
-def check_directory_chain(path: Path) -> None:
-    """Follow the chain to its end. Raises `InputError` if it leaves the file or returns to a directory."""
+def count_directories(path: Path) -> int:
+    """The number of directories of the chain. Raises `InputError` if it leaves the file or returns to a directory."""
     with open(path, "rb") as file:
         file_bytes = os.fstat(file.fileno()).st_size
         magic = file.read(4)
@@ -27,7 +27,7 @@ def check_directory_chain(path: Path) -> None:
             if offset is not None and offset >= file_bytes:
                 offset = None
             if offset == 0 and visited:
-                return
+                return len(visited)
             is_new = offset and offset not in visited
             tag_count = _read_number(file, offset, byte_order + count_format) if offset and is_new else None
             pointer = 0
