@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from restframe.errors import InputError
@@ -56,15 +55,11 @@ def detect_format(path: Path, expected_format: str | None = None) -> str:
 
 
 def _is_eer(path: Path) -> bool:
-    """From the compression of the first two pages: the first page may be the sum of all frames, or damaged."""
+    """From the compression of the first two pages: the first page may be the sum of all frames."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as file:
-            for index in (0, 1):
-                with suppress(Exception):  # tifffile raises errors of many kinds for damaged files
-                    if int(file.pages[index].compression) in EER_COMPRESSIONS:
-                        return True
+            return any(int(page.compression) in EER_COMPRESSIONS for page in file.pages[:2])
     except Exception:
-        pass
-    return False  # if it is damaged, opening it as TIFF explains how
+        return False  # damaged: opening it as TIFF explains how
