@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from restframe.errors import InputError
@@ -60,6 +61,10 @@ def _is_eer(path: Path) -> bool:
 
     try:
         with tifffile.TiffFile(path) as file:
-            return any(int(page.compression) in EER_COMPRESSIONS for page in file.pages[:2])
+            for index in (0, 1):
+                with suppress(Exception):  # tifffile raises errors of many kinds for damaged directories
+                    if int(file.pages[index].compression) in EER_COMPRESSIONS:
+                        return True
     except Exception:
-        return False  # damaged: opening it as TIFF explains how
+        pass
+    return False  # if it is damaged, opening it as TIFF explains how
