@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 from restframe.cores import available_cores
@@ -101,7 +101,14 @@ def start_helpers(processes: int) -> list[subprocess.Popen[bytes]]:
             command = [sys.executable, "-c", HELPER, *shares, *sys.path]
             nothing = subprocess.DEVNULL
             helpers.append(subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing))
+    Thread(target=_wait_for, args=(helpers,), name="helpers", daemon=True).start()
     return helpers
+
+
+def _wait_for(helpers: list[subprocess.Popen[bytes]]) -> None:
+    """Until all helpers have ended: they leave no entries in the system's table of processes, and no warnings."""
+    for helper in helpers:
+        helper.wait()
 
 
 def help_to_compile(number: int, processes: int, parent: int) -> None:

@@ -62,7 +62,7 @@ def make_parser() -> Parser:
         "--portable",
         action="store_true",
         help="for all processors of this family, not for this one alone: x86-64 with AVX2 (Intel since 2013, AMD since "
-        "2015), or any ARM. For images of containers. Runs are up to a tenth slower.",
+        "2015), or any ARM. For images of containers. Most loops are up to a tenth slower.",
     )
     parser.add_argument(
         "--processes", type=int, default=0, help="processes that compile at a time (default: one for each core)"
