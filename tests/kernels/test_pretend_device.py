@@ -7,6 +7,7 @@ from scipy import ndimage
 
 import restframe
 import restframe.session
+from restframe.track import standing
 
 IMAGES = ("sum", "dose_weighted", "dose_weighted_range", "odd", "even", "global_sum", "power_spectrum")
 BASIC = {"patches": (3, 3), "pixel_size": 1.1, "frame_dose": 1.2}
@@ -62,6 +63,20 @@ def test_the_same_movie(case, monkeypatch):
         if image is not None:
             assert isinstance(image, np.ndarray)
             np.testing.assert_array_equal(image, other)
+
+
+def test_places_that_stand_still(monkeypatch):
+    """The search for them goes through all of its steps."""
+    monkeypatch.setattr(standing, "may_be_held", lambda evidence: True)
+    monkeypatch.setattr(standing, "SEED_DEVIATIONS", (-100.0, -100.0))
+    looks = []
+    evidence = standing.local_evidence
+    monkeypatch.setattr(standing, "local_evidence", lambda *given: looks.append(given) or evidence(*given))
+    counts, gain = moving()
+    device = pretend_device()
+    monkeypatch.setattr(restframe.session, "make_kernels", lambda machine: device)
+    assert restframe.measure_motion(counts, gain=gain, **BASIC).report.stated_error > 0
+    assert len(looks) > 2
 
 
 def test_the_device_refuses_what_a_gpu_refuses():

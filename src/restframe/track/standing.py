@@ -294,7 +294,8 @@ class FrameSums:
         """Half spectrum of the sum of the frames shifted back by ``offsets`` (t, 2), times ``signs`` (t,)."""
         stack, xp = self.binned.stack, array_namespace(self.binned.stack)
         frame_height, frame_width = self.binned.shape
-        total = xp.zeros((frame_height, frame_width), dtype=xp.int16)
+        fits_16_bits = 128 * len(offsets) < 2**15
+        total = xp.zeros((frame_height, frame_width), dtype=xp.int16 if fits_16_bits else xp.int32)
         for frame, (step_x, step_y) in enumerate(offsets):
             rows, source_rows = overlap(frame_height, int(step_y))
             columns, source_columns = overlap(frame_width, int(step_x))
