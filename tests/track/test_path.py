@@ -7,7 +7,7 @@ from restframe.detector.binned import LEVELS_PER_DEVIATION, BinnedFrames
 from restframe.kernels.cpu import Cpu
 from restframe.track.coarse import CLEAR_HEIGHT, CoarseSearch, estimate_coarse_shifts, is_ambiguous
 from restframe.track.low_band import low_frequency_band
-from restframe.track.path import JUMP_PROBABILITY, path_posterior, path_probability, step_probability
+from restframe.track.path import JUMP_PROBABILITY, likelihood_scales, path_posterior, path_probability, step_probability
 
 cpu = Cpu(2)
 SEARCH = CoarseSearch(500.0, 8, 0.1)
@@ -96,3 +96,31 @@ def test_of_equal_peaks_the_nearest_counts(drift):
     assert is_ambiguous(cpu, band, coarse, SEARCH.bfactor)
     assert rms_error(path_posterior(cpu, band, np.full(11, 4.0), 6).mean, track) < 0.5
     assert not is_ambiguous(cpu, movie_band(weak_image(generator), track, 0.3, generator), track, SEARCH.bfactor)
+
+
+def test_likelihoods_are_not_sharper_than_the_grid():
+    """The factor leaves 1 between the highest point of a surface and the corner of its cell, or does nothing."""
+    grid = np.arange(-6.0, 6.5, 1.0)
+    distance = (grid[:, None] - 1.2) ** 2 + (grid + 0.7) ** 2
+    surfaces = np.stack([-0.5 * precision * distance for precision in (0.1, 1.0, 40.0, 2e4)])
+    scales = likelihood_scales(surfaces)
+    np.testing.assert_allclose(scales, [1, 1, 0.1, 2e-4], rtol=1e-9)
+    at_the_edge = -0.5 * 40 * ((grid[:, None] - 6) ** 2 + (grid + 6) ** 2)
+    np.testing.assert_allclose(likelihood_scales(at_the_edge[None]), [0.1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_strong_crystals_move_least_whatever_their_angle(seed):
+    """Points of a coarse grid near wrong peaks can fit better than those near the right one."""
+    generator = np.random.default_rng(seed)
+    shape = 256, 240
+    rows, columns = np.indices(shape)
+    angles = np.pi * np.arange(3) / 3 + generator.uniform(0, np.pi / 3)
+    wave_number = 2 * np.pi / (20 * np.sqrt(3) / 2)
+    image = sum(np.cos(wave_number * (np.cos(angle) * columns + np.sin(angle) * rows)) for angle in angles)
+    direction = generator.uniform(0, 2 * np.pi)
+    track = (np.arange(12)[:, None] / 11 - 0.5) * 8 * np.array([np.cos(direction), np.sin(direction)])
+    band = movie_band(np.fft.rfft2(image), track, 0.3, generator)
+    posterior = path_posterior(cpu, band, np.full(11, 3.5), 6)
+    assert rms_error(posterior.mean, track) < 0.1
+    assert posterior.variance.max() < 0.05

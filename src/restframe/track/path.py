@@ -64,9 +64,29 @@ def path_posterior(kernels: Kernels, band: LowBand, step_variances: FloatArray, 
             spectra[band_fraction] = band_rings(kernels, cropped_band(band, band_fraction))
         grid = np.arange(-half_width, half_width + spacing / 2, spacing)
         surfaces = log_likelihood_surfaces(kernels, spectra[band_fraction], posterior, grid)
-        probability = path_probability(surfaces, grid, posterior.mean, step_variances, reference)
+        scales = likelihood_scales(surfaces)
+        scaled = surfaces * scales[:, None, None]
+        probability = path_probability(scaled, grid, posterior.mean, step_variances, reference)
         posterior = posterior_moments(probability, grid, posterior.mean, reference)
-    return posterior
+    within_cell = (1 - scales) * spacing**2 / 4  # variance that the scales have added
+    return replace(posterior, variance=np.maximum(posterior.variance - within_cell, 0))
+
+
+def likelihood_scales(surfaces: FloatArray) -> FloatArray:
+    """Factors (t,) for the log likelihoods (t, n, n) of displacements on a grid, 1 where the grid is fine enough.
+
+    Peaks lie between grid points. Where the signal is strong, a point near a wrong peak, as those of a crystal, can
+    therefore have a much higher likelihood than all points near the right one. With these factors, the log likelihood
+    at the corner of a grid cell is at most 1 below that at its highest point.
+    """
+    last = surfaces.shape[1] - 2
+    scales = np.ones(len(surfaces))
+    for frame, surface in enumerate(surfaces):
+        row, column = np.clip(np.unravel_index(np.argmax(surface), surface.shape), 1, last)
+        along_y = surface[row - 1, column] - 2 * surface[row, column] + surface[row + 1, column]
+        along_x = surface[row, column - 1] - 2 * surface[row, column] + surface[row, column + 1]
+        scales[frame] = 1 / max(1.0, -(along_y + along_x) / 8)
+    return scales
 
 
 def cropped_band(band: LowBand, fraction: float) -> LowBand:
