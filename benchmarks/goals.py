@@ -182,8 +182,13 @@ def bead_numbers(movie: SimulatedMovie, counts: np.ndarray, settings: Settings) 
     assert movie.moving is not None
     settings = replace(settings, sums=Sums(split=True))
     result = correct(counts, settings)
-    kept = correct(counts, replace(settings, detector=replace(settings.detector, find_defects=False)))
     shape = movie.recipe.shape[1:]
+    true_defects = np.zeros(shape, np.uint8)
+    for x, y, width, height in movie.defects:
+        true_defects[y : y + height, x : x + width] = 1
+    # without its true defects: these are in both sums and would raise the correlation
+    listed = replace(settings.detector, find_defects=False, defect_map=true_defects)
+    kept = correct(counts, replace(settings, detector=listed))
     bad = np.zeros(shape, bool)
     bad[result.bad_pixels[:, 1], result.bad_pixels[:, 0]] = True
     covered = np.zeros(shape, bool)

@@ -79,9 +79,10 @@ def test_a_rigid_specimen_has_no_local_motion(goals):
 
 
 def test_finer_frames_cost_no_accuracy(goals):
-    recipe = replace(small("fine", frames=24, side=384), frame_dose=2.0)
-    fine, coarse = (measured(goals, recipe, summed=summed) for summed in (1, 3))
-    assert fine.total < 1.1 * coarse.total
+    """On average: errors of single movies differ by up to 20 % either way."""
+    recipes = [replace(small("fine", frames=24, side=384, seed=seed), frame_dose=2.0) for seed in range(1, 9)]
+    fine, coarse = (sum(measured(goals, recipe, summed=summed).total for recipe in recipes) for summed in (1, 3))
+    assert fine < 1.05 * coarse
 
 
 @pytest.mark.parametrize("kind", ["beads", "brightbeads"])

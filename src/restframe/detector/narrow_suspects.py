@@ -93,8 +93,28 @@ class NarrowSuspects:
         values = (self.counts - expected) / np.sqrt(np.maximum(expected * self.gain, 1e-6))
         shape = self.broad.shape[0], self.broad.shape[1]
         return Suspects(
-            shape, self.rows, self.columns, self.is_core, self.region, values, self.impossible, self.broad, self.unlit
+            shape,
+            self.rows,
+            self.columns,
+            self.is_core,
+            self.region,
+            values,
+            largest_counts(self.counts, self.region, len(self.impossible)),
+            self.impossible,
+            self.broad,
+            self.unlit,
         )
+
+
+def largest_counts(counts: FloatArray, region: IntArray, count: int) -> FloatArray:
+    """The largest of the corrected counts (t, n) of each region in a frame, the median of all frames: (count,).
+
+    The median is not that of a cosmic ray.
+    """
+    largest = np.zeros((len(counts), count), np.float32)
+    for frame_largest, frame_counts in zip(largest, counts, strict=True):
+        np.maximum.at(frame_largest, region, frame_counts)
+    return np.asarray(np.median(largest, axis=0))
 
 
 def _with_margin(rows: IntArray, columns: IntArray, shape: tuple[int, ...]) -> tuple[IntArray, IntArray]:

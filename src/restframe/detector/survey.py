@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from restframe.kernels.interface import Kernels
 
 FILLING_MEAN_SIDE_PX = 31  # side of the square whose mean replaces a bad pixel
+BRIGHT_SPECIMEN = 2.0  # times its largest count is no cosmic ray
 BEAM_EDGE_PX = 8  # from a place without light
 MANY_SUSPECTS = 0.03  # of all pixels: narrow suspects that are as many are the specimen or a wrong gain
 FEW_BAD = 1e-4  # of all pixels: fewer make no region that is wider than the filling square
@@ -129,7 +130,8 @@ def with_decision(
     """The survey whose bad pixels are those of the camera.
 
     ``camera``: (n,) narrow suspects that are the camera's; ``broad_camera``: (h, w) broad ones. Of these, what differs
-    little from its surroundings is left as it is. What lies outside the beam is left, too.
+    little from its surroundings is left as it is. What lies outside the beam is left, too. Bright specimen is not taken
+    for cosmic rays.
     """
     suspects = survey.suspects
     if suspects is None or (camera[suspects.is_core].all() and not broad_camera.any() and not suspects.unlit.any()):
@@ -147,7 +149,10 @@ def with_decision(
     rows, columns = positions_in_mask(mask)
     row_start, bad_columns, bad_values = compressed_rows(rows, columns, values[rows, columns], survey.shape[0])
     gain = camera_arrays(kernels, references, survey.shape).gain
+    specimen = suspects.largest[np.unique(suspects.region[released])]
+    limits = np.maximum(survey.calibration.outlier_limits, BRIGHT_SPECIMEN * specimen.max(initial=0))
     calibration = survey.calibration._replace(
+        outlier_limits=limits.astype(np.float32),
         gain=kernels.mark_bad_pixels(gain, rows, columns),
         row_start=row_start,
         bad_columns=bad_columns,

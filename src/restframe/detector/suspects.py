@@ -214,6 +214,7 @@ class Suspects:
     is_core: BoolArray  # (n,) not the margin; the calibration of the survey fills these
     region: IntArray  # (n,) number of the connected region that a pixel belongs to, from 0
     values: FloatArray  # (t, n) float32 corrected counts less the local mean, noise of variance about one
+    largest: FloatArray  # (regions,) largest corrected count in a frame, median of all frames
     impossible: BoolArray  # (regions,) what no specimen makes: one pixel wide, or bright with sharp edges
     broad: BoolArray  # (h, w) wider suspects; the calibration does not fill them
     unlit: BoolArray  # (h, w) outside the beam

@@ -32,6 +32,7 @@ MAX_OWN_MOTION = 40  # pixels
 SMOOTH_SD_CELLS = 5.0  # cells of the binned frames: finest scale of the light on the detector
 UNEVEN_LIGHT = 0.3  # standard deviations of a frame's noise, from which on light is taken off
 TOUCHING_PX = 4  # binned pixels between a broad suspect and specimen that it belongs to
+SMALL_PIECE = 25  # binned pixels
 NOTABLE_MOTION = 1.5  # pixels along an axis over the movie
 FILTER_MARGIN = 2  # binned pixels that the decimation filter spreads a suspect over
 GOLDEN_RATIO = 0.6180339887  # steps of a sequence that covers an interval evenly
@@ -254,15 +255,24 @@ def decide_broad_in_place(
     """Broad suspects that are the camera's, (h, w) binned; puts those of the specimen back into the binned frames.
 
     ``track``: (t, 2) binned pixels. A region that is not decided and touches specimen, ``beside`` (h, w) binned, goes
-    with it.
+    with it. So does a small region next to it, whatever it seems to be: it is a piece of an object most of which is
+    narrow suspects, and motion carries it to pixels that it does not know.
     """
     fixed = np.zeros(binned.shape, bool)
     if held is None:
         return fixed
     by_region = decide_regions(held.regions, track)
-    near = ndimage.binary_dilation(beside, iterations=TOUCHING_PX)[held.rows, held.columns]
-    touching = np.bincount(held.regions.region, near, held.regions.region_count) > 0
-    verdict = np.where((by_region == 0) & touching, -1, by_region)[held.regions.region]
+    touching, next_to = (
+        np.bincount(
+            held.regions.region,
+            ndimage.binary_dilation(beside, iterations=reach)[held.rows, held.columns],
+            held.regions.region_count,
+        )
+        > 0
+        for reach in (TOUCHING_PX, 1)
+    )
+    with_specimen = (by_region == 0) & touching | next_to & (held.regions.sizes <= SMALL_PIECE)
+    verdict = np.where(with_specimen, -1, by_region)[held.regions.region]
     moving = verdict < 0
     if moving.any():
         rows, columns = kernels.to_device(held.rows[moving]), kernels.to_device(held.columns[moving])
