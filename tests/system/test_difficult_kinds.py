@@ -86,10 +86,10 @@ def test_finer_frames_cost_no_accuracy(goals):
 
 
 @pytest.mark.parametrize("kind", ["beads", "brightbeads"])
-def test_pixels_of_beads_are_not_called_bad(goals, kind):
+def test_beads_are_neither_defects_nor_cosmic_rays(goals, kind):
     movie, counts = goals.make_movie(small(kind), "cpu")
     numbers = goals.bead_numbers(movie, counts, goals.settings_for(movie, Machine(), (5, 5)))
-    assert numbers["beads_bad"] <= 0.01
+    assert numbers["beads_bad"] <= 0.01 and numbers["frc_lost"] < 0.01
 
 
 def test_the_table_has_a_row_for_each_goal(goals):
