@@ -1,4 +1,4 @@
-"""What is said about one movie, in the order of the steps. `cli/` puts flags in the place of settings."""
+"""Messages about one movie, in the order of the steps. `cli/` puts flags in the place of settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USELESS_ERROR_PX = 1.0  # a stated error from which on motion is as good as not 
 
 
 def say_how_frames_are_read(kernels: Kernels, prepared: Prepared, progress: Progress) -> None:
-    """Also what was found out about the movie and its references before its frames are read."""
+    """Also report the notes about the movie and its references that precede the reading of frames."""
     raw, say = prepared.raw, progress.say
     for note in (*prepared.notes, *prepared.used.notes, *prepared.references.notes):
         say(note)

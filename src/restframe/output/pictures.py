@@ -24,7 +24,7 @@ THUMBNAIL_PERCENTILES = 0.5, 99.5  # of the grey values: black and white
 SPECTRUM_PERCENTILES = 2.0, 99.7
 ROWS_PER_SAMPLE = 16  # one row of so many gives the mean of an image
 PERCENTILE_SAMPLES = 20_000  # pixels whose percentiles set the contrast
-RING_SMOOTHING_PX = 12.0  # standard deviation: slower changes of the power with frequency are taken off the picture
+RING_SMOOTHING_PX = 12.0  # standard deviation: slower changes of the power with frequency are removed from the picture
 POWER_DIGITS = 3  # of the logarithm
 
 
@@ -105,7 +105,7 @@ def grey_values(values: FloatArray, percentiles: tuple[float, float]) -> AnyArra
 def mean_power_spectrum(image: FloatArray) -> FloatArray:
     """Mean power of tiles spread over ``image``, (side, side // 2 + 1), like numpy.fft.rfft2.
 
-    Tiles are weighted by a Hann window, their mean is taken off.
+    Tiles are weighted by a Hann window, their mean is subtracted.
     """
     side = tile_side(image.shape)
     corners = tile_corners(image.shape)
@@ -117,7 +117,7 @@ def mean_power(tiles: Iterable[FloatArray]) -> FloatArray:
     total: FloatArray | None = None
     count = 0
     for tile in tiles:
-        # the window spreads what is left of the mean over one coefficient beside frequency 0
+        # the window spreads the remaining mean over one coefficient beside frequency 0
         transform = rfft2((tile - tile[::ROWS_PER_SAMPLE].mean()) * hann_window(len(tile)))
         power = transform.real**2 + transform.imag**2
         total = power if total is None else np.add(total, power, out=total)

@@ -48,7 +48,8 @@ def local_motion(record: Record) -> LocalMotion | None:
 def arrow_counts(width: int, height: int) -> tuple[int, int]:
     """How many arrows are drawn along x and y."""
     longest = max(width, height)
-    return tuple(max(round(ARROWS_ALONG_SIDE * side / longest), 1) for side in (width, height))  # type: ignore[return-value]
+    columns, rows = (max(round(ARROWS_ALONG_SIDE * side / longest), 1) for side in (width, height))
+    return columns, rows
 
 
 def path_length_errors(shifts: FloatArray, is_early: list[bool], error_px: float) -> tuple[float, float, float]:

@@ -269,7 +269,7 @@ class FrameSums:
     def evidence(self, track: FloatArray, used: BoolArray | None = None) -> Evidence:
         """The evidence of each place for rest against motion along ``track`` (t, 2), binned pixels.
 
-        ``used``: (rows, columns) places that are looked at; the others are taken out of the sums.
+        ``used``: (rows, columns) places that are compared; the others are zero in the sums.
         """
         centred = track - track.mean(0)
         offsets = np.rint(centred).astype(int)

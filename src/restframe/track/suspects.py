@@ -30,7 +30,7 @@ SINGLE_PIXEL_REGION = 25  # pixels of a region of one suspect pixel and its marg
 LARGE_REGION = 4000  # pixels; larger regions have no motion of their own
 MAX_OWN_MOTION = 40  # pixels
 SMOOTH_SD_CELLS = 5.0  # cells of the binned frames: finest scale of the light on the detector
-UNEVEN_LIGHT = 0.3  # standard deviations of a frame's noise, from which on light is taken off
+UNEVEN_LIGHT = 0.3  # standard deviations of a frame's noise, from which on light is subtracted
 TOUCHING_PX = 4  # binned pixels between a broad suspect and specimen that it belongs to
 SMALL_PIECE = 25  # binned pixels
 NOTABLE_MOTION = 1.5  # pixels along an axis over the movie
@@ -207,7 +207,7 @@ class HeldBroad:
 def fill_broad_in_place(kernels: Kernels, binned: BinnedFrames, broad: BoolArray) -> HeldBroad | None:
     """Fill the broad suspects (h, w, unbinned) of the binned frames; None where there are none.
 
-    Light that is uneven on the detector is taken off everywhere. It is the mean of the frames, smoothed, so it holds
+    Light that is uneven on the detector is subtracted everywhere. It is the mean of the frames, smoothed, so it holds
     only waves that say nothing of motion. Rounding differs from frame to frame, so that it leaves no fixed pattern.
     """
     if not broad.any():

@@ -32,7 +32,7 @@ class FieldUncertainty:
     def covariance(self, mode_values: FloatArray, relative_to: int | None = None) -> FloatArray:
         """Between the displacements in all frames, (places, t, t) in unbinned pixels².
 
-        ``mode_values``: (modes, places). ``relative_to``: the frame whose displacement is taken off; None: the mean
+        ``mode_values``: (modes, places). ``relative_to``: the frame whose displacement is subtracted; None: the mean
         over all frames.
         """
         frame_count = len(self.blur_variance)
